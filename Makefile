@@ -1,0 +1,39 @@
+# Every target sets up its own environment; a second run reuses it and starts at once.
+PYTHON ?= python3
+VENV   := .venv
+RUN    := $(VENV)/bin/python -m
+READY  := $(VENV)/.ready
+
+.PHONY: quickstart test lint types docs validation benchmarks clean
+.DELETE_ON_ERROR:
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+quickstart: $(READY)
+	$(VENV)/bin/photonet quickstart $(ARGS)
+
+test: $(READY)
+	$(RUN) pytest $(ARGS)
+
+lint: $(READY)
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+
+types: $(READY)
+	$(RUN) mypy
+
+docs: $(READY)
+	$(RUN) sphinx -W --keep-going -b html docs docs/_build/html
+
+validation: $(READY)
+	$(RUN) validation $(ARGS)
+
+benchmarks: $(READY)
+	$(RUN) benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) docs/_build docs/gallery build dist

@@ -1,0 +1,77 @@
+"""The border: NumPy arrays, xarray objects, lists and torch tensors come in, tensors go on.
+
+Inside the package there are only tensors; nobody below this line asks what came.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from .checks import finite
+from .errors import InvalidArgument
+
+__all__ = ["as_tensor", "complex_dtype", "real_dtype"]
+
+
+def as_tensor(name: str, value: Any, *, least_dims: int = 0) -> torch.Tensor:
+    """A finite floating or complex tensor from whatever holds numbers.
+
+    Tensors keep precision, device and autograd graph; NumPy and xarray keep their precision (integers
+    and booleans become float32). Axes named ``wavelength``, ``y`` and ``x`` of an xarray object are
+    brought into that order, at the end.
+
+    Args:
+        name: the argument's name, for the error.
+        value: tensor, array, xarray.DataArray or nested list.
+        least_dims: how many axes it must have at least.
+
+    Returns:
+        A tensor of the same shape.
+
+    Raises:
+        InvalidArgument: not numbers, not finite, or too few axes.
+
+    Example:
+        >>> as_tensor("image", [[0, 1], [2, 3]]).dtype
+        torch.float32
+    """
+    if hasattr(value, "dims") and hasattr(value, "transpose") and hasattr(value, "values"):
+        known = [d for d in ("wavelength", "y", "x") if d in value.dims]
+        value = value.transpose(..., *known).values
+    if not isinstance(value, torch.Tensor):
+        array = np.asarray(value)
+        if array.dtype.kind not in "biufc":
+            raise InvalidArgument(name, "numbers", f"an array of {array.dtype}")
+        if array.dtype.kind in "biu":
+            array = array.astype(np.float32)
+        # torch reads neither foreign byte order nor negative strides
+        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+        value = torch.from_numpy(array if array.flags.writeable else array.copy())
+    elif not (value.is_floating_point() or value.is_complex()):
+        value = value.to(torch.float32)
+    if value.ndim < least_dims:
+        raise InvalidArgument(name, f"at least {least_dims} axes (..., y, x)", f"shape {tuple(value.shape)}")
+    return finite(name, value)
+
+
+def complex_dtype(dtype: torch.dtype) -> torch.dtype:
+    """complex64 for single (and half) precision, complex128 for double.
+
+    Example:
+        >>> complex_dtype(torch.float64)
+        torch.complex128
+    """
+    return torch.complex128 if dtype in (torch.float64, torch.complex128) else torch.complex64
+
+
+def real_dtype(dtype: torch.dtype) -> torch.dtype:
+    """float32 for single precision, float64 for double.
+
+    Example:
+        >>> real_dtype(torch.complex64)
+        torch.float32
+    """
+    return torch.float64 if dtype in (torch.float64, torch.complex128) else torch.float32

@@ -1,0 +1,130 @@
+"""Checks of what the user passes in: each returns the clean value or raises `photonet.errors`.
+
+A check that passes formats nothing, so it costs nothing that matters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import torch
+
+from .errors import InvalidArgument, UnknownName
+
+__all__ = [
+    "choice",
+    "count",
+    "finite",
+    "fraction",
+    "lookup",
+    "non_negative",
+    "pair",
+    "positive",
+    "real",
+    "wavelength",
+]
+
+SHORTEST_WAVELENGTH = 1e-9
+LONGEST_WAVELENGTH = 1e-3
+
+T = TypeVar("T")
+
+
+def real(name: str, value: Any, what: str = "a finite number") -> float:
+    """Return ``value`` as a finite float."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InvalidArgument(name, what, f"{type(value).__name__} {value!r}"[:80]) from None
+    if not math.isfinite(number):
+        raise InvalidArgument(name, what, number)
+    return number
+
+
+def positive(name: str, value: Any, what: str = "a positive number") -> float:
+    """Return ``value`` as a finite float above zero."""
+    number = real(name, value, what)
+    if number <= 0:
+        raise InvalidArgument(name, what, number)
+    return number
+
+
+def non_negative(name: str, value: Any, what: str = "a number of at least 0") -> float:
+    """Return ``value`` as a finite float of at least zero."""
+    number = real(name, value, what)
+    if number < 0:
+        raise InvalidArgument(name, what, number)
+    return number
+
+
+def fraction(name: str, value: Any) -> float:
+    """Return ``value`` as a float in [0, 1]."""
+    number = real(name, value, "a fraction between 0 and 1")
+    if not 0 <= number <= 1:
+        raise InvalidArgument(name, "a fraction between 0 and 1", number)
+    return number
+
+
+def count(name: str, value: Any, least: int = 1) -> int:
+    """Return ``value`` as an integer of at least ``least``."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < least:
+        raise InvalidArgument(name, f"a whole number of at least {least}", repr(value))
+    return int(value.__index__())
+
+
+def pair(name: str, value: Any) -> tuple[Any, Any]:
+    """Return ``(y, x)`` from one value for both axes or from a pair."""
+    if isinstance(value, torch.Tensor) and value.ndim == 0:
+        return value, value
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__len__"):
+        return value, value
+    if len(value) != 2:
+        raise InvalidArgument(name, "one value, or a pair (y, x)", f"{len(value)} values")
+    return value[0], value[1]
+
+
+def wavelength(value: Any, name: str = "wavelength") -> torch.Tensor:
+    """Return the wavelengths in m as a float64 tensor of shape [L]; the autograd graph is kept.
+
+    Anything below 1 nm or above 1 mm is refused: it is nearly always a number in nm or um.
+    """
+    tensor = value if isinstance(value, torch.Tensor) else torch.as_tensor(value, dtype=torch.float64)
+    tensor = tensor.to(torch.float64)
+    if tensor.ndim > 1 or tensor.numel() == 0:
+        raise InvalidArgument(name, "one wavelength or a list of them, in m", f"shape {tuple(tensor.shape)}")
+    tensor = tensor.reshape(-1)
+    for w in tensor.detach().tolist():
+        if not SHORTEST_WAVELENGTH <= w <= LONGEST_WAVELENGTH:
+            hint = ""
+            if 10 <= w <= 100_000:
+                hint = f"if {w:g} is in nm, pass {w:g}e-9"
+            elif 0.01 <= w < 10:
+                hint = f"if {w:g} is in um, pass {w:g}e-6"
+            raise InvalidArgument(name, "a wavelength in m, between 1e-9 (1 nm) and 1e-3 (1 mm)", w, hint)
+    return tensor
+
+
+def finite(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """Return ``tensor`` if all of it is finite; else say how many values are not, and where the first is."""
+    bad = ~torch.isfinite(tensor)
+    if bool(bad.any()):
+        first = tuple(int(i) for i in bad.nonzero()[0])
+        raise InvalidArgument(
+            name, "finite values", f"{int(bad.sum())} NaN or infinite, the first at {first}"
+        )
+    return tensor
+
+
+def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
+    """Return ``value`` if it is one of the names in ``allowed``."""
+    names = list(allowed)
+    if not isinstance(value, str) or value not in names:
+        raise UnknownName(name, value, names)
+    return value
+
+
+def lookup(name: str, value: Any, table: Mapping[str, T]) -> T:
+    """Return ``table[value]``; an unknown name raises with the near matches."""
+    return table[choice(name, value, table)]
