@@ -183,6 +183,12 @@ def test_truncated_hdf5(mnist_h5):
             data.mnist(mnist_h5.parent, validation=3)
 
 
+def test_a_damaged_index_of_hdf5(mnist_h5):
+    mnist_h5.write_bytes(mnist_h5.read_bytes().replace(b"HEAP", b"PEAH"))
+    with pytest.raises(DataError, match="mnist.h5: "):
+        data.mnist(mnist_h5.parent, validation=3)
+
+
 def test_a_damaged_chunk_of_hdf5(mnist_h5):
     with h5py.File(mnist_h5) as f:
         chunk = f["train/images"].id.get_chunk_info(0)
