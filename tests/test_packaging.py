@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("photonet.materials")
-
 ROOT = Path(__file__).parents[1]
 KINDS = sorted(path.name for path in (ROOT / "materials").iterdir() if path.is_dir())
 ANSWER = """
