@@ -1,6 +1,7 @@
 """How the documentation is built: `make docs`."""
 
 import os
+import re
 import warnings
 
 import matplotlib as mpl
@@ -40,6 +41,7 @@ autodoc_class_signature = "separated"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_custom_sections = ["Source"]
+suppress_warnings = ["ref.python"]  # `y` in a formula may name many things; then it is just code
 
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
@@ -55,3 +57,18 @@ sphinx_gallery_conf = {
 # A warning in an example is a mistake in it, as in the tests.
 warnings.simplefilter("error", UserWarning)
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+
+def keep_formulas(app, what, name, obj, options, lines):
+    """Docstrings are plain text with backticks: a star or a bar is part of a formula, not of markup."""
+    in_example = False
+    for i, line in enumerate(lines):
+        in_example = bool(line.strip()) and (in_example or line.lstrip().startswith(">>>"))
+        if not in_example and not line.lstrip().startswith("..") and ":math:" not in line:
+            parts = re.split(r"(`[^`]*`)", line)
+            lines[i] = "".join(p if p.startswith("`") else re.sub(r"([*|])", r"\\\1", p) for p in parts)
+
+
+def setup(app):
+    # before napoleon (priority 500), which adds markup of its own
+    app.connect("autodoc-process-docstring", keep_formulas, priority=400)

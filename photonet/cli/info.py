@@ -24,6 +24,7 @@ def info() -> None:
         "threads": _threads(),
         "devices": _devices(),
         "extras": ", ".join(f"{extra} ({_version(name)})" for extra, name in OPTIONAL.items()),
+        "materials": _materials(),
         "data": _data(),
     }
     width = max(map(len, rows))
@@ -32,10 +33,9 @@ def info() -> None:
 
 
 def _photonet() -> str:
-    from .. import __file__ as file
     from .. import __version__
 
-    return f"{__version__} in {Path(file).parent}"
+    return f"{__version__} in {Path(__file__).parents[1]}"
 
 
 def _version(package: str) -> str:
@@ -56,6 +56,14 @@ def _devices() -> str:
 
     cuda = [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
     return ", ".join(["cpu", *cuda])
+
+
+def _materials() -> str:
+    from .. import materials
+
+    folder = materials.path("dispersion", "SiO2").parents[1]
+    kinds = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    return ", ".join(f"{len(materials.names(kind))} {kind}" for kind in kinds) + f" in {folder}"
 
 
 def _data() -> str:

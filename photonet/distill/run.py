@@ -74,12 +74,12 @@ def distill(
     Nothing is assumed of either but that they map the same inputs to the same number of outputs; the
     student's parameters that require a gradient are trained, in place. Methods:
 
-    ============  ==================================================================================
-    ``ce``        cross-entropy to the labels; no teacher needed
-    ``kd``        knowledge distillation: 0.1 cross-entropy + 0.9 softened outputs (arXiv 1503.02531)
+    ==============  ==================================================================================
+    ``ce``          cross-entropy to the labels; no teacher needed
+    ``kd``          knowledge distillation: 0.1 cross-entropy + 0.9 softened outputs (arXiv 1503.02531)
     ``ntkd-paper``  cross-entropy + matching of neural tangent kernels (arXiv 2508.08421, Eq. 9)
-    ``ntkd``      distillation + matching of neural tangent kernels; the default
-    ============  ==================================================================================
+    ``ntkd``        distillation + matching of neural tangent kernels; the default
+    ==============  ==================================================================================
 
     Args:
         student: any module; samples must not mix in it (no batch normalisation in training mode when

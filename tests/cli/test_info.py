@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import torch
 from typer.testing import CliRunner
 
 import photonet
+from photonet import materials
 from photonet.cli import app
 
 
@@ -15,6 +18,9 @@ def test_versions_and_places():
     rows = info()
     assert rows["photonet"].split()[0] == photonet.__version__
     assert rows["torch"] == torch.__version__
+    counts, folder = rows["materials"].split(" in ")
+    assert f"{len(materials.names('dispersion'))} dispersion" in counts
+    assert (Path(folder) / "dispersion" / "SiO2.toml").is_file()
     assert rows["devices"].startswith("cpu")
     assert rows["threads"].startswith(f"{torch.get_num_threads()} of torch")
 
