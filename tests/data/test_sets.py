@@ -123,6 +123,13 @@ def test_missing_data_says_where_it_looked_and_how_to_get_it(name, tmp_path, mon
         data.load(name)
 
 
+def test_available_is_what_load_finds(mnist_h5, cifar_binary, monkeypatch):
+    assert data.available() == ["digits"]
+    assert data.available(mnist_h5.parent / "nowhere") == ["digits"]
+    monkeypatch.setenv("PHOTONET_DATA", str(mnist_h5.parent))
+    assert data.available() == ["digits", "mnist", "cifar10"]
+
+
 def test_an_unknown_name_offers_the_near_one():
     with pytest.raises(UnknownName, match=r"data: expected one of camvid, .* did you mean mnist"):
         data.load("mnits")
@@ -181,6 +188,12 @@ def test_truncated_hdf5(mnist_h5):
         mnist_h5.write_bytes(whole[:length])
         with pytest.raises(DataError, match="mnist.h5: not a whole HDF5 file"):
             data.mnist(mnist_h5.parent, validation=3)
+
+
+def test_a_damaged_index_of_hdf5(mnist_h5):
+    mnist_h5.write_bytes(mnist_h5.read_bytes().replace(b"HEAP", b"PEAH"))
+    with pytest.raises(DataError, match="mnist.h5: "):
+        data.mnist(mnist_h5.parent, validation=3)
 
 
 def test_a_damaged_chunk_of_hdf5(mnist_h5):
