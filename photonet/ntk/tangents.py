@@ -11,7 +11,7 @@ import functools
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 from weakref import WeakSet
 
@@ -21,7 +21,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from ..errors import InvalidArgument
 from .directions import output_directions
-from .factors import Factor, Outer, full_product, merge, trace_product
+from .factors import Factor, full_product, merge, trace_product
 from .layers import per_sample_vjp, rule_for
 from .parameters import Selection, batch, independent_samples, select
 
@@ -118,9 +118,10 @@ def _checked(result: Any, n: int) -> Tensor:
 
 
 def _detach(factor: Factor) -> Factor:
-    if isinstance(factor, Outer):
-        return Outer(factor.act.detach(), factor.delta.detach())
-    return factor.detach()
+    if isinstance(factor, Tensor):
+        return factor.detach()
+    values = {f.name: getattr(factor, f.name) for f in fields(factor)}
+    return type(factor)(**{k: v.detach() if isinstance(v, Tensor) else v for k, v in values.items()})
 
 
 def _report(model: nn.Module, strays: set[str], *, refuse: bool) -> None:
@@ -265,7 +266,7 @@ def _layer_factors(
                 "layers whose input stays as it was",
                 f"a {type(call.layer).__name__} whose input was changed in place after the call",
             )
-        delta = torch.stack(deltas, dim=1)
+        delta = deltas[0].unsqueeze(1) if len(deltas) == 1 else torch.stack(deltas, dim=1)
         rule = rule_for(call.layer)
         wanted = {local: name for local, name in call.own.items() if name not in strays}
         if rule is None:
