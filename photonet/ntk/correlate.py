@@ -11,7 +11,7 @@ from torch import Tensor
 __all__ = ["correlate", "crop", "patches"]
 
 # Windows of so many elements at a time stay in the processor's cache: four times faster than all at once.
-BLOCK = 2**20
+BLOCK = 2**18
 
 CONV: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 CONV_TRANSPOSE: dict[int, Any] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -93,13 +93,13 @@ class _Correlate(torch.autograd.Function):
         ctx.geometry = stride, dilation, groups
         n, c, q = len(x), x.shape[1], delta.shape[1]
         windows = patches(x, kernel, stride, dilation)
-        positions = delta.shape[2:].numel()
-        size = max(1, BLOCK // windows[0].numel())
-        blocks = [
-            part.reshape(-1, groups, q // groups, positions)
-            @ seen.reshape(len(seen), groups, -1, positions).mT
-            for part, seen in zip(delta.split(size), windows.split(size), strict=True)
-        ]
+        size = min(n, max(1, BLOCK // windows[0].numel()))
+        seen = x.new_empty(size, *windows.shape[1:])  # one buffer for all blocks
+        rows = delta.reshape(n, groups, q // groups, -1)
+        blocks = []
+        for part, source in zip(rows.split(size), windows.split(size), strict=True):
+            columns = seen[: len(source)].copy_(source).reshape(len(source), groups, -1, rows.shape[3])
+            blocks.append(part @ columns.mT)
         return torch.cat(blocks).reshape(n, q, c // groups, *kernel)
 
     @staticmethod

@@ -23,7 +23,21 @@ from ..errors import InvalidArgument
 from .correlate import crop
 from .factors import Correlation, Factor, Outer
 
-__all__ = ["RULES", "HasFactors", "conv_factor", "per_sample_vjp", "rule_for"]
+__all__ = [
+    "AVERAGE_POOLS",
+    "RULES",
+    "HasFactors",
+    "Pool",
+    "conv_factor",
+    "conv_pool",
+    "folds",
+    "per_sample_vjp",
+    "rule_for",
+]
+
+Pool = nn.AvgPool1d | nn.AvgPool2d | nn.AvgPool3d
+AVERAGE_POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+AVERAGE: dict[int, Any] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 Rule = Callable[[Any, Tensor, Tensor], Mapping[str, Factor]]
 
@@ -112,14 +126,44 @@ def _padding(layer: Any) -> list[int]:
     return [p for p in reversed(layer.padding) for _ in range(2)]
 
 
+def _padded(layer: Any, x: Tensor) -> Tensor:
+    padding, mode = _padding(layer), "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    return F.pad(x, padding, mode=mode) if any(padding) else x
+
+
 def _conv(layer: Any, x: Tensor, delta: Tensor) -> dict[str, Factor]:
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    padding = _padding(layer)
-    padded = F.pad(x, padding, mode=mode) if any(padding) else x
-    weight = conv_factor(
-        padded, delta, layer.kernel_size, stride=layer.stride, dilation=layer.dilation, groups=layer.groups
-    )
+    geometry = {"stride": layer.stride, "dilation": layer.dilation, "groups": layer.groups}
+    weight = conv_factor(_padded(layer, x), delta, layer.kernel_size, **geometry)
     return {"weight": weight, **_bias(layer, delta)}
+
+
+def _per_axis(value: int | tuple[int, ...], dims: int) -> tuple[int, ...]:
+    return (value,) * dims if isinstance(value, int) else tuple(value)
+
+
+def folds(layer: nn.Module, pool: Pool) -> bool:
+    """Whether a layer and the average pool behind it are one strided convolution of a box-filtered input."""
+    pools: dict[type, type] = {nn.Conv1d: nn.AvgPool1d, nn.Conv2d: nn.AvgPool2d, nn.Conv3d: nn.AvgPool3d}
+    return (
+        isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
+        and pools.get(type(layer)) is type(pool)
+        and set(layer.stride) == {1}
+        and set(_per_axis(pool.padding, 1)) == {0}
+        and not pool.ceil_mode
+        and getattr(pool, "divisor_override", None) is None
+    )
+
+
+def conv_pool(layer: Any, pool: Pool, x: Tensor, delta: Tensor) -> dict[str, Factor]:
+    """Rule of a convolution and the average pool behind it, ``delta`` at the output of the pool.
+
+    Both are linear, and a pool of 4 x 4 leaves 16 times fewer positions to multiply.
+    """
+    dims = len(layer.kernel_size)
+    box = AVERAGE[dims](_padded(layer, x), pool.kernel_size, stride=1)
+    stride = _per_axis(pool.stride, dims)
+    geometry = {"stride": stride, "dilation": layer.dilation, "groups": layer.groups}
+    return {"weight": conv_factor(box, delta, layer.kernel_size, **geometry), **_bias(layer, delta)}
 
 
 def _bias(layer: Any, delta: Tensor) -> dict[str, Factor]:
