@@ -137,7 +137,11 @@ def kernels_to_masks(
     got = design.psf()
     margin = (got.shape[-1] - kernels.shape[-1]) // 2
     inside = got[..., margin : got.shape[-2] - margin, margin : got.shape[-1] - margin]
-    return replace(design, efficiency=inside.sum(dim=(-3, -2, -1)), error=_error(got, wished))
+    # the gains are digital, hence free: let them make up for the light beside the kernel
+    fit = (got * wished).sum(dim=(-3, -2, -1)) / got.square().sum(dim=(-3, -2, -1))
+    return replace(
+        design, gain=gain * fit, efficiency=inside.sum(dim=(-3, -2, -1)), error=_error(got, wished)
+    )
 
 
 def _in_window(psf: torch.Tensor, pixels: int) -> torch.Tensor:

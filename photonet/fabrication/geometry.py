@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -11,58 +11,69 @@ from ..errors import InvalidArgument
 
 __all__ = ["Geometry"]
 
-Pair = tuple[torch.Tensor, torch.Tensor]
-
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Geometry:
     """The geometry of a mask (or of many on one wafer, or of many devices of each).
 
     Fabrication errors act here, on lengths; the phase is looked up afterwards, so one geometry serves all
-    wavelengths and their errors are correlated as they are on the bench.
+    wavelengths and their errors are correlated as they are on the bench. What a kind of mask does not have
+    is None, and errors of it are refused.
 
     Attributes:
         shape: [..., y, x] of ONE device. Leading axes are masks made together: they share what is
             systematic. When devices are drawn in a batch, the tensors below get their axis in front.
         pitch: distance of neighbouring samples (dy, dx) in m.
-        height: relief above the substrate in m (of a phase mask, which has no material: in rad), or None.
-        width: width of the pillars in m, 0 where there is none, or None.
-        shift: rigid displacement (dy, dx) of the whole pattern in m, each [..., 1, 1], or None.
-        jitter: displacement (dy, dx) of every element by itself in m, each [..., y, x], or None.
         elements: equal pillars per sample, by which independent errors average inside a sample.
+        height: relief, or pillars, above the substrate in m.
+        phase: relief of a mask that has no material, in rad.
+        width: width of the pillars in m, averaged over their height; 0 where there is none.
+        index: what the refractive index of the relief has too much.
+        taper: width of the pillars at the foot less that at the top, in m.
+        missing: part of the pillars of a sample that fell or never stood, 0 to 1.
+        shift_y, shift_x: rigid displacement of the whole pattern in m, [..., 1, 1].
+        jitter_y, jitter_x: displacement of every element by itself in m.
     """
 
     shape: tuple[int, ...]
     pitch: tuple[float, float]
-    height: torch.Tensor | None = None
-    width: torch.Tensor | None = None
-    shift: Pair | None = None
-    jitter: Pair | None = None
     elements: int = 1
+    height: torch.Tensor | None = None
+    phase: torch.Tensor | None = None
+    width: torch.Tensor | None = None
+    index: torch.Tensor | None = None
+    taper: torch.Tensor | None = None
+    missing: torch.Tensor | None = None
+    shift_y: torch.Tensor | None = None
+    shift_x: torch.Tensor | None = None
+    jitter_y: torch.Tensor | None = None
+    jitter_x: torch.Tensor | None = None
 
-    def required(self, length: str, error: Any) -> torch.Tensor:
-        """The height or the width that ``error`` acts on.
+    def required(self, quantity: str, error: Any) -> torch.Tensor:
+        """The quantity that ``error`` acts on.
 
         Raises:
             InvalidArgument: this mask has none, so the error would be without effect.
         """
-        tensor: torch.Tensor | None = getattr(self, length)
+        tensor: torch.Tensor | None = getattr(self, quantity)
         if tensor is None:
             raise InvalidArgument(
-                "errors", f"errors that this kind of mask can have (it has no {length})", type(error).__name__
+                "errors",
+                f"errors that this kind of mask can have (it has no {quantity})",
+                type(error).__name__,
             )
         return tensor
 
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What there is, by name."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}
+
+    def with_tensors(self, tensors: dict[str, torch.Tensor]) -> Geometry:
+        """The same geometry with some of its tensors replaced."""
+        changes: dict[str, Any] = dict(tensors)
+        return replace(self, **changes)
+
     def to(self, device: torch.device | str) -> Geometry:
         """The same geometry on another device."""
-
-        def move(pair: Pair | None) -> Pair | None:
-            return None if pair is None else (pair[0].to(device), pair[1].to(device))
-
-        return replace(
-            self,
-            height=None if self.height is None else self.height.to(device),
-            width=None if self.width is None else self.width.to(device),
-            shift=move(self.shift),
-            jitter=move(self.jitter),
-        )
+        return self.with_tensors({name: tensor.to(device) for name, tensor in self.tensors().items()})

@@ -8,7 +8,7 @@ by Fourier interpolation of the complex transmission, and not by resampling heig
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ import torch
 from .. import checks
 from ..errors import InvalidArgument
 from .draws import Draw
-from .geometry import Geometry, Pair
+from .geometry import Geometry
 
 __all__ = ["LateralError", "displace"]
 
@@ -40,7 +40,7 @@ class LateralError:
         >>> geometry = Geometry(shape=(4, 4), pitch=(1e-6, 1e-6))
         >>> error = LateralError(mean=(3e-7, 0))
         >>> made = error.apply(geometry, error.sample(torch.Generator().manual_seed(0), geometry))
-        >>> f"{made.shift[0].item():.1e}"
+        >>> f"{made.shift_y.item():.1e}"
         '3.0e-07'
     """
 
@@ -78,16 +78,10 @@ class LateralError:
 
     def apply(self, geometry: Geometry, draw: Draw) -> Geometry:
         """Add the displacements to those the geometry has."""
-        shift = _added(geometry.shift, (draw["shift_y"], draw["shift_x"]))
-        if "jitter_y" not in draw:
-            return replace(geometry, shift=shift)
-        return replace(
-            geometry, shift=shift, jitter=_added(geometry.jitter, (draw["jitter_y"], draw["jitter_x"]))
+        old = geometry.tensors()
+        return geometry.with_tensors(
+            {name: old[name] + d.to(old[name]) if name in old else d for name, d in draw.items()}
         )
-
-
-def _added(old: Pair | None, new: Pair) -> Pair:
-    return new if old is None else (old[0] + new[0].to(old[0]), old[1] + new[1].to(old[1]))
 
 
 def displace(transmission: torch.Tensor, geometry: Geometry) -> torch.Tensor:
@@ -100,25 +94,27 @@ def displace(transmission: torch.Tensor, geometry: Geometry) -> torch.Tensor:
 
     Args:
         transmission: complex [..., L, y, x].
-        geometry: with ``shift`` and ``jitter`` in m, [..., 1, 1] and [..., y, x].
+        geometry: with the displacements in m, of the whole [..., 1, 1] and of the elements [..., y, x].
 
     Returns:
         Complex [..., L, y, x], differentiable in transmission and displacements.
     """
-    if geometry.shift is None and geometry.jitter is None:
+    shifts = (geometry.shift_y, geometry.shift_x)
+    jitter_y, jitter_x = geometry.jitter_y, geometry.jitter_x
+    if all(d is None for d in (*shifts, jitter_y, jitter_x)):
         return transmission
     qy, qx = (
         2 * math.pi * torch.fft.fftfreq(n, d, dtype=torch.float64, device=transmission.device)
         for n, d in zip(transmission.shape[-2:], geometry.pitch, strict=True)
     )
     q = (qy[:, None], qx[None, :])
-    if geometry.jitter is not None:
-        transmission = _jittered(transmission, geometry.jitter, q)
-    if geometry.shift is None:
-        return transmission
-    phase: Any = 0.0
-    for dim, shift, pitch, q_axis in zip((-2, -1), geometry.shift, geometry.pitch, q, strict=True):
-        metres = shift.to(transmission.device, torch.float64)[..., None, :, :]
+    if jitter_y is not None and jitter_x is not None:
+        transmission = _jittered(transmission, jitter_y, jitter_x, q)
+    phase = torch.zeros((), dtype=torch.float64, device=transmission.device)
+    for dim, metres, pitch, q_axis in zip((-2, -1), shifts, geometry.pitch, q, strict=True):
+        if metres is None:
+            continue
+        metres = metres.to(transmission.device, torch.float64)[..., None, :, :]
         whole = torch.round(metres.detach() / pitch)
         transmission = _moved(transmission, whole.long(), dim)
         phase = phase - q_axis * (metres - whole * pitch)
@@ -137,8 +133,10 @@ def _moved(values: torch.Tensor, by: torch.Tensor, dim: int) -> torch.Tensor:
     return torch.gather(values.expand(shape), dim, source) * inside
 
 
-def _jittered(t: torch.Tensor, jitter: Pair, q: Pair) -> torch.Tensor:
-    dy, dx = (j.to(t.device, t.real.dtype)[..., None, :, :] for j in jitter)
+def _jittered(
+    t: torch.Tensor, dy: torch.Tensor, dx: torch.Tensor, q: tuple[torch.Tensor, torch.Tensor]
+) -> torch.Tensor:
+    dy, dx = (d.to(t.device, t.real.dtype)[..., None, :, :] for d in (dy, dx))
     qy, qx = (axis.to(t.real.dtype) for axis in q)
     spectrum = torch.fft.fft2(t)
     spectrum = spectrum - 1j * (qy * torch.fft.fft2(dy * t) + qx * torch.fft.fft2(dx * t))

@@ -44,7 +44,7 @@ def _column(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 class PhaseMask(Mask):
     """A lossless mask known only by its phase (an idealised relief, or a phase SLM).
 
-    Its relief, in rad, is ``geometry.height``, above ``base``: 0 where the phase is nowhere negative, else
+    Its relief, in rad, is ``geometry.phase``, above ``base``: 0 where the phase is nowhere negative, else
     the lowest phase of each mask, as a relief cannot lie below its substrate. A relative height error acts
     on that relief, so the same phases lifted by a constant are a deeper etch and suffer more. Nothing is
     wrapped: hand over ``phi % (2 * pi)`` if that is what will be made.
@@ -60,12 +60,12 @@ class PhaseMask(Mask):
         """See `Mask.from_phase`."""
         tensor = pattern("phi", phi)
         base = tensor.amin((-2, -1), keepdim=True).clamp(max=0)
-        return cls(geometry=_geometry(tensor.shape, pitch, height=tensor - base), base=base, **design)
+        return cls(geometry=_geometry(tensor.shape, pitch, phase=tensor - base), base=base, **design)
 
     @property
     def phase(self) -> torch.Tensor:
         """Phase in rad at the design wavelength, as made, [..., y, x]."""
-        return self.base + cast(torch.Tensor, self.geometry.height)
+        return self.base + cast(torch.Tensor, self.geometry.phase)
 
     def _local(self, wavelength: torch.Tensor) -> torch.Tensor:
         phase = _layer(self.phase)
@@ -78,7 +78,7 @@ class PhaseMask(Mask):
     def quantize(self, levels: int, *, straight_through: bool = False) -> Self:
         """Phases rounded to 2 pi k / levels, in [0, 2 pi). See `photonet.fabrication.quantize_phase`."""
         rounded = quantize_phase(self.phase, levels, straight_through=straight_through)
-        geometry = replace(self.geometry, height=rounded)
+        geometry = replace(self.geometry, phase=rounded)
         return replace(self, geometry=geometry, base=torch.zeros_like(self.base))
 
     def to(self, device: torch.device | str) -> Self:
@@ -116,7 +116,7 @@ class HeightMask(Mask):
                 "lift the relief by a constant",
             )
         return cls(
-            geometry=_geometry(tensor.shape, pitch, height=tensor),
+            geometry=_geometry(tensor.shape, pitch, height=tensor, index=tensor.new_zeros(1, 1)),
             material=_material("material", material),
             surround=_material("surround", surround),
             **design,
@@ -130,7 +130,8 @@ class HeightMask(Mask):
     def _local(self, wavelength: torch.Tensor) -> torch.Tensor:
         contrast = self.material.index(wavelength) - self.surround.index(wavelength)
         height = _layer(self.height)
-        return _phasor(height * _column(2 * math.pi * contrast / wavelength, height), self.height)
+        contrast = _column(contrast, height) + _layer(cast(torch.Tensor, self.geometry.index))
+        return _phasor(2 * math.pi * height * contrast / _column(wavelength, height), self.height)
 
     def quantize(self, levels: int, *, straight_through: bool = False, depth: float | None = None) -> Self:
         """Heights rounded to equal steps from 0 to ``depth``, both included.
@@ -213,6 +214,11 @@ class TransmissionMask(Mask):
         return self.values.abs(), "|transmission|", {"cmap": "gray", "vmin": 0, "vmax": 1}
 
 
+# Gauss-Legendre points over the height of a pillar (foot at +1/2) and their weights: for a taper of 80 nm
+# within 5e-6 rad of the integral
+_SLABS = ((-(0.15**0.5), 5 / 18), (0.0, 8 / 18), (0.15**0.5, 5 / 18))
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MetaAtomMask(Mask):
     """A metasurface of pillars: the phase of each width is looked up in a library, at its wavelengths.
@@ -267,9 +273,21 @@ class MetaAtomMask(Mask):
         return cast(torch.Tensor, self.geometry.width)
 
     def _local(self, wavelength: torch.Tensor) -> torch.Tensor:
-        height = cast(torch.Tensor, self.geometry.height)
-        phase = self.library.phase(self.width, wavelength) * (_layer(height) / self.library.height)
-        return _phasor(phase, self.width)
+        geometry = self.geometry
+        scale = _layer(cast(torch.Tensor, geometry.height)) / self.library.height
+        if geometry.taper is None:
+            phase = self.library.phase(self.width, wavelength) * scale
+        else:
+            phase = torch.zeros((), dtype=torch.float64, device=scale.device)
+            for depth, weight in _SLABS:
+                slab = (self.width + depth * geometry.taper).clamp(0, self.library.period)
+                slab = torch.where(self.width > 0, slab, self.width)
+                phase = phase + weight * scale * self.library.phase(slab, wavelength)
+        t = _phasor(phase, self.width)
+        if geometry.missing is not None:
+            # an empty cell is the library's zero of phase: it transmits 1
+            t = t + geometry.missing[..., None, :, :].to(t.real) * (1 - t)
+        return t
 
     def quantize(self, levels: int, *, straight_through: bool = False) -> Self:
         """Widths rounded to equal steps over the range of the library; empty cells stay empty."""

@@ -33,11 +33,7 @@ def save(mask: Mask, path: str | Path) -> None:
     import h5py
 
     geometry = mask.geometry
-    arrays: dict[str, torch.Tensor | None] = {"height": geometry.height, "width": geometry.width}
-    for name in ("shift", "jitter"):
-        for axis, tensor in zip("yx", getattr(geometry, name) or (), strict=False):
-            arrays[f"{name}_{axis}"] = tensor
-    arrays |= {name: getattr(mask, name, None) for name in TENSORS}
+    own = {name: getattr(mask, name) for name in TENSORS if hasattr(mask, name)}
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["format"] = FORMAT
         file.attrs["version"] = VERSION
@@ -51,9 +47,9 @@ def save(mask: Mask, path: str | Path) -> None:
         for name in TABLES:
             if hasattr(mask, name):
                 file.attrs[name] = json.dumps(getattr(mask, name).to_dict())
-        for name, tensor in arrays.items():
-            if tensor is not None:
-                file.create_dataset(name, data=tensor.detach().cpu().numpy())
+        for group, tensors in (("geometry", geometry.tensors()), ("mask", own)):
+            for name, tensor in tensors.items():
+                file.create_dataset(f"{group}/{name}", data=tensor.detach().cpu().numpy())
 
 
 def load(path: str | Path) -> Mask:
@@ -65,8 +61,11 @@ def load(path: str | Path) -> Mask:
     try:
         with h5py.File(path, "r") as file:
             attributes = dict(file.attrs)
-            arrays = {name: torch.from_numpy(data[()]) for name, data in file.items()}
-    except (OSError, KeyError, TypeError) as error:
+            arrays = {
+                group: {name: torch.from_numpy(data[()]) for name, data in members.items()}
+                for group, members in file.items()
+            }
+    except (OSError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: not a whole HDF5 file: {error}") from None
     if attributes.get("format") != FORMAT:
         raise DataError(f"{path}: an HDF5 file, but not one that Mask.save wrote")
@@ -80,30 +79,20 @@ def load(path: str | Path) -> Mask:
         raise DataError(f"{path}: a damaged mask: {error!r}") from None
 
 
-def _rebuilt(attributes: dict[str, Any], arrays: dict[str, torch.Tensor]) -> Mask:
-    kind = KINDS[attributes["kind"]]
-    pitch = tuple(float(d) for d in attributes["pitch"])
-    pairs = {
-        name: (arrays[f"{name}_y"], arrays[f"{name}_x"])
-        for name in ("shift", "jitter")
-        if f"{name}_y" in arrays
-    }
+def _rebuilt(attributes: dict[str, Any], arrays: dict[str, dict[str, torch.Tensor]]) -> Mask:
+    dy, dx = (float(d) for d in attributes["pitch"])
     geometry = Geometry(
         shape=tuple(int(n) for n in attributes["shape"]),
-        pitch=(pitch[0], pitch[1]),
+        pitch=(dy, dx),
         elements=int(attributes["elements"]),
-        height=arrays.get("height"),
-        width=arrays.get("width"),
-        shift=pairs.get("shift"),
-        jitter=pairs.get("jitter"),
-    )
+    ).with_tensors(arrays.get("geometry", {}))
     fields: dict[str, Any] = {
         name: float(attributes[name]) for name in ("wavelength", "distance") if name in attributes
     }
-    fields |= {name: arrays[name] for name in TENSORS if name in arrays}
+    fields |= arrays.get("mask", {})
     fields |= {
         name: table.from_dict(json.loads(attributes[name]))
         for name, table in TABLES.items()
         if name in attributes
     }
-    return kind(geometry=geometry, **fields)
+    return KINDS[attributes["kind"]](geometry=geometry, **fields)

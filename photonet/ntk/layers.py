@@ -20,9 +20,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InvalidArgument
-from .factors import Factor, Outer
+from .correlate import crop
+from .factors import Correlation, Factor, Outer
 
-__all__ = ["RULES", "HasFactors", "conv_factor", "patches", "per_sample_vjp", "rule_for"]
+__all__ = [
+    "AVERAGE_POOLS",
+    "RULES",
+    "HasFactors",
+    "Pool",
+    "conv_factor",
+    "conv_pool",
+    "folds",
+    "per_sample_vjp",
+    "rule_for",
+]
+
+Pool = nn.AvgPool1d | nn.AvgPool2d | nn.AvgPool3d
+AVERAGE_POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+AVERAGE: dict[int, Any] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 Rule = Callable[[Any, Tensor, Tensor], Mapping[str, Factor]]
 
@@ -79,32 +94,6 @@ def per_sample_vjp(
         return torch.func.vmap(one_sample)(x, delta)
 
 
-def patches(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]) -> Tensor:
-    """The windows a convolution sees, in any number of dimensions.
-
-    Args:
-        x: [n, c, *space], already padded.
-        kernel, stride, dilation: one value per spatial axis.
-
-    Returns:
-        [n, c, *kernel, *positions].
-
-    Example:
-        >>> patches(torch.arange(5.0).reshape(1, 1, 5), (3,), (1,), (1,)).shape
-        torch.Size([1, 1, 3, 3])
-    """
-    if len(kernel) == 2:
-        n, c = x.shape[:2]
-        reach = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-        positions = [(size - r - 1) // s + 1 for size, r, s in zip(x.shape[2:], reach, stride, strict=True)]
-        columns = F.unfold(x, kernel, dilation, stride=stride)  # much faster than strided views
-        return columns.reshape(n, c, *kernel, *positions)
-    for axis, (k, s, d) in enumerate(zip(kernel, stride, dilation, strict=True), start=2):
-        x = x.unfold(axis, d * (k - 1) + 1, s)[..., ::d]
-    dims = len(kernel)
-    return x.permute(0, 1, *range(2 + dims, 2 + 2 * dims), *range(2, 2 + dims))
-
-
 def conv_factor(
     x: Tensor,
     delta: Tensor,
@@ -113,8 +102,8 @@ def conv_factor(
     stride: tuple[int, ...],
     dilation: tuple[int, ...],
     groups: int = 1,
-) -> Outer:
-    """Jacobian factor of a convolution's weight [c_out, c_in / groups, *kernel].
+) -> Correlation:
+    """Jacobian factor of a convolution's weight [c_out, c_in / groups, *kernel], for layers built on one.
 
     Args:
         x: padded input, [n, c_in, *space].
@@ -122,10 +111,8 @@ def conv_factor(
         kernel, stride, dilation: one value per spatial axis.
         groups: as in `torch.nn.Conv2d`.
     """
-    n, m = delta.shape[:2]
-    windows = patches(x, kernel, stride, dilation)
-    act = windows.reshape(n, 1, groups, -1, windows.shape[2 + len(kernel) :].numel()).mT
-    return Outer(act, delta.reshape(n, m, groups, -1, act.shape[3]).mT)
+    seen = crop(x, delta.shape[3:], kernel, stride, dilation)
+    return Correlation(seen.unsqueeze(1), delta, kernel, stride, dilation, groups)
 
 
 def _padding(layer: Any) -> list[int]:
@@ -139,14 +126,44 @@ def _padding(layer: Any) -> list[int]:
     return [p for p in reversed(layer.padding) for _ in range(2)]
 
 
+def _padded(layer: Any, x: Tensor) -> Tensor:
+    padding, mode = _padding(layer), "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    return F.pad(x, padding, mode=mode) if any(padding) else x
+
+
 def _conv(layer: Any, x: Tensor, delta: Tensor) -> dict[str, Factor]:
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    padding = _padding(layer)
-    padded = F.pad(x, padding, mode=mode) if any(padding) else x
-    weight = conv_factor(
-        padded, delta, layer.kernel_size, stride=layer.stride, dilation=layer.dilation, groups=layer.groups
+    geometry = {"stride": layer.stride, "dilation": layer.dilation, "groups": layer.groups}
+    weight = conv_factor(_padded(layer, x), delta, layer.kernel_size, **geometry)
+    return {"weight": weight, **_bias(layer, delta)}
+
+
+def _per_axis(value: int | tuple[int, ...], dims: int) -> tuple[int, ...]:
+    return (value,) * dims if isinstance(value, int) else tuple(value)
+
+
+def folds(layer: nn.Module, pool: Pool) -> bool:
+    """Whether a layer and the average pool behind it are one strided convolution of a box-filtered input."""
+    pools: dict[type, type] = {nn.Conv1d: nn.AvgPool1d, nn.Conv2d: nn.AvgPool2d, nn.Conv3d: nn.AvgPool3d}
+    return (
+        isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
+        and pools.get(type(layer)) is type(pool)
+        and set(layer.stride) == {1}
+        and set(_per_axis(pool.padding, 1)) == {0}
+        and not pool.ceil_mode
+        and getattr(pool, "divisor_override", None) is None
     )
-    return {"weight": weight} | _bias(layer, delta)
+
+
+def conv_pool(layer: Any, pool: Pool, x: Tensor, delta: Tensor) -> dict[str, Factor]:
+    """Rule of a convolution and the average pool behind it, ``delta`` at the output of the pool.
+
+    Both are linear, and a pool of 4 x 4 leaves 16 times fewer positions to multiply.
+    """
+    dims = len(layer.kernel_size)
+    box = AVERAGE[dims](_padded(layer, x), pool.kernel_size, stride=1)
+    stride = _per_axis(pool.stride, dims)
+    geometry = {"stride": stride, "dilation": layer.dilation, "groups": layer.groups}
+    return {"weight": conv_factor(box, delta, layer.kernel_size, **geometry), **_bias(layer, delta)}
 
 
 def _bias(layer: Any, delta: Tensor) -> dict[str, Factor]:
@@ -155,16 +172,12 @@ def _bias(layer: Any, delta: Tensor) -> dict[str, Factor]:
 
 
 def _conv_transpose(layer: Any, x: Tensor, delta: Tensor) -> dict[str, Factor]:
-    # The adjoint of a convolution: the windows are those of the output's gradient.
-    n, m, groups, dims = *delta.shape[:2], layer.groups, len(layer.kernel_size)
-    gradient = F.pad(delta.flatten(0, 1), [p for p in reversed(layer.padding) for _ in range(2)])
-    windows = patches(gradient, layer.kernel_size, layer.stride, layer.dilation)
-    # an output padding of a stride or more leaves positions that no input reaches
-    for axis, size in enumerate(x.shape[2:], start=2 + dims):
-        windows = windows.narrow(axis, 0, size)
-    positions = x.shape[2:].numel()
-    act = windows.reshape(n, m, groups, -1, positions).mT
-    return {"weight": Outer(act, x.reshape(n, 1, groups, -1, positions).mT)} | _bias(layer, delta)
+    # The adjoint of a convolution: the windows are those of the output's gradient. An output padding can
+    # leave positions that no input reaches.
+    geometry = (layer.kernel_size, layer.stride, layer.dilation)
+    padding = [p for p in reversed(layer.padding) for _ in range(2)]
+    gradient = crop(F.pad(delta, padding), x.shape[2:], *geometry)
+    return {"weight": Correlation(gradient, x.unsqueeze(1), *geometry, layer.groups), **_bias(layer, delta)}
 
 
 def _linear(layer: nn.Linear, x: Tensor, delta: Tensor) -> dict[str, Factor]:

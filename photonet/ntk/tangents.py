@@ -11,19 +11,19 @@ import functools
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from ..errors import InvalidArgument
 from .directions import output_directions
-from .factors import Factor, Outer, full_product, merge, trace_product
-from .layers import per_sample_vjp, rule_for
+from .factors import Factor, full_product, merge, trace_product
+from .layers import conv_pool, per_sample_vjp, rule_for
 from .parameters import Selection, batch, independent_samples, select
+from .record import Call, record
 
 __all__ = ["Tangents", "tangents"]
 
@@ -88,13 +88,12 @@ def tangents(
     chosen = select(model, params)
     independent_samples(model)
     keep_graph = torch.is_grad_enabled()
-    calls: list[_Call] = []
+    calls: list[Call] = []
     with torch.enable_grad():
         if method == "jacobian":
             result, strays = model(x), set(chosen)
         else:
-            result, calls = _record(model, x, chosen)
-            strays = _strays(result, calls, chosen, len(x))
+            result, calls, strays = record(model, x, chosen)
             if strays:
                 _report(model, strays, refuse=method == "structured")
         v = output_directions(outputs, _checked(result, len(x)), generator, directions)
@@ -118,9 +117,13 @@ def _checked(result: Any, n: int) -> Tensor:
 
 
 def _detach(factor: Factor) -> Factor:
-    if isinstance(factor, Outer):
-        return Outer(factor.act.detach(), factor.delta.detach())
-    return factor.detach()
+    if isinstance(factor, Tensor):
+        return factor.detach()
+    tensors = {
+        f.name: value.detach() for f in fields(factor) if isinstance(value := getattr(factor, f.name), Tensor)
+    }
+    detached: Factor = replace(factor, **tensors)  # type: ignore[arg-type]
+    return detached
 
 
 def _report(model: nn.Module, strays: set[str], *, refuse: bool) -> None:
@@ -139,114 +142,17 @@ def _report(model: nn.Module, strays: set[str], *, refuse: bool) -> None:
         )
 
 
-# --- the forward pass, recorded -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Call:
-    """One call of a layer that owns selected parameters."""
-
-    layer: nn.Module
-    own: Mapping[str, str]  # the layer's name of each parameter -> the model's name
-    x: Tensor | None  # None when the call is not one tensor in, one tensor out
-    version: int
-    sources: tuple[GradientEdge, ...]
-    target: GradientEdge | None
-    shape: torch.Size
-
-
-def _record(model: nn.Module, x: Tensor, chosen: Mapping[str, nn.Parameter]) -> tuple[Any, list[_Call]]:
-    names = {id(p): name for name, p in chosen.items()}
-    calls: list[_Call] = []
-
-    def note(own: Mapping[str, str], layer: nn.Module, args: tuple, kwargs: dict, out: Any) -> None:
-        tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
-        sources = tuple(get_gradient_edge(a) for a in tensors if a.requires_grad)
-        simple = len(args) == 1 and not kwargs and len(tensors) == 1 and isinstance(out, Tensor)
-        # The edge, not the tensor: an in-place activation after the layer would replace its gradient.
-        target = get_gradient_edge(out) if isinstance(out, Tensor) and out.requires_grad else None
-        entry = tensors[0] if simple else None
-        calls.append(
-            _Call(
-                layer,
-                own,
-                entry,
-                0 if entry is None else entry._version,
-                sources,
-                target,
-                out.shape if simple else torch.Size(),
-            )
-        )
-
-    handles = []
-    for layer in model.modules():
-        own = {local: names[id(p)] for local, p in layer._parameters.items() if id(p) in names}
-        if own:
-            handles.append(layer.register_forward_hook(functools.partial(note, own), with_kwargs=True))
-    try:
-        result = model(x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return result, calls
-
-
-def _strays(result: Tensor, calls: list[_Call], chosen: Mapping[str, nn.Parameter], n: int) -> set[str]:
-    """Names of the parameters that act outside the recorded calls, or in calls no rule can read.
-
-    The autograd graph is walked once from the outputs: within a call only the layer's own parameters may
-    be met, and outside of all calls none (a tied weight used through torch.nn.functional, for instance).
-    """
-    names = {id(p): name for name, p in chosen.items()}
-    strays = {
-        name
-        for call in calls
-        for name in call.own.values()
-        if call.x is None or len(call.x) != n or call.shape[:1] != (n,)
-    }
-    at: dict[tuple[Any, int], list[_Call]] = defaultdict(list)  # inner calls end before outer ones
-    for call in calls:
-        if call.target is not None:
-            at[call.target.node, call.target.output_nr].append(call)
-
-    start = get_gradient_edge(result)
-    todo: list[tuple[Any, int, _Call | None]] = [(start.node, start.output_nr, None)]
-    seen: set[tuple[Any, int, int]] = set()
-    while todo:
-        node, number, owner = todo.pop()
-        if node is None or (node, number, id(owner)) in seen:
-            continue
-        seen.add((node, number, id(owner)))
-        if owner is not None and any(node is s.node and number == s.output_nr for s in owner.sources):
-            continue
-        ending = at.get((node, number), [])
-        inner = ending[: ending.index(owner)] if owner in ending else ending
-        if inner:
-            todo.append((node, number, inner[-1]))
-            todo.extend((s.node, s.output_nr, owner) for s in inner[-1].sources)
-            continue
-        leaf = getattr(node, "variable", None)
-        if leaf is not None and id(leaf) in names:
-            name = names[id(leaf)]
-            if owner is None or name not in owner.own.values():
-                strays.add(name)
-        todo.extend((after, index, owner) for after, index in node.next_functions)
-    return strays
-
-
-# --- the backward pass, and the rules -------------------------------------------------------------------
-
-
 def _layer_factors(
-    result: Tensor, v: Tensor, calls: list[_Call], strays: set[str], keep_graph: bool
+    result: Tensor, v: Tensor, calls: list[Call], strays: set[str], keep_graph: bool
 ) -> tuple[dict[str, Factor], dict[str, str]]:
-    usable = [c for c in calls if c.target is not None and any(name not in strays for name in c.own.values())]
-    if not usable:
+    """Factors of all parameters but the strays, and the rule each came from."""
+    usable = [c for c in calls if c.x is not None and not strays.issuperset(c.own.values())]
+    if not usable or not result.requires_grad:
         return {}, {}
     gradients = [
         torch.autograd.grad(
             result,
-            [call.target for call in usable if call.target is not None],
+            [call.end for call in usable],
             row.reshape(1, *result.shape[1:]).expand_as(result),
             create_graph=keep_graph,
             retain_graph=True,
@@ -257,23 +163,25 @@ def _layer_factors(
     uses: dict[str, list[Factor]] = defaultdict(list)
     rules: dict[str, str] = {}
     for call, *deltas in zip(usable, *gradients, strict=True):
-        if call.x is None or deltas[0] is None:
+        if deltas[0] is None:  # the outputs do not depend on this call
             continue
-        if call.x._version != call.version:
-            raise InvalidArgument(
-                "model",
-                "layers whose input stays as it was",
-                f"a {type(call.layer).__name__} whose input was changed in place after the call",
-            )
-        delta = torch.stack(deltas, dim=1)
-        rule = rule_for(call.layer)
         wanted = {local: name for local, name in call.own.items() if name not in strays}
-        if rule is None:
-            own = {local: call.layer.get_parameter(local) for local in wanted}
-            factors: Mapping[str, Factor] = per_sample_vjp(call.layer, own, call.x, delta)
-        else:
-            factors = rule(call.layer, call.x, delta)
+        rule, factors = _apply(call, list(wanted), torch.stack(deltas, dim=1))
         for local, name in wanted.items():
             uses[name].append(factors[local])
-            rules[name] = "vjp" if rule is None else type(call.layer).__name__
+            rules[name] = rule
     return {name: merge(factors) for name, factors in uses.items()}, rules
+
+
+def _apply(call: Call, wanted: list[str], delta: Tensor) -> tuple[str, Mapping[str, Factor]]:
+    layer, x, kind = call.layer, call.x, type(call.layer).__name__
+    if x is None or x._version != call.version:
+        raise InvalidArgument(
+            "model", "layers whose input stays as it was", f"a {kind} whose input was changed in place later"
+        )
+    if call.pool is not None:
+        return f"{kind} and {type(call.pool).__name__}", conv_pool(layer, call.pool, x, delta)
+    rule = rule_for(layer)
+    if rule is not None:
+        return kind, rule(layer, x, delta)
+    return "vjp", per_sample_vjp(layer, {local: layer.get_parameter(local) for local in wanted}, x, delta)

@@ -24,6 +24,7 @@ from .distributions import (
     Uniform,
 )
 from .samplers import SAMPLERS, Sampler, unit_cube
+from .sensitivity import sensitivity
 from .study import DeviceFailed, tolerance
 from .yields import AtLeast, AtMost, with_yield, yield_curve, yield_interval
 
@@ -41,6 +42,7 @@ __all__ = [
     "Sampler",
     "TruncatedNormal",
     "Uniform",
+    "sensitivity",
     "tolerance",
     "unit_cube",
     "with_yield",

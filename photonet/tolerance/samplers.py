@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -37,12 +38,13 @@ class Sampler:
     Args:
         points: ``(samples, errors, generator)`` to float64 points [samples, errors] in the closed unit cube.
         extends: whether the first rows are the same for any number of samples.
-        represents: whether each row follows the laws, so that a yield may be estimated.
+        design: what the rows are: a ``"sample"`` of the laws, of which a yield may be estimated, ``"blocks"``
+            for Sobol' indices, or a ``"sweep"`` of one error after the other.
     """
 
     points: Callable[[int, int, np.random.Generator], np.ndarray]
     extends: bool
-    represents: bool
+    design: Literal["sample", "blocks", "sweep"] = "sample"
 
 
 def _random(samples: int, errors: int, generator: np.random.Generator) -> np.ndarray:
@@ -106,11 +108,11 @@ def _refused(samples: int, step: int, offset: int, why: str) -> InvalidArgument:
 
 
 SAMPLERS: dict[str, Sampler] = {
-    "random": Sampler(_random, extends=True, represents=True),
-    "sobol": Sampler(_sobol, extends=True, represents=True),
-    "lhs": Sampler(_latin_hypercube, extends=False, represents=True),
-    "one-at-a-time": Sampler(_one_at_a_time, extends=False, represents=False),
-    "saltelli": Sampler(_saltelli, extends=True, represents=False),
+    "random": Sampler(_random, extends=True),
+    "sobol": Sampler(_sobol, extends=True),
+    "lhs": Sampler(_latin_hypercube, extends=False),
+    "one-at-a-time": Sampler(_one_at_a_time, extends=False, design="sweep"),
+    "saltelli": Sampler(_saltelli, extends=True, design="blocks"),
 }
 """The samplers by name; add an entry to add one."""
 

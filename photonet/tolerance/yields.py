@@ -21,6 +21,7 @@ __all__ = [
     "Limit",
     "Require",
     "check_require",
+    "measured",
     "of_role",
     "with_yield",
     "yield_curve",
@@ -91,8 +92,8 @@ def check_require(require: Require | None, sampler: str) -> dict[str, Limit]:
     """``require`` as a mapping from the metric's name to its limit; refuses a sampler without yield."""
     if require is None:
         return {}
-    if not lookup("sampler", sampler, SAMPLERS).represents:
-        good = ", ".join(name for name, entry in SAMPLERS.items() if entry.represents)
+    if lookup("sampler", sampler, SAMPLERS).design != "sample":
+        good = ", ".join(name for name, entry in SAMPLERS.items() if entry.design == "sample")
         raise InvalidArgument(
             "require",
             "a sampler whose rows follow the errors' laws",
@@ -167,7 +168,7 @@ def with_yield(ds: xr.Dataset, require: Require) -> xr.Dataset:
         10
     """
     limits = check_require(require, ds.attrs["sampler"])
-    passes = {name: limit.passes(_metric(ds, "require", name)) for name, limit in limits.items()}
+    passes = {name: limit.passes(measured(ds, "require", name)) for name, limit in limits.items()}
     together = np.logical_and.reduce(list(passes.values()))
     thresholds = [limit.value for limit in limits.values()]
     if len(passes) > 1:
@@ -212,7 +213,7 @@ def yield_curve(
     if not points:
         raise InvalidArgument("thresholds", "at least one threshold", "none")
     check_require(points[0], ds.attrs["sampler"])
-    values = _metric(ds, "metric", metric)
+    values = measured(ds, "metric", metric)
     passes = np.stack([kind(point).passes(values) for point in points])
     coords = {"threshold": ("threshold", points, {"long_name": f"required {metric}"})}
     return xr.Dataset(_shares("threshold", passes), coords=coords, attrs=ds.attrs)
@@ -223,7 +224,8 @@ def of_role(ds: xr.Dataset, role: str) -> list[str]:
     return [str(name) for name, values in ds.data_vars.items() if values.attrs.get("role") == role]
 
 
-def _metric(ds: xr.Dataset, argument: str, name: str) -> np.ndarray:
+def measured(ds: xr.Dataset, argument: str, name: str) -> np.ndarray:
+    """Values [device] of the metric ``name`` of a finished study; ``argument`` is who asked for it."""
     values = ds[choice(argument, name, of_role(ds, "metric"))].values
     missing = int(np.isnan(values).sum())
     if missing:

@@ -19,7 +19,7 @@ def random_phasors(shape, seed=0):
 
 def moved(t, dy, dx):
     shift = tuple(torch.as_tensor(d, dtype=torch.float64).reshape(1, 1) for d in (dy, dx))
-    return displace(t, Geometry(shape=t.shape[-2:], pitch=PITCH, shift=shift))
+    return displace(t, Geometry(shape=t.shape[-2:], pitch=PITCH, shift_y=shift[0], shift_x=shift[1]))
 
 
 @given(
@@ -60,7 +60,7 @@ def test_a_smooth_pattern_moves_by_the_length_asked_for():
 def test_each_device_has_its_own_shift_for_all_masks_and_wavelengths():
     t = random_phasors((3, 2, 6, 6))  # masks, wavelengths, y, x
     shifts = torch.tensor([0.0, 1e-6, 7e-6], dtype=torch.float64).reshape(3, 1, 1, 1)
-    geometry = Geometry(shape=(3, 6, 6), pitch=PITCH, shift=(shifts, -shifts))
+    geometry = Geometry(shape=(3, 6, 6), pitch=PITCH, shift_y=shifts, shift_x=-shifts)
     out = displace(t, geometry)
     assert out.shape == (3, 3, 2, 6, 6)
     for device, metres in enumerate(shifts.flatten().tolist()):
@@ -74,7 +74,7 @@ def test_jitter_matches_the_exact_sum_over_elements():
     t = random_phasors((1, ny, nx))
     g = torch.Generator().manual_seed(1)
     dy, dx = (sigma * p * torch.randn(ny, nx, dtype=torch.float64, generator=g) for p in PITCH)
-    out = displace(t, Geometry(shape=(ny, nx), pitch=PITCH, jitter=(dy, dx)))
+    out = displace(t, Geometry(shape=(ny, nx), pitch=PITCH, jitter_y=dy, jitter_x=dx))
     qy, qx = (
         2 * math.pi * torch.fft.fftfreq(n, p, dtype=torch.float64)
         for n, p in zip((ny, nx), PITCH, strict=True)
@@ -98,7 +98,9 @@ def test_gradients_reach_transmission_shift_and_jitter():
     jitter = 0.05 * torch.randn(4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 
     def run(t, dy, dx, jy, jx):
-        return displace(t, Geometry(shape=(4, 5), pitch=(1.0, 1.0), shift=(dy, dx), jitter=(jy, jx)))
+        return displace(
+            t, Geometry(shape=(4, 5), pitch=(1.0, 1.0), shift_y=dy, shift_x=dx, jitter_y=jy, jitter_x=jx)
+        )
 
     arguments = [v.clone().requires_grad_() for v in (t, shift, -shift, jitter, -jitter)]
     assert torch.autograd.gradcheck(run, arguments)

@@ -105,6 +105,18 @@ class Declared(nn.Linear):
         return {"weight": torch.einsum("ni,nmo->nmoi", x, delta), "bias": delta}
 
 
+class Pooled(nn.Module):
+    """A map that is read by a pool and by something else, so the two must not be folded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.pool, self.head = nn.Conv2d(2, 3, 3), nn.AvgPool2d(2), nn.LazyLinear(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        return self.head(torch.cat([self.pool(y).flatten(1), torch.tanh(y).flatten(1)], dim=1))
+
+
 def _chain(*layers: nn.Module) -> nn.Module:
     return nn.Sequential(*layers, nn.Tanh(), nn.Flatten(), nn.LazyLinear(3))
 
@@ -124,6 +136,13 @@ MODELS: dict[str, tuple[tuple[int, ...], Callable[[], nn.Module]]] = {
         lambda: _chain(nn.Conv2d(2, 3, (2, 3), padding="same", padding_mode="circular")),
     ),
     "conv2d replicate": (IMAGE, lambda: _chain(nn.Conv2d(2, 3, 3, padding=1, padding_mode="replicate"))),
+    "conv2d and pool": (IMAGE, lambda: _chain(nn.Conv2d(2, 4, 3, padding=1, groups=2), nn.AvgPool2d(2))),
+    "conv2d dilated and overlapping pool": (
+        IMAGE,
+        lambda: _chain(nn.Conv2d(2, 3, 2, padding=2, dilation=2), nn.AvgPool2d((3, 2), (2, 1))),
+    ),
+    "conv1d and pool": (SEQUENCE, lambda: _chain(nn.Conv1d(4, 3, 3), nn.AvgPool1d(2))),
+    "pool and skip": (IMAGE, lambda: Pooled()),
     "conv3d": (VOLUME, lambda: _chain(nn.Conv3d(2, 3, (3, 2, 2), (1, 1, 2), padding=1, dilation=(1, 2, 1)))),
     "conv_transpose1d": (SEQUENCE, lambda: _chain(nn.ConvTranspose1d(4, 2, 3, 2, 1, output_padding=1))),
     "conv_transpose2d": (IMAGE, lambda: _chain(nn.ConvTranspose2d(2, 4, 3, 2, 1, 1, groups=2))),

@@ -60,6 +60,7 @@ def test_every_layer_agrees_with_plain_gradients(name: str) -> None:
     "name",
     [
         "conv2d strided, dilated",
+        "conv2d and pool",
         "conv_transpose2d",
         "layer called twice",
         "layer_norm",
@@ -162,6 +163,18 @@ def test_forward_gram_returns_what_the_two_calls_return() -> None:
     torch.testing.assert_close(kernel, ntk.gram(model, x, outputs=v))
     (logits.sum() + kernel.sum()).backward()
     assert all(p.grad is not None for p in model.parameters())
+
+
+def test_the_rules_that_were_used_can_be_asked() -> None:
+    used = {
+        "conv2d and pool": ("0.weight", "Conv2d and AvgPool2d"),
+        "pool and skip": ("conv.weight", "Conv2d"),
+        "bilinear readout": ("1.directions", "vjp"),
+        "attention": ("attention.in_proj_weight", "network"),
+        "declared": ("0.weight", "Declared"),
+    }
+    for name, (parameter, rule) in used.items():
+        assert ntk.tangents(*build(name)).rules[parameter] == rule
 
 
 def test_an_unreached_parameter_has_a_zero_kernel() -> None:
