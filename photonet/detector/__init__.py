@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from . import bench
 from .adc import digitize
-from .camera import Detector, FixedPattern, detect
+from .camera import Detector, detect
 from .model import photons, shot_noise
+from .pattern import FixedPattern
 from .pixels import pixel_irradiance
 
-__all__ = ["Detector", "FixedPattern", "detect", "digitize", "photons", "pixel_irradiance", "shot_noise"]
+__all__ = [
+    "Detector",
+    "FixedPattern",
+    "bench",
+    "detect",
+    "digitize",
+    "photons",
+    "pixel_irradiance",
+    "shot_noise",
+]

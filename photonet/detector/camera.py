@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from .. import checks
 from ..arrays import as_tensor, real_dtype
-from ..errors import InvalidArgument
+from ..errors import DataError, DataMissing, InvalidArgument, UnknownName
+from ..grid import Grid
 from .adc import digitize, full_scale
 from .model import dark_current, photons, read_out, shot_noise
+from .pattern import FixedPattern, nonuniformity
+from .pixels import pixel_irradiance
+from .response import clean_crosstalk, clean_response, convert, fill_well, spread
+from .spectral import channel_masks, clean_efficiency, clean_mosaic, interpolate
 from .streams import Seed, stream
 
-__all__ = ["Detector", "FixedPattern", "detect"]
+__all__ = ["Detector", "detect"]
 
 CERTAIN_SATURATION = 4.0
 """Mean charge, in full wells, from which a pixel is saturated in every draw (50 sigma at 300 e-)."""
 
-SLACK = 1e-6
-"""Relative distance outside of a table that is the rounding of a wavelength in single precision."""
-
 ROUNDING = 1e-5
 """Negative irradiance, relative to the brightest, that passes as the rounding error of an FFT."""
-
-
-@dataclass(frozen=True)
-class FixedPattern:
-    """What distinguishes the pixels of one camera and stays with it: drawn once, see `Detector.pattern`.
-
-    Attributes:
-        offset: [y, x] in electrons, of mean 0 (dark signal nonuniformity).
-        response: [y, x], relative to the mean pixel (photo response nonuniformity).
-    """
-
-    offset: torch.Tensor
-    response: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -64,6 +54,15 @@ class Detector:
         dsnu: dark signal nonuniformity in electrons: standard deviations of its (row, column, pixel)
             parts, or one number, all of it in the pixels.
         prnu: photo response nonuniformity relative to 1, in the same form.
+        response: departure from linearity between charge and signal: coefficients (c1, c2, ...) of
+            ``q (1 + c1 (q/W) + c2 (q/W)^2 ...)``, W the full well, or rows (charge, signal), both
+            relative to W. See `response.convert`.
+        softness: how gently the full well is approached, relative to it. See `response.fill_well`.
+        crosstalk: share of a pixel's charge that its four neighbours get, or a kernel with sum 1.
+        fill: side of the light-sensitive rectangle relative to the pitch, (y, x) or one number.
+        mosaic: colour filters over one tile of pixels, rows of names such as ``["RG", "GB"]``; then
+            ``quantum_efficiency`` is a mapping from each name to a number or a table.
+        name: for reports.
 
     Raises:
         InvalidArgument: naming the argument that cannot be.
@@ -92,6 +91,12 @@ class Detector:
     doubling_temperature: float = 8.0
     dsnu: Any = (0.0, 0.0, 2.0)
     prnu: Any = (0.0, 0.0, 0.005)
+    response: Any = ()
+    softness: float = 0.0
+    crosstalk: Any = 0.0
+    fill: Any = (1.0, 1.0)
+    mosaic: Any = None
+    name: str = "camera"
 
     def __post_init__(self) -> None:
         clean: dict[str, Any] = {
@@ -99,17 +104,24 @@ class Detector:
                 checks.positive("pitch", d, "a positive length in m")
                 for d in checks.pair("pitch", self.pitch)
             ),
-            "quantum_efficiency": _efficiency(self.quantum_efficiency),
             "bits": checks.count("bits", self.bits),
             "dsnu": _parts("dsnu", self.dsnu),
             "prnu": _parts("prnu", self.prnu),
+            "response": clean_response(self.response),
+            "softness": checks.fraction("softness", self.softness),
+            "crosstalk": clean_crosstalk(self.crosstalk),
+            "fill": tuple(checks.fraction("fill", f) for f in checks.pair("fill", self.fill)),
+            "mosaic": None if self.mosaic is None else clean_mosaic(self.mosaic),
         }
+        clean["quantum_efficiency"] = _efficiency(self.quantum_efficiency, clean["mosaic"])
         for name in ("exposure", "gain", "full_well", "doubling_temperature"):
             clean[name] = checks.positive(name, getattr(self, name))
         for name in ("black_level", "dark_noise", "dark_current"):
             clean[name] = checks.non_negative(name, getattr(self, name))
         for name in ("temperature", "reference_temperature"):
             clean[name] = checks.real(name, getattr(self, name))
+        if min(clean["fill"]) == 0:
+            raise InvalidArgument("fill", "a fraction above 0", 0)
         if clean["bits"] > 24:
             raise InvalidArgument("bits", "at most 24 (single precision holds no more)", clean["bits"])
         if clean["black_level"] >= full_scale(clean["bits"]):
@@ -120,6 +132,38 @@ class Detector:
             )
         for name, value in clean.items():
             object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_file(cls, file: str | Path, **changes: Any) -> Detector:
+        """A camera from its file.
+
+        Args:
+            file: a name in ``materials/cameras`` (each number in there has its source), or the path of
+                a TOML file of the same form.
+            changes: arguments that differ from the file, such as ``exposure=2e-3``.
+
+        Raises:
+            UnknownName: no camera of that name; the message offers the near matches.
+            DataError: the file is not of this form.
+
+        Example:
+            >>> Detector.from_file("imx249", exposure=1e-3).pitch
+            (5.86e-06, 5.86e-06)
+        """
+        path = Path(file) if str(file).endswith(".toml") else _camera_file(str(file))
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise DataMissing(f"there is no camera file {path}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: not a TOML file: {error}") from None
+        values = content.get("camera")
+        if not isinstance(values, dict):
+            raise DataError(f"{path}: expected a table [camera]")
+        unknown = sorted(set(values) - {f.name for f in fields(cls)})
+        if unknown:
+            raise DataError(f"{path}: [camera] has the unknown key {unknown[0]!r}")
+        return cls(**{"name": str(content.get("name", path.stem)), **values, **changes})
 
     @property
     def area(self) -> float:
@@ -137,32 +181,50 @@ class Detector:
     @property
     def saturation(self) -> float:
         """Photo-electrons at which the pixel or the converter is full, mu_e.sat."""
-        converter = (full_scale(self.bits) - self.black_level) / self.gain
-        return min(self.full_well, converter) - self.dark_electrons
+        limit = (full_scale(self.bits) - self.black_level) / self.gain
 
-    def efficiency(self, wavelength: Any) -> torch.Tensor:
+        def signal(charge: float) -> float:
+            return convert(torch.tensor(charge, dtype=torch.float64), self.full_well, self.response).item()
+
+        low, high = 0.0, self.full_well
+        if signal(high) > limit:
+            for _ in range(60):  # halvings: to the last bit of a double
+                middle = (low + high) / 2
+                low, high = (low, middle) if signal(middle) > limit else (middle, high)
+        return high - self.dark_electrons
+
+    def efficiency(self, wavelength: Any, filter_name: str | None = None) -> torch.Tensor:
         """Quantum efficiency at each wavelength, float64 [L].
 
+        Args:
+            wavelength: in m.
+            filter_name: which colour filter, for a camera with a mosaic.
+
         Raises:
-            InvalidArgument: a wavelength outside of the table: efficiency falls fast at its ends, so it
-                is not guessed.
+            InvalidArgument: a wavelength outside of the table, or an unknown filter.
         """
-        wavelength = checks.wavelength(wavelength)
-        if isinstance(self.quantum_efficiency, float):
-            return torch.full_like(wavelength, self.quantum_efficiency)
-        at, values = (
-            torch.tensor(self.quantum_efficiency, dtype=torch.float64).to(wavelength.device).T.contiguous()
-        )
-        outside = (wavelength < at[0] * (1 - SLACK)) | (wavelength > at[-1] * (1 + SLACK))
-        if bool(outside.any()):
-            raise InvalidArgument(
-                "wavelength",
-                f"within the table of the quantum efficiency, {at[0]:g} to {at[-1]:g} m",
-                f"{wavelength[outside][0].item():g} m",
-            )
-        right = torch.searchsorted(at, wavelength.detach()).clamp(1, len(at) - 1)
-        share = (wavelength - at[right - 1]) / (at[right] - at[right - 1])
-        return torch.lerp(values[right - 1], values[right], share)
+        waves = checks.wavelength(wavelength)
+        if self.mosaic is None:
+            return interpolate(self.quantum_efficiency, waves)
+        return interpolate(checks.lookup("filter_name", filter_name, dict(self.quantum_efficiency)), waves)
+
+    def sample(
+        self, irradiance: torch.Tensor, grid: Grid, pixels: Any, centre: Any = (0.0, 0.0)
+    ) -> torch.Tensor:
+        """Collect the irradiance of a field's samples on this camera's pixels (`pixel_irradiance`).
+
+        Args:
+            irradiance: [..., y, x] in W/m^2 on ``grid``.
+            grid: where the samples lie.
+            pixels: number of pixels (ny, nx), or one for both.
+            centre: position of the middle pixel (y, x) in m.
+
+        Example:
+            >>> light = torch.ones(64, 64)
+            >>> Detector(pitch=2e-6).sample(light, Grid(64, 1e-6), pixels=16).shape
+            torch.Size([16, 16])
+        """
+        return pixel_irradiance(irradiance, grid, Grid(pixels, self.pitch, centre), self.fill)
 
     def photo_electrons(self, irradiance: Any, wavelength: Any) -> torch.Tensor:
         """Mean photo-electrons of each pixel in one exposure, eta mu_p, summed over wavelengths.
@@ -195,14 +257,27 @@ class Detector:
                 tuple(light.shape),
             )
         arrived = photons(light.clamp(min=0), waves, self.area, self.exposure)
-        return torch.einsum("...lyx,l->...yx", arrived, self.efficiency(waves).to(arrived.dtype))
+
+        def collected(filter_name: str | None) -> torch.Tensor:
+            efficiency = self.efficiency(waves, filter_name).to(arrived.dtype)
+            return torch.einsum("...lyx,l->...yx", arrived, efficiency)
+
+        if self.mosaic is None:
+            return collected(None)
+        ny, nx = arrived.shape[-2:]
+        total = torch.zeros_like(arrived[..., 0, :, :])
+        for name, mask in channel_masks(self.mosaic, (ny, nx)).items():
+            total = torch.where(mask.to(total.device), collected(name), total)
+        return total
 
     def pattern(
         self, shape: Any, seed: Seed, *, dtype: torch.dtype = torch.float32, device: Any = "cpu"
     ) -> FixedPattern:
         """Draw one individual of this camera: its DSNU and PRNU maps.
 
-        The numbers are drawn in float64 on the CPU, so that one seed is one camera on every device.
+        Both are relative to the mean pixel of the frame, as the standard has them, so the mean signal is
+        that of the data sheet. The numbers are drawn in float64 on the CPU: one seed is one camera on
+        every device.
 
         Args:
             shape: pixels (ny, nx).
@@ -214,20 +289,13 @@ class Detector:
             >>> bool(maps.offset.mean(0).std() > maps.offset.mean(1).std())
             True
         """
-        ny, nx = (checks.count("shape", n) for n in checks.pair("shape", shape))
+        size = tuple(checks.count("shape", n) for n in checks.pair("shape", shape))
         generator = stream(seed, "camera")
-
-        def draw(parts: tuple[float, float, float]) -> torch.Tensor:
-            shapes = ((ny, 1), (1, nx), (ny, nx))
-            return sum(
-                (
-                    sigma * torch.randn(s, generator=generator, dtype=torch.float64)
-                    for sigma, s in zip(parts, shapes, strict=True)
-                ),
-                torch.zeros(ny, nx, dtype=torch.float64),
-            ).to(device=device, dtype=dtype)
-
-        return FixedPattern(offset=draw(self.dsnu), response=(1 + draw(self.prnu)).clamp(min=0))
+        offset, relative = (nonuniformity(parts, size, generator) for parts in (self.dsnu, self.prnu))
+        return FixedPattern(
+            offset=offset.to(device=device, dtype=dtype),
+            response=(1 + relative).clamp(min=0).to(device=device, dtype=dtype),
+        )
 
     def expose(
         self,
@@ -256,7 +324,9 @@ class Detector:
         return detect(electrons, self, seed=seed, pattern=pattern, frames=frames, noise=noise)
 
     def electrons(self, grey: torch.Tensor) -> torch.Tensor:
-        """Photo-electrons that on average give these grey values: (y - black level) / K - mu_d.
+        """Photo-electrons that give these grey values in a linear camera: (y - black level) / K - mu_d.
+
+        A nonlinear ``response`` is not undone: that is a matter of calibration (`measured`).
 
         Args:
             grey: [...] in DN.
@@ -278,7 +348,10 @@ def detect(
     frames: int = 1,
     noise: bool = True,
 ) -> torch.Tensor:
-    """From mean photo-electrons to grey values: fixed pattern, shot noise, full well, read noise, ADC.
+    """From mean photo-electrons to grey values.
+
+    In order: crosstalk, PRNU, dark current, shot noise, full well, nonlinear conversion, DSNU, read
+    noise, gain and black level, converter.
 
     This is the camera for relative units: scale feature maps to electrons, and read them back with
     `Detector.electrons`. Gradients: shot noise as in `model.shot_noise`, the converter as in
@@ -308,7 +381,7 @@ def detect(
         >>> bool((measured - features).abs().max() < 0.05)
         True
     """
-    signal = electrons.to(real_dtype(electrons.dtype)).clamp(min=0)
+    signal = spread(electrons.to(real_dtype(electrons.dtype)).clamp(min=0), detector.crosstalk)
     offset: torch.Tensor | float = 0.0
     if pattern is not None:
         if pattern.response.shape != electrons.shape[-2:]:
@@ -317,32 +390,34 @@ def detect(
             )
         signal, offset = signal * pattern.response.to(signal), pattern.offset.to(signal)
     mean = signal + detector.dark_electrons
+
+    def converted(charge: torch.Tensor) -> torch.Tensor:
+        kept = fill_well(charge, detector.full_well, detector.softness)
+        return convert(kept, detector.full_well, detector.response) + offset
+
     if not noise:
-        grey = detector.gain * (mean.clamp(max=detector.full_well) + offset) + detector.black_level
+        grey = detector.gain * converted(mean) + detector.black_level
         return grey.clamp(0, full_scale(detector.bits))
     generator = stream(seed, "exposure", electrons.device)  # type: ignore[arg-type]  # None is refused there
     # a Poisson draw of 1e30 is no number; from here on the well is full in any draw
     mean = mean.clamp(max=CERTAIN_SATURATION * max(detector.full_well, 300.0))
     total = torch.zeros_like(mean)
     for _ in range(checks.count("frames", frames)):
-        charge = shot_noise(mean, generator).clamp(max=detector.full_well) + offset
+        charge = converted(shot_noise(mean, generator))
         grey = read_out(charge, detector.gain, detector.black_level, detector.dark_noise, generator)
         total = total + digitize(grey, detector.bits)
     return total / frames
 
 
-def _efficiency(value: Any) -> float | tuple[tuple[float, float], ...]:
+def _efficiency(value: Any, mosaic: Any) -> Any:
     name = "quantum_efficiency"
-    if isinstance(value, Mapping):
-        value = tuple(value.items())
-    if isinstance(value, (list, tuple)):
-        if len(value) < 2 or not all(isinstance(row, (list, tuple)) and len(row) == 2 for row in value):
-            raise InvalidArgument(name, "a table of two or more pairs (wavelength in m, efficiency)", value)
-        rows = sorted((float(checks.wavelength(w, name)), checks.fraction(name, eta)) for w, eta in value)
-        if len({w for w, _ in rows}) != len(rows):
-            raise InvalidArgument(name, "every wavelength once", "a repeated wavelength")
-        return tuple(rows)
-    return checks.fraction(name, value)
+    if mosaic is None:
+        return clean_efficiency(name, value)
+    filters = sorted({f for row in mosaic for f in row})
+    table = dict(value) if isinstance(value, (dict, tuple)) else {}
+    if sorted(map(str, table)) != filters:
+        raise InvalidArgument(name, f"one efficiency for each filter {', '.join(filters)}", value)
+    return tuple((f, clean_efficiency(name, table[f])) for f in filters)
 
 
 def _parts(name: str, value: Any) -> tuple[float, float, float]:
@@ -352,3 +427,12 @@ def _parts(name: str, value: Any) -> tuple[float, float, float]:
         raise InvalidArgument(name, "one number, or its (row, column, pixel) parts", f"{len(value)} values")
     row, column, pixel = (checks.non_negative(name, v) for v in value)
     return row, column, pixel
+
+
+def _camera_file(name: str) -> Path:
+    package = Path(__file__).parents[1]
+    folders = [p / "cameras" for p in (package / "_materials", package.parent / "materials")]
+    files = {f.stem: f for folder in folders for f in sorted(folder.glob("*.toml"))}
+    if name not in files:
+        raise UnknownName("file", name, files)
+    return files[name]

@@ -5,6 +5,7 @@
 - ``dimensions``: `HeightError`, `WidthError`, `RefractiveIndexError`, `SurfaceRoughness`;
 - ``pillars``: `SidewallAngle`, `EdgeRoughness`, `MissingPillars`;
 - ``position``: `LateralError`, of the pattern and of each element;
+- ``processes``: `process`, lists of errors from ``materials/processes``;
 - ``quantize``: levels of phase, height or width.
 
 Each error is asked twice: ``sample`` draws a device, ``apply`` changes a geometry by that draw.
@@ -17,6 +18,7 @@ from .draws import Draw, FabricationError, apply, correlated_normal, draw, fabri
 from .geometry import Geometry
 from .pillars import EdgeRoughness, MissingPillars, SidewallAngle
 from .position import LateralError, displace
+from .processes import process
 from .quantize import quantize, quantize_phase
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "displace",
     "draw",
     "fabricate",
+    "process",
     "quantize",
     "quantize_phase",
 ]

@@ -19,7 +19,7 @@ def test_equal_grids_change_nothing():
 def test_pixels_that_tile_more_than_the_window_keep_all_power(ratio, n, shift, seed):
     light = torch.rand(n, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     grid = Grid(n, 1e-6)
-    pixels = Grid(int(n / ratio) + 6, ratio * 1e-6, centre=(shift * 1e-6, 0))
+    pixels = Grid(int((n + 2) / ratio) + 3, ratio * 1e-6, centre=(shift * 1e-6, 0))
     collected = pixel_irradiance(light, grid, pixels)
     assert collected.sum().item() * pixels.cell == pytest.approx(light.sum().item() * grid.cell, rel=1e-12)
 
