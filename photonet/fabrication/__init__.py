@@ -4,6 +4,7 @@
 - ``draws``: seeds, devices, and the protocol `FabricationError`;
 - ``dimensions``: `HeightError`, `WidthError`, `RefractiveIndexError`, `SurfaceRoughness`;
 - ``pillars``: `SidewallAngle`, `EdgeRoughness`, `MissingPillars`;
+- ``overlay``: `MaskOverlay`, of the binary masks of a multi-level relief;
 - ``position``: `LateralError`, of the pattern and of each element;
 - ``processes``: `process`, lists of errors from ``materials/processes``;
 - ``quantize``: levels of phase, height or width.
@@ -16,6 +17,7 @@ from __future__ import annotations
 from .dimensions import HeightError, RefractiveIndexError, SurfaceRoughness, WidthError
 from .draws import Draw, FabricationError, apply, correlated_normal, draw, fabricate
 from .geometry import Geometry
+from .overlay import MaskOverlay, overlay_cells
 from .pillars import EdgeRoughness, MissingPillars, SidewallAngle
 from .position import LateralError, displace
 from .processes import process
@@ -28,6 +30,7 @@ __all__ = [
     "Geometry",
     "HeightError",
     "LateralError",
+    "MaskOverlay",
     "MissingPillars",
     "RefractiveIndexError",
     "SidewallAngle",
@@ -38,6 +41,7 @@ __all__ = [
     "displace",
     "draw",
     "fabricate",
+    "overlay_cells",
     "process",
     "quantize",
     "quantize_phase",

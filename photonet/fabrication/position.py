@@ -18,7 +18,7 @@ from ..errors import InvalidArgument
 from .draws import Draw
 from .geometry import Geometry
 
-__all__ = ["LateralError", "displace"]
+__all__ = ["LateralError", "displace", "moved"]
 
 LARGEST_JITTER = 0.2
 """In pitches: the series in `displace` is then within (0.2 pi)^3 / 6 = 4 % at the very edge of the band."""
@@ -116,14 +116,20 @@ def displace(transmission: torch.Tensor, geometry: Geometry) -> torch.Tensor:
             continue
         metres = metres.to(transmission.device, torch.float64)[..., None, :, :]
         whole = torch.round(metres.detach() / pitch)
-        transmission = _moved(transmission, whole.long(), dim)
+        transmission = moved(transmission, whole.long(), dim)
         phase = phase - q_axis * (metres - whole * pitch)
     ramp = torch.complex(torch.cos(phase), torch.sin(phase)).to(transmission.dtype)
     return torch.fft.ifft2(torch.fft.fft2(transmission) * ramp)
 
 
-def _moved(values: torch.Tensor, by: torch.Tensor, dim: int) -> torch.Tensor:
-    """``values`` moved by whole samples along an axis, zeros coming in; ``by`` is [..., 1, 1, 1]."""
+def moved(values: torch.Tensor, by: torch.Tensor, dim: int) -> torch.Tensor:
+    """``values`` moved by whole samples along an axis, zeros coming in.
+
+    Args:
+        values: [..., y, x].
+        by: how many samples, [..., 1, 1] of whole numbers.
+        dim: -2 for y, -1 for x.
+    """
     n = values.shape[dim]
     place = torch.arange(n, device=values.device)
     source = (place[:, None] if dim == -2 else place) - by

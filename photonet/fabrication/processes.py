@@ -9,6 +9,7 @@ from .. import checks, materials
 from ..errors import DataError, PhotonetError
 from .dimensions import HeightError, RefractiveIndexError, SurfaceRoughness, WidthError
 from .draws import FabricationError
+from .overlay import MaskOverlay
 from .pillars import EdgeRoughness, MissingPillars, SidewallAngle
 from .position import LateralError
 
@@ -20,6 +21,7 @@ ERRORS: dict[str, Callable[..., FabricationError]] = {
         EdgeRoughness,
         HeightError,
         LateralError,
+        MaskOverlay,
         MissingPillars,
         RefractiveIndexError,
         SidewallAngle,

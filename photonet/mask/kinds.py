@@ -11,7 +11,7 @@ import torch
 from .. import checks
 from ..arrays import complex_dtype, real_dtype
 from ..errors import InvalidArgument
-from ..fabrication import Geometry, quantize, quantize_phase
+from ..fabrication import Geometry, overlay_cells, quantize, quantize_phase
 from ..materials import Material, MetaAtomLibrary, load, load_meta_atoms
 from .base import Mask, pattern
 
@@ -131,7 +131,12 @@ class HeightMask(Mask):
         contrast = self.material.index(wavelength) - self.surround.index(wavelength)
         height = _layer(self.height)
         contrast = _column(contrast, height) + _layer(cast(torch.Tensor, self.geometry.index))
-        return _phasor(2 * math.pi * height * contrast / _column(wavelength, height), self.height)
+        per_metre = 2 * math.pi * contrast / _column(wavelength, height)
+        t = torch.zeros((), dtype=complex_dtype(self.height.dtype), device=height.device)
+        for area, extra in overlay_cells(self.geometry):
+            part = _phasor((height + _layer(extra.to(height.device))) * per_metre, self.height)
+            t = t + _layer(area).to(part.real) * part
+        return t
 
     def quantize(self, levels: int, *, straight_through: bool = False, depth: float | None = None) -> Self:
         """Heights rounded to equal steps from 0 to ``depth``, both included.
