@@ -15,7 +15,7 @@ from photonet.errors import InvalidArgument, UnknownName
 from photonet.tolerance import AtMost, DeviceFailed, Fixed, Normal, Uniform, tolerance
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that worker processes find the toys by name
-from toys import line, measure, nan_metric, poisoned
+from tolerance_toys import line, measure, nan_metric, poisoned
 
 ERRORS = {"x": Uniform(0, 1, unit="m"), "y": Normal(0, 1, unit="rad")}
 run = functools.partial(tolerance, line, measure, ERRORS, progress=False)
