@@ -1,0 +1,10 @@
+"""Cameras by EMVA 1288: from irradiance on pixels to grey values, and back to what the camera is."""
+
+from __future__ import annotations
+
+from .adc import digitize
+from .camera import Detector, FixedPattern, detect
+from .model import photons, shot_noise
+from .pixels import pixel_irradiance
+
+__all__ = ["Detector", "FixedPattern", "detect", "digitize", "photons", "pixel_irradiance", "shot_noise"]
