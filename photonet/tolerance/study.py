@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import functools
-import hashlib
-import importlib.metadata
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from ..checks import choice, count, lookup
 from ..errors import InvalidArgument, PhotonetError
+from ..provenance import config_hash, provenance
 from .batch import Failure, Job, Metric, Outcome, System, run_jobs
 from .checkpoint import read_metrics, write
 from .distributions import Distribution
@@ -176,6 +176,8 @@ def _provenance(
     config: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """What the study is (hashed, and compared on resuming), and by what and when it was made (not hashed)."""
+    import scipy
+
     study: dict[str, Any] = {
         "errors": [[name, repr(law)] for name, law in laws.items()],
         "sampler": sampler,
@@ -190,15 +192,16 @@ def _provenance(
         text = json.dumps(study, sort_keys=True)
     except (TypeError, ValueError) as error:
         raise InvalidArgument("config", "what JSON can hold", error) from None
-    packages = ("photonet", "numpy", "scipy", "torch", "xarray")
-    return {
-        "config": text,
-        "config_hash": hashlib.sha256(text.encode()).hexdigest(),
-        "sampler": sampler,
-        "seed": seed,
-        "versions": ", ".join(f"{package} {importlib.metadata.version(package)}" for package in packages),
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
+    return provenance(
+        torch=str(torch.__version__),  # a str of its own kind, which HDF5 does not take
+        numpy=np.__version__,
+        scipy=scipy.__version__,  # its Sobol' points
+        config=text,
+        config_hash=config_hash(study),
+        sampler=sampler,
+        seed=seed,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
 
 
 def _name(function: Any) -> str:

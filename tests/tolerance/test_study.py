@@ -33,8 +33,7 @@ def test_the_result_is_labelled_and_says_where_it_comes_from():
     assert (ds.seed >= 0).all()
     assert ds.attrs["sampler"] == "random"
     assert ds.attrs["seed"] == 3
-    assert len(ds.attrs["config_hash"]) == 64
-    assert "photonet" in ds.attrs["versions"]
+    assert {"config", "config_hash", "photonet", "numpy", "scipy", "torch", "created"} <= set(ds.attrs)
 
 
 def test_the_seeds_reach_the_devices():
