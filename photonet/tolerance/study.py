@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DeviceFailed", "tolerance"]
 
-RESERVED = ("device", "seed", "passes", "requirement", "threshold", "yield", "yield_low", "yield_high")
+RESERVED = ("all", "device", "seed", "passes", "requirement", "threshold", "yield", "yield_low", "yield_high")
 
 
 class DeviceFailed(PhotonetError, RuntimeError):
@@ -88,7 +88,7 @@ def tolerance(
             a ``dask.distributed.Client``. For processes, ``system`` and ``metric`` must be picklable.
         out: netCDF file, written atomically after each batch.
         resume: go on with what ``out`` holds; False starts anew and replaces it.
-        seed: whole number; fixes the draws and the devices' seeds.
+        seed: whole number below 2**63; fixes the draws and the devices' seeds.
         config: what else identifies the study (the design's name, hash of its data), as JSON can hold it:
             stored, and compared before a file is continued.
         progress: show a progress bar on a terminal (never in a pipe or a log).
@@ -115,6 +115,8 @@ def tolerance(
     """
     laws = _check_errors(errors)
     samples, batch, seed = count("samples", samples), count("batch", batch), count("seed", seed, 0)
+    if seed >= 2**63:
+        raise InvalidArgument("seed", "a whole number below 2**63, which files can hold", seed)
     lookup("sampler", sampler, SAMPLERS)
     requirements = check_require(require, sampler)
     cube = unit_cube(sampler, samples, len(laws), seed=seed)

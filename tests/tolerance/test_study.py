@@ -161,6 +161,7 @@ def test_finished_devices_are_kept_when_another_fails(tmp_path):
         ({"samples": 0}, "samples"),
         ({"batch": 0}, "batch"),
         ({"seed": -1}, "seed"),
+        ({"seed": 2**63}, "seed"),
         ({"sampler": "monte-carlo"}, "sampler"),
         ({"config": {"design": object()}}, "config"),
         ({"require": {"accuracy": 0.9}}, "require"),
