@@ -1,0 +1,41 @@
+import pytest
+import torch
+
+from photonet import Grid
+from photonet.optics import gaussian_beam, plan
+
+
+def test_band_limit_has_the_right_factor_of_two():
+    """1,600 samples of 586 nm over 2.4 mm: half the padded step gives 0.616, the right one 0.364."""
+    p = plan(Grid(1600, 586e-9), [635e-9, 532e-9, 450e-9], 2.4e-3)
+    for pair in p.band_limit:
+        assert pair == pytest.approx((0.364, 0.364), abs=5e-4)
+    assert p.padding == (2, 2)
+
+
+def test_band_limit_ends_at_the_sampling_limit():
+    p = plan(Grid(64, 1e-6), 500e-9, 1e-6)
+    assert p.band_limit == ((0.25, 0.25),)
+
+
+@pytest.mark.parametrize("factor", [0.99, 1.01])
+def test_auto_changes_method_where_the_pitch_samples_the_response(factor):
+    n, d, w = 512, 10e-6, 633e-9
+    critical = n * d * ((2 * d / w) ** 2 - 1) ** 0.5
+    expected = "rayleigh_sommerfeld" if factor > 1 else "angular_spectrum"
+    assert plan(Grid(n, d), w, critical * factor).method == expected
+
+
+def test_alias_energy_is_that_of_the_spectrum_given():
+    grid = Grid(256, 2e-6)
+    white = plan(grid, 500e-9, 5e-3, method="angular_spectrum")
+    beam = plan(grid, 500e-9, 5e-3, method="angular_spectrum", field=gaussian_beam(grid, 500e-9, waist=50e-6))
+    kept = 2 * 512e-6 / (5e-3**2 + 512e-6**2) ** 0.5 / 500e-9 * 2e-6
+    assert white.alias_energy == pytest.approx(1 - kept**2)
+    assert beam.alias_energy < 1e-12
+
+
+def test_text_names_what_was_chosen_and_why():
+    text = str(plan(Grid((64, 100), 2e-6), 500e-9, 1e-3, dtype=torch.complex64))
+    for word in ("angular_spectrum", "128 x 200", "band limit", "alias energy", "MiB", "|z| = 0.001 m"):
+        assert word in text
