@@ -151,9 +151,10 @@ def _write_part(
     n = data.shape[0]
     group["mean"], group["saturated"] = np.concatenate(means), np.concatenate(shares)
     for column in ("exposure", "temperature", "time"):
-        group[column] = _column(f"{name}.{column}", getattr(part, column), n)
-    if not (np.isfinite(group["exposure"][:]).all() and (group["exposure"][:] > 0).all()):
-        raise InvalidArgument(f"{name}.exposure", "positive times in s", "others")
+        values = _column(f"{name}.{column}", getattr(part, column), n)
+        if column == "exposure" and not (np.isfinite(values) & (values > 0)).all():
+            raise InvalidArgument(f"{name}.exposure", "positive times in s", values.min())
+        group[column] = values
     if part.label is not None:
         if name != "scenes":
             raise InvalidArgument(f"{name}.label", "None: only scenes have labels", "labels")
@@ -176,12 +177,13 @@ def _batches(data: Any) -> Iterator[np.ndarray]:
         array = batch.detach().cpu().numpy() if isinstance(batch, torch.Tensor) else np.asarray(batch)
         if array.dtype.kind not in "iuf":
             raise InvalidArgument("data", "real numbers", f"an array of {array.dtype}")
-        if array.dtype.kind == "i":  # grey values are counts
-            if array.size and array.min() < 0:
+        if array.size and (array.dtype.kind == "i" or array.dtype == np.uint64):
+            low, high = int(array.min()), int(array.max())  # grey values are counts
+            if low < 0 or high >= 2**32:
                 raise InvalidArgument(
-                    "data", "grey values of at least 0, or floating point", int(array.min())
+                    "data", "grey values from 0 to 2^32 - 1, or floating point", low if low < 0 else high
                 )
-            array = array.astype(np.uint16 if not array.size or array.max() < 2**16 else np.uint32)
+            array = array.astype(np.uint16 if high < 2**16 else np.uint32)
         yield np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
 
 

@@ -48,7 +48,7 @@ def flat(level, n=200, dtype=torch.float64):
         ({"response": (-1.0,)}, "response"),
         ({"response": [(0, 0), (0.5, 0.6)]}, "response"),
         ({"response": [(0, 0), (0.5, 0.6), (0.4, 0.7), (1, 1)]}, "response"),
-        ({"softness": 2}, "softness"),
+        ({"softness": 0.2}, "softness"),
         ({"crosstalk": 1.5}, "crosstalk"),
         ({"crosstalk": [[0.5, 0.5]]}, "crosstalk"),
         ({"crosstalk": [[0.1, 0.1, 0.1]]}, "crosstalk"),
@@ -325,6 +325,7 @@ def test_bad_camera_files_are_named(tmp_path):
         "pitch = ": "not a TOML file",
         "[sensor]": r"expected a table \[camera\]",
         "[camera]\npich = 1e-6": "unknown key 'pich'",
+        "[camera]\npitch = -1e-6": "pitch: expected a positive length",
     }.items():
         (tmp_path / "a.toml").write_text(content)
         with pytest.raises(DataError, match=rf"a\.toml: .*{message}"):

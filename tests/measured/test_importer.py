@@ -54,6 +54,10 @@ SPOILT = [
     (edit("a.png, scenes, 1e-3", "a.png, scenes, "), r"line 2: no exposure"),
     (edit("a.png, scenes, 1e-3", "a.png, scenes, short"), r"line 2: exposure 'short' is not a number"),
     (edit("a.png, scenes, 1e-3", "a.png, scenes, -1"), r"line 2: exposure '-1' is not a positive"),
+    (
+        edit("T10:00:00+00:00", "T10:00:00"),
+        r"line 2: time '2026-11-23T10:00:00' is not seconds or ISO 8601 with",
+    ),
     (edit("two, 2,", "two, 2.5,"), r"line 3: label '2\.5' is not a whole number"),
     (edit("dark", "darks"), r"line 4: group 'darks' is none of"),
     (edit("0, -1e-3", "0,"), "both y and x"),

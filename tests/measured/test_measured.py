@@ -161,6 +161,8 @@ def test_workers_read_for_themselves(path):
         ({"scenes": Part(torch.rand(0, 4, 4), exposure=1.0)}, "scenes.data"),
         ({"scenes": Part([], exposure=1.0)}, "scenes.data"),
         ({"scenes": Part(torch.full((1, 4, 4), -1), exposure=1.0)}, "data"),
+        ({"scenes": Part(torch.full((1, 4, 4), 2**32), exposure=1.0)}, "data"),
+        ({"scenes": Part(np.full((1, 4, 4), 2**63, dtype=np.uint64), exposure=1.0)}, "data"),
         ({"scenes": Part(torch.rand(3, 4, 4) * 1j, exposure=1.0)}, "data"),
         ({"scenes": Part(iter([torch.rand(3, 4, 4), torch.rand(3, 4, 5)]), exposure=1.0)}, "scenes.data"),
         (
