@@ -53,7 +53,9 @@ def fit_ridge_map(measured: torch.Tensor, simulated: torch.Tensor, neighbourhood
     if measured.ndim != 4 or simulated.ndim != 4:
         raise InvalidArgument("measured", "axes [n, channels, y, x]", f"{tuple(measured.shape)}")
     if len(measured) != len(simulated) or measured.shape[-2:] != simulated.shape[-2:]:
-        raise GridMismatch("simulated", f"scenes and size of {tuple(measured.shape)}", f"{tuple(simulated.shape)}")
+        raise GridMismatch(
+            "simulated", f"scenes and size of {tuple(measured.shape)}", f"{tuple(simulated.shape)}"
+        )
     if len(measured) < 2:
         raise InvalidArgument("measured", "two or more scenes", len(measured))
     checks.finite("measured", measured)
@@ -86,8 +88,10 @@ def _solve(gram: torch.Tensor, right: torch.Tensor, strength: float) -> torch.Te
     penalty = torch.full_like(gram[0], strength * float(gram.diagonal()[:-1].mean()))
     penalty[-1] = 0
     # a dark or dead channel leaves the matrix singular at small strengths: least squares still answers
-    return torch.linalg.lstsq(gram + penalty.diag(), right, driver="gelsd").solution if gram.device.type == "cpu" else (
-        torch.linalg.pinv(gram + penalty.diag(), hermitian=True) @ right
+    return (
+        torch.linalg.lstsq(gram + penalty.diag(), right, driver="gelsd").solution
+        if gram.device.type == "cpu"
+        else (torch.linalg.pinv(gram + penalty.diag(), hermitian=True) @ right)
     )
 
 
@@ -115,7 +119,9 @@ def merge_into_backend(calibration: nn.Conv2d, backend: nn.Module, shape: tuple[
         return nn.Sequential(calibration, backend)
     first = layers[1]
     with torch.no_grad():
-        basis = torch.eye(shape[0] * shape[1] * shape[2], dtype=first.weight.dtype, device=first.weight.device)
+        basis = torch.eye(
+            shape[0] * shape[1] * shape[2], dtype=first.weight.dtype, device=first.weight.device
+        )
         offset = calibration(torch.zeros(1, *shape, dtype=basis.dtype, device=basis.device)).flatten()
         columns = calibration(basis.reshape(-1, *shape)).flatten(1) - offset  # row i: image of feature i
         merged = nn.Linear(len(basis), first.out_features, device=basis.device, dtype=basis.dtype)

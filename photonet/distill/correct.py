@@ -110,7 +110,9 @@ def correct(
     used = measured[order[: round(fraction * len(measured))]]
     held = max(2, round(HELD_OUT * len(used)))
     if len(used) - held < 4:
-        raise InvalidArgument("fraction", f"at least 6 of the {len(measured)} measured frames", f"{len(used)} of them")
+        raise InvalidArgument(
+            "fraction", f"at least 6 of the {len(measured)} measured frames", f"{len(used)} of them"
+        )
     test, train = used[slice(0, held)], used[slice(held, None)]
 
     student = copy.deepcopy(student).eval()
@@ -144,7 +146,9 @@ class _Judge:
 
     def __init__(self, student: HybridNetwork, frames: Measured) -> None:
         self.features = frames.features
-        self.labels = frames.labels if frames.labels is not None else predict(student, frames.scenes).argmax(dim=1)
+        self.labels = (
+            frames.labels if frames.labels is not None else predict(student, frames.scenes).argmax(dim=1)
+        )
 
     def __call__(self, backend: nn.Module) -> tuple[float, float]:
         logits = predict(backend, self.features)
@@ -163,7 +167,9 @@ def _fine_tune(
 ) -> xr.Dataset:
     weights = METHODS[method]
     if weights[0] and train.labels is None:
-        raise InvalidArgument("measured", f"labels, which the method {method!r} uses", "none", "use method='calibration'")
+        raise InvalidArgument(
+            "measured", f"labels, which the method {method!r} uses", "none", "use method='calibration'"
+        )
     if teacher is None and (weights[1] or weights[2]):
         raise InvalidArgument("teacher", f"a torch module for the method {method!r}", None)
     if config is None:
