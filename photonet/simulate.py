@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field as dataclass_field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ from .files import atomic_path
 from .grid import Grid, check_same_grid
 from .mask import Mask
 from .optics import psf as psf_module
-from .optics.plan import Plan, plan as plan_propagation
+from .optics.plan import Plan
+from .optics.plan import plan as plan_propagation
 from .provenance import provenance
 
 if TYPE_CHECKING:
