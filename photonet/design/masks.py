@@ -128,7 +128,9 @@ def kernels_to_masks(
         optimizer.step()
         schedule.step()
 
-    contrast = float(materials.load(material).index(wavelength).real) - float(materials.load("air").index(wavelength).real)
+    contrast = float(materials.load(material).index(wavelength).real) - float(
+        materials.load("air").index(wavelength).real
+    )
     height = (phase.detach().double() % (2 * math.pi)) / (2 * math.pi) * wavelength / contrast
     mask = Mask.from_height(
         height.squeeze(-3).float(), pitch=pitch, material=material, wavelength=wavelength, distance=distance
