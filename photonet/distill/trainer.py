@@ -193,8 +193,8 @@ def _check_finite(terms: torch.Tensor, epoch: int, checkpoint: Path | None) -> N
             else "no good state was saved"
         )
         raise TrainingDiverged(
-            f"the term {TERMS[term]!r} became {float(terms[step, term])} in epoch {epoch}, step {step}; {last}; "
-            "lower lr or scale the term"
+            f"the term {TERMS[term]!r} became {float(terms[step, term])} in epoch {epoch}, step {step}; "
+            f"{last}; lower lr or scale the term"
         )
 
 
