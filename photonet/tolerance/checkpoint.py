@@ -61,8 +61,8 @@ def read_metrics(path: Path, table: xr.Dataset) -> dict[str, np.ndarray]:
     for name in [*of_role(table, "draw"), "seed"]:
         if not np.array_equal(kept[name].values, first[name].values):
             raise DataError(
-                f"out: {path} was drawn otherwise ({name} differs; written by {kept.attrs.get('versions')}, "
-                f"now {asked['versions']}); {advice}"
+                f"out: {path} was drawn otherwise ({name} differs; with numpy {kept.attrs.get('numpy')} and "
+                f"scipy {kept.attrs.get('scipy')}, now {asked['numpy']} and {asked['scipy']}); {advice}"
             )
     metrics = {}
     for name in of_role(kept, "metric"):

@@ -67,7 +67,7 @@ def sensitivity(
         >>> laws = {"height": Normal(0, 3.0), "width": Normal(0, 4.0)}
         >>> ds = tolerance(lambda d, s: d["height"] + d["width"], float, laws, samples=4 * 256,
         ...                sampler="saltelli")
-        >>> sensitivity(ds, resamples=100).total.values.round(1)               # 9 and 16 of 25
+        >>> sensitivity(ds, resamples=100).total.values.round(1)    # 9 and 16 of 25
         array([0.4, 0.6])
     """
     import xarray as xr
@@ -77,7 +77,7 @@ def sensitivity(
     resamples, seed = count("resamples", resamples), count("seed", seed, 0)
     design = lookup("sampler", ds.attrs["sampler"], SAMPLERS).design
     table = xr.Dataset(coords={"error": errors}, attrs={**ds.attrs, "metric": metric, "resamples": resamples})
-    estimates = {}
+    estimates: Estimates = {}
     if design == "sweep":
         swept = values[1:].reshape(len(errors), -1)
         estimates = {
@@ -86,12 +86,12 @@ def sensitivity(
         }
     else:
         draws = np.stack([ds[name].values for name in errors], axis=1)
-        _check(values, len(errors))
-        if design == "blocks":
-            blocks = values.reshape(-1, len(errors) + 2)
-            # of each block only A and B are independent draws from the laws
+        blocks = values.reshape(-1, len(errors) + 2) if design == "blocks" else None
+        if blocks is not None:  # of which only A and B are independent draws from the laws
             values = blocks[:, :2].reshape(-1)
             draws = draws.reshape(*blocks.shape, len(errors))[:, :2].reshape(-1, len(errors))
+        _check(values, len(errors))
+        if blocks is not None:
             estimates |= _bootstrapped(_sobol_indices, blocks, resamples, seed)
         rows = np.column_stack([draws, values])
         estimates |= _bootstrapped(_rank_correlation, _ranks(rows), resamples, seed)

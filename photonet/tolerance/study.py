@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import functools
-import hashlib
-import importlib.metadata
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from ..checks import choice, count, lookup
 from ..errors import InvalidArgument, PhotonetError
+from ..provenance import config_hash, provenance
 from .batch import Failure, Job, Metric, Outcome, System, run_jobs
 from .checkpoint import read_metrics, write
 from .distributions import Distribution
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DeviceFailed", "tolerance"]
 
-RESERVED = ("device", "seed", "passes", "requirement", "threshold", "yield", "yield_low", "yield_high")
+RESERVED = ("all", "device", "seed", "passes", "requirement", "threshold", "yield", "yield_low", "yield_high")
 
 
 class DeviceFailed(PhotonetError, RuntimeError):
@@ -88,7 +88,7 @@ def tolerance(
             a ``dask.distributed.Client``. For processes, ``system`` and ``metric`` must be picklable.
         out: netCDF file, written atomically after each batch.
         resume: go on with what ``out`` holds; False starts anew and replaces it.
-        seed: whole number; fixes the draws and the devices' seeds.
+        seed: whole number below 2**63; fixes the draws and the devices' seeds.
         config: what else identifies the study (the design's name, hash of its data), as JSON can hold it:
             stored, and compared before a file is continued.
         progress: show a progress bar on a terminal (never in a pipe or a log).
@@ -115,6 +115,8 @@ def tolerance(
     """
     laws = _check_errors(errors)
     samples, batch, seed = count("samples", samples), count("batch", batch), count("seed", seed, 0)
+    if seed >= 2**63:
+        raise InvalidArgument("seed", "a whole number below 2**63, which files can hold", seed)
     lookup("sampler", sampler, SAMPLERS)
     requirements = check_require(require, sampler)
     cube = unit_cube(sampler, samples, len(laws), seed=seed)
@@ -176,6 +178,8 @@ def _provenance(
     config: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """What the study is (hashed, and compared on resuming), and by what and when it was made (not hashed)."""
+    import scipy
+
     study: dict[str, Any] = {
         "errors": [[name, repr(law)] for name, law in laws.items()],
         "sampler": sampler,
@@ -190,15 +194,16 @@ def _provenance(
         text = json.dumps(study, sort_keys=True)
     except (TypeError, ValueError) as error:
         raise InvalidArgument("config", "what JSON can hold", error) from None
-    packages = ("photonet", "numpy", "scipy", "torch", "xarray")
-    return {
-        "config": text,
-        "config_hash": hashlib.sha256(text.encode()).hexdigest(),
-        "sampler": sampler,
-        "seed": seed,
-        "versions": ", ".join(f"{package} {importlib.metadata.version(package)}" for package in packages),
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
+    return provenance(
+        torch=str(torch.__version__),  # a str of its own kind, which HDF5 does not take
+        numpy=np.__version__,
+        scipy=scipy.__version__,  # its Sobol' points
+        config=text,
+        config_hash=config_hash(study),
+        sampler=sampler,
+        seed=seed,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
 
 
 def _name(function: Any) -> str:

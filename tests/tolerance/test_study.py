@@ -15,7 +15,7 @@ from photonet.errors import InvalidArgument, UnknownName
 from photonet.tolerance import AtMost, DeviceFailed, Fixed, Normal, Uniform, tolerance
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that worker processes find the toys by name
-from toys import line, measure, nan_metric, poisoned
+from tolerance_toys import line, measure, nan_metric, poisoned
 
 ERRORS = {"x": Uniform(0, 1, unit="m"), "y": Normal(0, 1, unit="rad")}
 run = functools.partial(tolerance, line, measure, ERRORS, progress=False)
@@ -33,8 +33,7 @@ def test_the_result_is_labelled_and_says_where_it_comes_from():
     assert (ds.seed >= 0).all()
     assert ds.attrs["sampler"] == "random"
     assert ds.attrs["seed"] == 3
-    assert len(ds.attrs["config_hash"]) == 64
-    assert "photonet" in ds.attrs["versions"]
+    assert {"config", "config_hash", "photonet", "numpy", "scipy", "torch", "created"} <= set(ds.attrs)
 
 
 def test_the_seeds_reach_the_devices():
@@ -162,6 +161,7 @@ def test_finished_devices_are_kept_when_another_fails(tmp_path):
         ({"samples": 0}, "samples"),
         ({"batch": 0}, "batch"),
         ({"seed": -1}, "seed"),
+        ({"seed": 2**63}, "seed"),
         ({"sampler": "monte-carlo"}, "sampler"),
         ({"config": {"design": object()}}, "config"),
         ({"require": {"accuracy": 0.9}}, "require"),
