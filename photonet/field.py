@@ -155,9 +155,9 @@ class Field:
             InvalidArgument: negative values: light cannot be negative.
 
         Example:
-            >>> scene = Field.from_image([[0, 1], [2, 4]], pitch=10e-6, wavelength=525e-9)
+            >>> scene = Field.from_image([[0, 1], [4, 9]], pitch=10e-6, wavelength=525e-9)
             >>> scene.intensity()[0].tolist()
-            [[0.0, 1.0], [2.0, 4.0]]
+            [[0.0, 1.0], [4.0, 9.0]]
         """
         values = as_tensor("image", image, least_dims=2)
         if values.is_complex() or bool((values < 0).any()):

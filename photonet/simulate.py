@@ -17,9 +17,9 @@ from .field import Field
 from .files import atomic_path
 from .grid import Grid, check_same_grid
 from .mask import Mask
-from .optics import psf as psf_module
 from .optics.plan import Plan
 from .optics.plan import plan as plan_propagation
+from .optics.psf import convolve, psf
 from .provenance import provenance
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def simulate(
     if seed is None and (detector is not None or fabrication is not None):
         raise InvalidArgument("seed", "a whole number, to draw the device and the exposure from", None)
     if fabrication is not None:
-        mask = mask.perturb(fabrication, seed=seed)
+        mask = mask.perturb(fabrication, seed=checks.count("seed", seed, least=0))
     distance = (
         mask.distance if distance is None else checks.real("distance", distance, "a finite distance in m")
     )
@@ -164,11 +164,9 @@ def simulate(
             raise InvalidArgument("distance", "the distance from mask to sensor in m", None)
         scene = field.intensity()
         check_same_grid("field", Grid(grid.shape, field.grid.pitch), Grid(grid.shape, grid.pitch))
-        spread = psf_module.psf(
-            transmission, mask.grid, field.wavelength, distance, output=output, method=method
-        )
+        spread = psf(transmission, mask.grid, field.wavelength, distance, output=output, method=method)
         chosen = plan_propagation(mask.grid, field.wavelength, distance, output, method=method)
-        irradiance, grid = psf_module.convolve(scene, spread).clamp(min=0), field.grid
+        irradiance, grid = convolve(scene, spread).clamp(min=0), field.grid
         result = Field(transmission.to(field.data.dtype), mask.grid, field.wavelength)
     attrs = provenance(
         coherence=coherence,
@@ -206,8 +204,8 @@ def plan(
 
     Example:
         >>> light = Field.gaussian(shape=512, pitch=10e-6, wavelength=633e-9, waist=200e-6)
-        >>> plan(light, 1.0).method
-        'angular_spectrum'
+        >>> plan(light, 0.1).method, plan(light, 1.0).method
+        ('angular_spectrum', 'rayleigh_sommerfeld')
     """
     if isinstance(optic, Mask):
         waves = wavelength if wavelength is not None else optic.wavelength

@@ -121,7 +121,8 @@ def correct(
     history = None
     with torch.no_grad():
         simulated = student.features(used.scenes)
-    shape = tuple(used.features.shape[1:])
+    _, channels, height, width = used.features.shape
+    shape = (channels, height, width)
     if calibrates:
         trial = fit_ridge_map(train.features, simulated[held:])
         candidates["calibration"] = merge_into_backend(trial, student.backend, shape)
@@ -134,7 +135,7 @@ def correct(
     backend = candidates[kept]
     if kept == "calibration":  # judged on frames it had not seen; the final map may use them all
         backend = merge_into_backend(fit_ridge_map(used.features, simulated), student.backend, shape)
-    metrics = {}
+    metrics: dict[str, float] = {}
     for name, (agreement, minus_loss) in scores.items():
         metrics |= {f"{name}/agreement": agreement, f"{name}/loss": -minus_loss}
     settings = {"method": method, "seed": seed, "fraction": fraction, "frames": len(used), **provenance()}

@@ -87,7 +87,7 @@ def distill(
         student: any module; samples must not mix in it (no batch normalisation in training mode when
             kernels are matched).
         teacher: any module with the student's outputs; None for ``ce``.
-        train: `photonet.data.Images`, or a pair of inputs [n, ...] and labels [n] (tensors, arrays or xarray).
+        train: `photonet.data.Images`, or a pair of inputs [n, ...] and labels [n] (tensor, array or xarray).
         val: the same; by default a tenth of ``train`` is held out.
         method: one of the table.
         config: see `TrainConfig`.

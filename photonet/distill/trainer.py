@@ -193,8 +193,8 @@ def _check_finite(terms: torch.Tensor, epoch: int, checkpoint: Path | None) -> N
             else "no good state was saved"
         )
         raise TrainingDiverged(
-            f"the term {TERMS[term]!r} became {float(terms[step, term])} in epoch {epoch}, step {step}; {last}; "
-            "lower lr or scale the term"
+            f"the term {TERMS[term]!r} became {float(terms[step, term])} in epoch {epoch}, step {step}; "
+            f"{last}; lower lr or scale the term"
         )
 
 
@@ -202,7 +202,12 @@ def _history(rows: list[dict[str, float]]) -> xr.Dataset:
     import xarray as xr
 
     names = rows[0].keys()
+<<<<<<< HEAD
     return xr.Dataset(
         {name: ("epoch", [row[name] for row in rows]) for name in names},
         coords={"epoch": range(1, len(rows) + 1)},
     )
+=======
+    table = {name: ("epoch", [row[name] for row in rows]) for name in names}
+    return xr.Dataset(table, coords={"epoch": range(1, len(rows) + 1)})
+>>>>>>> skeleton
