@@ -55,7 +55,7 @@ class Tangents:
             [n, n2], or [n, n2, m, m2] when ``full``.
         """
         other = self if other is None else other
-        product = full_product if full else trace_product
+        product = full_product if full else functools.partial(trace_product, known={})
         shared = [name for name in self.factors if name in other.factors]
         if not shared:  # no output depends on any of the parameters
             m = self.directions
