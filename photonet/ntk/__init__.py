@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from .alignment import alignment, center
 from .directions import centred_directions, pixel_directions, random_directions
 from .empirical import forward_gram, gram
 from .factors import Correlation, Outer
 from .infinite import infinite_gram
+from .jacobian import Tangents, tangents
 from .layers import conv_factor
 from .parameters import frozen_statistics, select
 from .regression import Regression, Spectrum, informative, leverage, regress, spectrum
+from .similarity import alignment, center
 from .sketch import Sketch, sketch_error
-from .tangents import Tangents, tangents
 from .teacher import TeacherFeatures
 
 __all__ = [

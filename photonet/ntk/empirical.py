@@ -12,9 +12,9 @@ from .. import checks
 from ..errors import InvalidArgument
 from .directions import output_directions
 from .estimates import forward_tangents, sketched
+from .jacobian import Tangents, tangents
 from .parameters import Selection, batch, select
 from .sketch import Sketch
-from .tangents import Tangents, tangents
 
 __all__ = ["forward_gram", "gram"]
 

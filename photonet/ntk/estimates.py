@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from .. import checks
 from .directions import output_directions
+from .jacobian import Tangents, tangents
 from .parameters import Selection, independent_samples
 from .sketch import Sketch
-from .tangents import Tangents, tangents
 
 __all__ = ["forward_tangents", "sketched"]
 

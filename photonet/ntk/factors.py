@@ -92,6 +92,9 @@ class Correlation:
         )
 
 
+# Inner products already taken, under the identities of the two tensors that come with them.
+Known = dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]]
+
 # A dense factor is a plain tensor [n, m, *parameter shape].
 Factor = Outer | Correlation | Tensor
 
@@ -198,13 +201,12 @@ def _pairs(u: Tensor, v: Tensor) -> Tensor:
     return _product(left, left if v is u else _rows(v))
 
 
-def trace_product(a: Factor, b: Factor, known: dict[tuple[int, int], Tensor] | None = None) -> Tensor:
+def trace_product(a: Factor, b: Factor, known: Known | None = None) -> Tensor:
     """Kernel summed over directions, sum_m J[n, m] . J'[n2, m].
 
     Args:
         a, b: factors of the same parameter.
-        known: inner products already taken, by the identity of both tensors; a layer's weight and bias
-            share those of its gradient.
+        known: inner products already taken; a layer's weight and bias share those of its gradient.
 
     Returns:
         [n, n2].
@@ -220,9 +222,9 @@ def trace_product(a: Factor, b: Factor, known: dict[tuple[int, int], Tensor] | N
         return _product(left, left if b is a else dense(b).flatten(1))
     (u, v), (p, q) = _sides(*pair)
     known = {} if known is None else known
-    directed = known.get((id(p), id(q)))
-    if directed is None:
-        directed = known[id(p), id(q)] = _pairs(p, q)
+    if (id(p), id(q)) not in known:
+        known[id(p), id(q)] = (p, q, _pairs(p, q))  # kept alive, or another tensor could take their identity
+    directed = known[id(p), id(q)][2]
     n, t, n2, t2 = u.shape[0], u.shape[3], v.shape[0], v.shape[3]
     product = _pairs(u, v) * directed
     return product[0] if product.shape == (1, n, n2) else product.reshape(-1, n, t, n2, t2).sum((0, 2, 4))

@@ -17,7 +17,7 @@ from torch import Tensor
 from .. import checks
 from ..errors import InvalidArgument
 from .factors import Factor, Outer, dense
-from .tangents import Tangents
+from .jacobian import Tangents
 
 __all__ = ["Sketch", "sketch_error"]
 

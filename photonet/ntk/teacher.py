@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from .. import checks
 from ..errors import DataError, DataMissing, InvalidArgument
 from ..files import atomic_path
+from .jacobian import tangents
 from .parameters import Selection, batch
 from .sketch import Sketch
-from .tangents import tangents
 
 __all__ = ["TeacherFeatures", "fingerprint"]
 
