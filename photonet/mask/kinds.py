@@ -93,8 +93,9 @@ class PhaseMask(Mask):
 class HeightMask(Mask):
     """A relief of one material: t = exp(i 2 pi h (n - n_surround) / wavelength).
 
-    Assumes a thin element (each ray keeps its place through the relief) and neglects the few per cent
-    that the surfaces reflect. The path is counted relative to the surround.
+    A complex index n + i k absorbs. Assumes a thin element (each ray keeps its place through the relief)
+    and neglects what the surfaces reflect, about 4 % on glass and 30 % on silicon. The path is counted
+    relative to the surround.
 
     Attributes:
         material, surround: what the relief and the space beside it are made of.
@@ -134,7 +135,10 @@ class HeightMask(Mask):
         per_metre = 2 * math.pi * contrast / _column(wavelength, height)
         t = torch.zeros((), dtype=complex_dtype(self.height.dtype), device=height.device)
         for area, extra in overlay_cells(self.geometry):
-            part = _phasor((height + _layer(extra.to(height.device))) * per_metre, self.height)
+            phase = (height + _layer(extra.to(height.device))) * per_metre
+            part = _phasor(phase.real, self.height)
+            if phase.is_complex():
+                part = part * torch.exp(-phase.imag).to(part.real)
             t = t + _layer(area).to(part.real) * part
         return t
 
