@@ -1,43 +1,314 @@
-"""The four kinds of mask: a phase, a relief, a transmission, a metasurface."""
+"""`Mask` and its four kinds: a phase, a relief, a transmission, a metasurface."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Self, cast
 
 import torch
 
-from .. import checks
-from ..arrays import complex_dtype, real_dtype
-from ..errors import InvalidArgument
-from ..fabrication import Geometry, overlay_cells, quantize, quantize_phase
+from .. import checks, fabrication
+from ..arrays import as_tensor, complex_dtype
+from ..errors import DataError, InvalidArgument
+from ..fabrication import Geometry, quantize, quantize_phase
+from ..grid import Grid
 from ..materials import Material, MetaAtomLibrary, load, load_meta_atoms
-from .base import Mask, pattern
+from . import store
+from .response import phase_response, pillar_response, relief_response
 
-__all__ = ["HeightMask", "MetaAtomMask", "PhaseMask", "TransmissionMask"]
-
-
-def _geometry(shape: torch.Size, pitch: Any, **lengths: Any) -> Geometry:
-    dy, dx = (checks.positive("pitch", d, "a positive length in m") for d in checks.pair("pitch", pitch))
-    return Geometry(shape=tuple(shape), pitch=(dy, dx), **lengths)
+__all__ = ["HeightMask", "Mask", "MetaAtomMask", "PhaseMask", "TransmissionMask"]
 
 
-def _phasor(phase: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """exp(i phase) of a float64 phase in the precision of ``like``, wrapped before the cast."""
-    wrapped = phase - 2 * math.pi * torch.round(phase.detach() / (2 * math.pi))
-    wrapped = wrapped.to(real_dtype(like.dtype))
-    return torch.complex(torch.cos(wrapped), torch.sin(wrapped))
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Mask(ABC):
+    """A thin mask: the field behind it is the field before it times `transmission`.
 
+    Make one with `from_phase`, `from_height`, `from_transmission` or `from_meta_atoms`. A mask is never
+    changed: `perturb`, `quantize` and `to` return new ones, and gradients flow through them to the array
+    the mask was made from. Leading axes are masks (of one wafer) or, after ``perturb(devices=)``, devices.
 
-def _layer(values: torch.Tensor) -> torch.Tensor:
-    """[..., y, x] in float64 with an axis for the wavelength: [..., 1, y, x]."""
-    return values.to(torch.float64)[..., None, :, :]
+    Attributes:
+        geometry: the lengths, as designed or as made.
+        wavelength: design wavelength in m, if there is one.
+        distance: design distance to the plane of interest behind the mask in m, if there is one.
+    """
 
+    geometry: Geometry
+    wavelength: float | None = None
+    distance: float | None = None
 
-def _column(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """[L] -> [L, 1, 1] on the device of ``like``."""
-    return values.to(like.device)[:, None, None]
+    def __post_init__(self) -> None:
+        if self.wavelength is not None:
+            value = checks.wavelength(self.wavelength)
+            if value.numel() != 1:
+                raise InvalidArgument("wavelength", "one design wavelength in m", f"{value.numel()} of them")
+            object.__setattr__(self, "wavelength", float(value))
+        if self.distance is not None:
+            object.__setattr__(self, "distance", checks.real("distance", self.distance, "a length in m"))
+
+    @staticmethod
+    def from_phase(phi: Any, *, pitch: Any, wavelength: Any = None, distance: Any = None) -> PhaseMask:
+        """A lossless mask of the given phase. See `PhaseMask`.
+
+        Args:
+            phi: phase in rad, real [..., y, x].
+            pitch: distance of the samples in m, one number or (dy, dx).
+            wavelength: design wavelength in m. With it, the phase is that of a relief without dispersion
+                and scales as design wavelength / wavelength; without it the phase is the same for all.
+            distance: design distance behind the mask in m.
+
+        Raises:
+            InvalidArgument: phi is complex, has NaN or fewer than two axes; a pitch that is not positive.
+
+        Example:
+            >>> mask = Mask.from_phase([[0.0, 3.14159265]], pitch=1e-6)
+            >>> [round(t, 4) for t in mask.transmission(633e-9).real.flatten().tolist()]
+            [1.0, -1.0]
+        """
+        tensor = _pattern("phi", phi)
+        base = tensor.amin((-2, -1), keepdim=True).clamp(max=0)
+        return PhaseMask(
+            geometry=_geometry(tensor.shape, pitch, phase=tensor - base),
+            base=base,
+            wavelength=wavelength,
+            distance=distance,
+        )
+
+    @staticmethod
+    def from_height(
+        h: Any,
+        *,
+        pitch: Any,
+        material: str | Material,
+        surround: str | Material = "air",
+        wavelength: Any = None,
+        distance: Any = None,
+    ) -> HeightMask:
+        """A relief of the given height. See `HeightMask`.
+
+        Args:
+            h: height above the substrate in m, at least 0, real [..., y, x].
+            pitch: distance of the samples in m, one number or (dy, dx).
+            material: name of a material (`photonet.materials.names("dispersion")`), or a `Material`.
+            surround: the medium beside the relief, likewise.
+            wavelength, distance: design values in m, if there are any.
+
+        Raises:
+            InvalidArgument: h is negative, complex or has NaN; a pitch that is not positive.
+            UnknownName: no material of that name.
+
+        Example:
+            >>> mask = Mask.from_height([[0.0, 1e-6]], pitch=5e-6, material="SiO2")
+            >>> f"{mask.transmission(633e-9).angle()[0, 0, 1].item():.2f} rad"
+            '-1.75 rad'
+        """
+        tensor = _pattern("h", h)
+        lowest = float(tensor.detach().min())
+        if lowest < 0:
+            raise InvalidArgument(
+                "h",
+                "heights of at least 0 m above the substrate",
+                f"{lowest:g} m",
+                "lift the relief by a constant",
+            )
+        return HeightMask(
+            geometry=_geometry(tensor.shape, pitch, height=tensor, index=tensor.new_zeros(1, 1)),
+            material=_material("material", material),
+            surround=_material("surround", surround),
+            wavelength=wavelength,
+            distance=distance,
+        )
+
+    @staticmethod
+    def from_transmission(
+        t: Any, *, pitch: Any, wavelength: Any = None, distance: Any = None
+    ) -> TransmissionMask:
+        """A mask of the given complex transmission, the same at every wavelength.
+
+        Args:
+            t: real or complex [..., y, x], of magnitude at most 1.
+            pitch: distance of the samples in m, one number or (dy, dx).
+            wavelength, distance: design values in m, if there are any.
+
+        Raises:
+            InvalidArgument: a magnitude above 1 (a mask has no gain), NaN, a pitch that is not positive.
+
+        Example:
+            >>> Mask.from_transmission([[0.0, 1.0]], pitch=1e-6).transmission(633e-9).shape
+            torch.Size([1, 1, 2])
+        """
+        tensor = _pattern("t", t, complex_too=True)
+        tensor = tensor.to(complex_dtype(tensor.dtype))
+        # a magnitude of 1 computed in the tensor's own precision may exceed it by a few roundings
+        largest = float(tensor.detach().abs().max())
+        if largest > 1 + 16 * torch.finfo(tensor.real.dtype).eps:
+            raise InvalidArgument(
+                "t",
+                "magnitudes of at most 1 (a mask has no gain)",
+                largest,
+                "divide by the largest magnitude",
+            )
+        return TransmissionMask(
+            geometry=_geometry(tensor.shape, pitch), values=tensor, wavelength=wavelength, distance=distance
+        )
+
+    @staticmethod
+    def from_meta_atoms(
+        width: Any,
+        *,
+        library: str | MetaAtomLibrary,
+        pitch: Any = None,
+        wavelength: Any = None,
+        distance: Any = None,
+    ) -> MetaAtomMask:
+        """A metasurface of pillars of the given widths. See `MetaAtomMask`.
+
+        Args:
+            width: pillar widths in m [..., y, x]: 0 (no pillar), or in the range of the library.
+            library: name of a library (`photonet.materials.names("meta_atoms")`), or a `MetaAtomLibrary`.
+            pitch: distance of the samples in m: None for one pillar per sample, else a whole multiple of
+                the library's period; a sample then stands for several equal pillars.
+            wavelength, distance: design values in m, if there are any.
+
+        Raises:
+            InvalidArgument: widths the library does not have, a pitch that does not fit its lattice, NaN.
+            UnknownName: no library of that name.
+
+        Example:
+            >>> mask = Mask.from_meta_atoms([[0.0, 150e-9]], library="sin-pillars-293nm")
+            >>> mask.transmission([635e-9, 532e-9, 450e-9]).shape
+            torch.Size([3, 1, 2])
+        """
+        if not isinstance(library, MetaAtomLibrary):
+            library = load_meta_atoms(library)
+        tensor = _pattern("width", width)
+        low, high = library.width
+        # design values may be single precision: 237e-9 is then 1.4e-8 larger, relatively
+        slack = 4 * torch.finfo(torch.float32).eps
+        outside = (tensor != 0) & ((tensor < low * (1 - slack)) | (tensor > high * (1 + slack)))
+        if bool(outside.any()):
+            worst = float(tensor.detach()[outside][0])
+            raise InvalidArgument(
+                "width",
+                f"0 (no pillar) or {low:g} to {high:g} m, as {library.name} has",
+                f"{int(outside.sum())} others, the first {worst:g} m",
+            )
+        pitch = library.period if pitch is None else pitch
+        geometry = _geometry(tensor.shape, pitch)
+        elements = 1
+        for d in geometry.pitch:
+            ratio = d / library.period
+            if round(ratio) < 1 or abs(ratio - round(ratio)) > 1e-6 * ratio:
+                raise InvalidArgument(
+                    "pitch", f"a whole multiple of the library's period {library.period:g} m", f"{d:g} m"
+                )
+            elements *= round(ratio)
+        height = torch.full_like(tensor, library.height)
+        return MetaAtomMask(
+            geometry=replace(geometry, width=tensor, height=height, elements=elements),
+            library=library,
+            wavelength=wavelength,
+            distance=distance,
+        )
+
+    @property
+    def grid(self) -> Grid:
+        """The samples of the mask."""
+        return Grid(self.geometry.shape[-2:], self.geometry.pitch)
+
+    def transmission(self, wavelength: Any) -> torch.Tensor:
+        """Complex transmission [..., L, y, x] at one or more vacuum wavelengths in m.
+
+        Phases are computed and wrapped in float64 and then cast to the precision of the mask.
+
+        Raises:
+            InvalidArgument: a wavelength that the mask's material or library does not cover.
+        """
+        return fabrication.displace(self._local(checks.wavelength(wavelength)), self.geometry)
+
+    @abstractmethod
+    def _local(self, wavelength: torch.Tensor) -> torch.Tensor:
+        """Transmission of each sample by itself, before any displacement."""
+
+    @abstractmethod
+    def quantize(self, levels: int, *, straight_through: bool = False) -> Self:
+        """The mask with its phase, height or width rounded to a few levels."""
+
+    @abstractmethod
+    def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
+        """What `plot` shows: values, label, arguments of imshow."""
+
+    def perturb(
+        self, errors: Any, *, seed: int | torch.Generator, devices: int | Iterable[int] | None = None
+    ) -> Self:
+        """The mask as a fab would deliver it.
+
+        Args:
+            errors: one fabrication error or a sequence of them, applied in that order.
+            seed: whole number of at least 0: the same seed gives the same device.
+            devices: None for one device; N for devices 0 to N-1, or the numbers of the devices wanted, in
+                a new leading axis. Device 0 is the one that None gives.
+
+        Raises:
+            InvalidArgument: an error this kind of mask cannot have (a width on a relief, for example).
+
+        Example:
+            >>> from photonet.fabrication import HeightError
+            >>> mask = Mask.from_height([[0.0, 1e-6]], pitch=5e-6, material="SiO2")
+            >>> mask.perturb(HeightError(systematic=0.02), seed=3, devices=8).transmission(633e-9).shape
+            torch.Size([8, 1, 1, 2])
+        """
+        return replace(
+            self, geometry=fabrication.fabricate(self.geometry, errors, seed=seed, devices=devices)
+        )
+
+    def to(self, device: torch.device | str) -> Self:
+        """The mask on another device."""
+        return replace(self, geometry=self.geometry.to(device))
+
+    def save(self, path: str | Path) -> None:
+        """Write the mask (with its material or library, and its errors) to an HDF5 file, atomically.
+
+        Example:
+            >>> import tempfile
+            >>> file = Path(tempfile.mkdtemp()) / "mask.h5"
+            >>> Mask.from_phase([[0.0, 1.0]], pitch=1e-6).save(file)
+            >>> type(Mask.load(file)).__name__
+            'PhaseMask'
+        """
+        store.write(path, type(self).__name__, {f.name: getattr(self, f.name) for f in fields(self)})
+
+    @staticmethod
+    def load(path: str | Path) -> Mask:
+        """Read a mask written by `save`.
+
+        Raises:
+            DataMissing: there is no such file.
+            DataError: the file is truncated, is no mask, or of a newer version.
+        """
+        kind, members = store.read(path)
+        kinds = {k.__name__: k for k in (PhaseMask, HeightMask, TransmissionMask, MetaAtomMask)}
+        try:
+            return kinds[kind](**members)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path}: a damaged mask: {error!r}") from None
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the pattern (the first, if there are several) and return the matplotlib axes."""
+        if ax is None:
+            from matplotlib import pyplot
+
+            ax = pyplot.figure(layout="constrained").add_subplot()
+        values, label, style = self._picture()
+        half = [n * d * 5e5 for n, d in zip(self.geometry.shape[-2:], self.geometry.pitch, strict=True)]
+        first = values.detach().reshape(-1, *values.shape[-2:])[0].cpu().numpy()
+        image = ax.imshow(first, origin="lower", extent=(-half[1], half[1], -half[0], half[0]), **style)
+        ax.figure.colorbar(image, ax=ax, label=label)
+        ax.set(xlabel="x (µm)", ylabel="y (µm)")
+        return ax
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -55,25 +326,13 @@ class PhaseMask(Mask):
 
     base: torch.Tensor
 
-    @classmethod
-    def make(cls, phi: Any, pitch: Any, **design: Any) -> Self:
-        """See `Mask.from_phase`."""
-        tensor = pattern("phi", phi)
-        base = tensor.amin((-2, -1), keepdim=True).clamp(max=0)
-        return cls(geometry=_geometry(tensor.shape, pitch, phase=tensor - base), base=base, **design)
-
     @property
     def phase(self) -> torch.Tensor:
         """Phase in rad at the design wavelength, as made, [..., y, x]."""
         return self.base + cast(torch.Tensor, self.geometry.phase)
 
     def _local(self, wavelength: torch.Tensor) -> torch.Tensor:
-        phase = _layer(self.phase)
-        if self.wavelength is not None:
-            phase = phase * _column(self.wavelength / wavelength, phase)
-        else:
-            phase = phase.expand(*phase.shape[:-3], wavelength.numel(), -1, -1)
-        return _phasor(phase, self.phase)
+        return phase_response(self.phase, wavelength, self.wavelength)
 
     def quantize(self, levels: int, *, straight_through: bool = False) -> Self:
         """Phases rounded to 2 pi k / levels, in [0, 2 pi). See `photonet.fabrication.quantize_phase`."""
@@ -104,43 +363,13 @@ class HeightMask(Mask):
     material: Material
     surround: Material
 
-    @classmethod
-    def make(cls, h: Any, pitch: Any, *, material: Any, surround: Any, **design: Any) -> Self:
-        """See `Mask.from_height`."""
-        tensor = pattern("h", h)
-        lowest = float(tensor.detach().min())
-        if lowest < 0:
-            raise InvalidArgument(
-                "h",
-                "heights of at least 0 m above the substrate",
-                f"{lowest:g} m",
-                "lift the relief by a constant",
-            )
-        return cls(
-            geometry=_geometry(tensor.shape, pitch, height=tensor, index=tensor.new_zeros(1, 1)),
-            material=_material("material", material),
-            surround=_material("surround", surround),
-            **design,
-        )
-
     @property
     def height(self) -> torch.Tensor:
         """Height above the substrate in m, as made, [..., y, x]."""
         return cast(torch.Tensor, self.geometry.height)
 
     def _local(self, wavelength: torch.Tensor) -> torch.Tensor:
-        contrast = self.material.index(wavelength) - self.surround.index(wavelength)
-        height = _layer(self.height)
-        contrast = _column(contrast, height) + _layer(cast(torch.Tensor, self.geometry.index))
-        per_metre = 2 * math.pi * contrast / _column(wavelength, height)
-        t = torch.zeros((), dtype=complex_dtype(self.height.dtype), device=height.device)
-        for area, extra in overlay_cells(self.geometry):
-            phase = (height + _layer(extra.to(height.device))) * per_metre
-            part = _phasor(phase.real, self.height)
-            if phase.is_complex():
-                part = part * torch.exp(-phase.imag).to(part.real)
-            t = t + _layer(area).to(part.real) * part
-        return t
+        return relief_response(self.geometry, wavelength, self.material, self.surround)
 
     def quantize(self, levels: int, *, straight_through: bool = False, depth: float | None = None) -> Self:
         """Heights rounded to equal steps from 0 to ``depth``, both included.
@@ -161,19 +390,6 @@ class HeightMask(Mask):
         return self.height * 1e6, f"height of {self.material.name} (µm)", {"cmap": "viridis"}
 
 
-def _material(name: str, value: Any) -> Material:
-    if isinstance(value, Material):
-        return value
-    if not isinstance(value, str):
-        raise InvalidArgument(
-            name,
-            "the name of a material or a Material",
-            repr(value)[:60],
-            "photonet.materials.constant(n) makes one",
-        )
-    return load(value)
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TransmissionMask(Mask):
     """A mask of given complex transmission, the same at every wavelength.
@@ -185,22 +401,6 @@ class TransmissionMask(Mask):
     """
 
     values: torch.Tensor
-
-    @classmethod
-    def make(cls, t: Any, pitch: Any, **design: Any) -> Self:
-        """See `Mask.from_transmission`."""
-        tensor = pattern("t", t, complex_too=True)
-        tensor = tensor.to(complex_dtype(tensor.dtype))
-        # a magnitude of 1 computed in the tensor's own precision may exceed it by a few roundings
-        largest = float(tensor.detach().abs().max())
-        if largest > 1 + 16 * torch.finfo(tensor.real.dtype).eps:
-            raise InvalidArgument(
-                "t",
-                "magnitudes of at most 1 (a mask has no gain)",
-                largest,
-                "divide by the largest magnitude",
-            )
-        return cls(geometry=_geometry(tensor.shape, pitch), values=tensor, **design)
 
     def _local(self, wavelength: torch.Tensor) -> torch.Tensor:
         layer = self.values[..., None, :, :]
@@ -223,11 +423,6 @@ class TransmissionMask(Mask):
         return self.values.abs(), "|transmission|", {"cmap": "gray", "vmin": 0, "vmax": 1}
 
 
-# Gauss-Legendre points over the height of a pillar (foot at +1/2) and their weights: for a taper of 80 nm
-# within 5e-6 rad of the integral
-_SLABS = ((-(0.15**0.5), 5 / 18), (0.0, 8 / 18), (0.15**0.5, 5 / 18))
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MetaAtomMask(Mask):
     """A metasurface of pillars: the phase of each width is looked up in a library, at its wavelengths.
@@ -242,61 +437,13 @@ class MetaAtomMask(Mask):
 
     library: MetaAtomLibrary
 
-    @classmethod
-    def make(cls, width: Any, pitch: Any, *, library: Any, **design: Any) -> Self:
-        """See `Mask.from_meta_atoms`."""
-        if not isinstance(library, MetaAtomLibrary):
-            library = load_meta_atoms(library)
-        tensor = pattern("width", width)
-        low, high = library.width
-        # design values may be single precision: 237e-9 is then 1.4e-8 larger, relatively
-        slack = 4 * torch.finfo(torch.float32).eps
-        outside = (tensor != 0) & ((tensor < low * (1 - slack)) | (tensor > high * (1 + slack)))
-        if bool(outside.any()):
-            worst = float(tensor.detach()[outside][0])
-            raise InvalidArgument(
-                "width",
-                f"0 (no pillar) or {low:g} to {high:g} m, as {library.name} has",
-                f"{int(outside.sum())} others, the first {worst:g} m",
-            )
-        pitch = library.period if pitch is None else pitch
-        geometry = _geometry(tensor.shape, pitch)
-        elements = 1
-        for d in geometry.pitch:
-            ratio = d / library.period
-            if round(ratio) < 1 or abs(ratio - round(ratio)) > 1e-6 * ratio:
-                raise InvalidArgument(
-                    "pitch", f"a whole multiple of the library's period {library.period:g} m", f"{d:g} m"
-                )
-            elements *= round(ratio)
-        height = torch.full_like(tensor, library.height)
-        return cls(
-            geometry=replace(geometry, width=tensor, height=height, elements=elements),
-            library=library,
-            **design,
-        )
-
     @property
     def width(self) -> torch.Tensor:
         """Pillar widths in m, as made, [..., y, x]."""
         return cast(torch.Tensor, self.geometry.width)
 
     def _local(self, wavelength: torch.Tensor) -> torch.Tensor:
-        geometry = self.geometry
-        scale = _layer(cast(torch.Tensor, geometry.height)) / self.library.height
-        if geometry.taper is None:
-            phase = self.library.phase(self.width, wavelength) * scale
-        else:
-            phase = torch.zeros((), dtype=torch.float64, device=scale.device)
-            for depth, weight in _SLABS:
-                slab = (self.width + depth * geometry.taper).clamp(0, self.library.period)
-                slab = torch.where(self.width > 0, slab, self.width)
-                phase = phase + weight * scale * self.library.phase(slab, wavelength)
-        t = _phasor(phase, self.width)
-        if geometry.missing is not None:
-            # an empty cell is the library's zero of phase: it transmits 1
-            t = t + geometry.missing[..., None, :, :].to(t.real) * (1 - t)
-        return t
+        return pillar_response(self.geometry, wavelength, self.library)
 
     def quantize(self, levels: int, *, straight_through: bool = False) -> Self:
         """Widths rounded to equal steps over the range of the library; empty cells stay empty."""
@@ -307,3 +454,31 @@ class MetaAtomMask(Mask):
 
     def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
         return self.width * 1e9, "pillar width (nm)", {"cmap": "viridis"}
+
+
+def _pattern(name: str, value: Any, *, complex_too: bool = False) -> torch.Tensor:
+    """The user's array as a tensor [..., y, x], checked."""
+    tensor = as_tensor(name, value, least_dims=2)
+    if tensor.is_complex() and not complex_too:
+        raise InvalidArgument(name, "real values", "complex values", "see Mask.from_transmission")
+    if tensor.numel() == 0:
+        raise InvalidArgument(name, "at least one sample", f"shape {tuple(tensor.shape)}")
+    return tensor
+
+
+def _geometry(shape: torch.Size, pitch: Any, **lengths: Any) -> Geometry:
+    dy, dx = (checks.positive("pitch", d, "a positive length in m") for d in checks.pair("pitch", pitch))
+    return Geometry(shape=tuple(shape), pitch=(dy, dx), **lengths)
+
+
+def _material(name: str, value: Any) -> Material:
+    if isinstance(value, Material):
+        return value
+    if not isinstance(value, str):
+        raise InvalidArgument(
+            name,
+            "the name of a material or a Material",
+            repr(value)[:60],
+            "photonet.materials.constant(n) makes one",
+        )
+    return load(value)
