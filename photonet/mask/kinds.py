@@ -332,7 +332,7 @@ class PhaseMask(Mask):
         return self.base + cast(torch.Tensor, self.geometry.phase)
 
     def _local(self, wavelength: torch.Tensor) -> torch.Tensor:
-        return phase_response(self.phase, wavelength, self.wavelength)
+        return phase_response(self.geometry, self.base, wavelength, self.wavelength)
 
     def quantize(self, levels: int, *, straight_through: bool = False) -> Self:
         """Phases rounded to 2 pi k / levels, in [0, 2 pi). See `photonet.fabrication.quantize_phase`."""

@@ -12,7 +12,7 @@ from typing import cast
 import torch
 
 from ..arrays import complex_dtype, real_dtype
-from ..fabrication import Geometry, overlay_cells
+from ..fabrication import Geometry, fringed_phases, overlay_cells
 from ..materials import Material, MetaAtomLibrary
 
 __all__ = ["phase_response", "pillar_response", "relief_response"]
@@ -22,18 +22,24 @@ __all__ = ["phase_response", "pillar_response", "relief_response"]
 SLABS = ((-(0.15**0.5), 5 / 18), (0.0, 8 / 18), (0.15**0.5, 5 / 18))
 
 
-def phase_response(phase: torch.Tensor, wavelength: torch.Tensor, design: float | None) -> torch.Tensor:
+def phase_response(
+    geometry: Geometry, base: torch.Tensor, wavelength: torch.Tensor, design: float | None
+) -> torch.Tensor:
     """exp(i phi), with phi as it is at the design wavelength and scaled by design / wavelength elsewhere.
 
     Args:
-        phase: in rad, [..., y, x].
+        geometry: with ``phase`` in rad, and the crosstalk of its pixels if there is one.
+        base: what to add to that phase, [..., 1, 1].
         wavelength: in m, [L].
         design: design wavelength in m; None for a phase that is the same at every wavelength.
     """
-    if design is None:
-        t = _phasor(_layer(phase), phase)
-        return t.expand(*t.shape[:-3], wavelength.numel(), -1, -1)
-    return _phasor(_layer(phase) * _column(design / wavelength, phase), phase)
+    like = cast(torch.Tensor, geometry.phase)
+    scale = torch.ones_like(wavelength[:1]) if design is None else design / wavelength
+    scale = _column(scale, like)
+    t = torch.zeros((), dtype=complex_dtype(like.dtype), device=like.device)
+    for weight, phase in fringed_phases(geometry):
+        t = t + weight * _phasor(_layer(phase + base) * scale, like)
+    return t.expand(*t.shape[:-3], wavelength.numel(), -1, -1)
 
 
 def relief_response(
