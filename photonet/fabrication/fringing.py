@@ -89,10 +89,15 @@ def fringed_phases(geometry: Geometry) -> Iterator[tuple[float, torch.Tensor]]:
     Args:
         geometry: with ``phase``, and the widths ``fringe_y``, ``fringe_x`` in m or without.
 
+    Raises:
+        InvalidArgument: a geometry without a phase.
+
     Yields:
         Weight (they add up to 1) and phase in rad, float64 [..., y, x].
     """
-    phase = geometry.required("phase", FringingField).to(torch.float64)
+    if geometry.phase is None:
+        raise InvalidArgument("geometry", "the geometry of a phase mask", "one without a phase")
+    phase = geometry.phase.to(torch.float64)
     if geometry.fringe_y is None or geometry.fringe_x is None:
         yield 1.0, phase
         return

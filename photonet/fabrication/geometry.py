@@ -59,6 +59,11 @@ class Geometry:
     jitter_y: torch.Tensor | None = None
     jitter_x: torch.Tensor | None = None
 
+    @property
+    def touching(self) -> float:
+        """Width in m at which pillars of one sample, or of neighbouring ones, merge: their own period."""
+        return min(self.pitch) * self.elements**-0.5
+
     def required(self, quantity: str, error: Any) -> torch.Tensor:
         """The quantity that ``error`` acts on.
 

@@ -115,5 +115,7 @@ def test_bad_arguments_are_named(make, message):
 
 
 def test_a_relief_has_no_pixels():
+    with pytest.raises(InvalidArgument, match=r"^geometry: "):
+        next(fringed_phases(Geometry(shape=(1, 1), pitch=PITCH, height=torch.zeros(1, 1))))
     with pytest.raises(InvalidArgument, match=r"^errors: .*it has no phase"):
         Mask.from_height([[0.0]], pitch=1e-6, material="SiO2").perturb(FringingField(mean=1e-7), seed=0)
