@@ -50,4 +50,4 @@ def provenance(**more: Any) -> dict[str, Any]:
     """Attributes for a result: package and torch version, and whatever is added (seed, hashes...)."""
     from . import __version__
 
-    return {"photonet": __version__, "torch": torch.__version__, **more}
+    return {"photonet": __version__, "torch": str(torch.__version__), **more}
