@@ -88,17 +88,9 @@ def _solve(gram: torch.Tensor, right: torch.Tensor, strength: float) -> torch.Te
     penalty = torch.full_like(gram[0], strength * float(gram.diagonal()[:-1].mean()))
     penalty[-1] = 0
     # a dark or dead channel leaves the matrix singular at small strengths: least squares still answers
-<<<<<<< HEAD
-    return (
-        torch.linalg.lstsq(gram + penalty.diag(), right, driver="gelsd").solution
-        if gram.device.type == "cpu"
-        else (torch.linalg.pinv(gram + penalty.diag(), hermitian=True) @ right)
-    )
-=======
     if gram.device.type == "cpu":
         return torch.linalg.lstsq(gram + penalty.diag(), right, driver="gelsd").solution
     return torch.linalg.pinv(gram + penalty.diag(), hermitian=True) @ right
->>>>>>> skeleton
 
 
 def merge_into_backend(calibration: nn.Conv2d, backend: nn.Module, shape: tuple[int, int, int]) -> nn.Module:

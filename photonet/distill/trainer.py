@@ -202,12 +202,5 @@ def _history(rows: list[dict[str, float]]) -> xr.Dataset:
     import xarray as xr
 
     names = rows[0].keys()
-<<<<<<< HEAD
-    return xr.Dataset(
-        {name: ("epoch", [row[name] for row in rows]) for name in names},
-        coords={"epoch": range(1, len(rows) + 1)},
-    )
-=======
     table = {name: ("epoch", [row[name] for row in rows]) for name in names}
     return xr.Dataset(table, coords={"epoch": range(1, len(rows) + 1)})
->>>>>>> skeleton
