@@ -19,6 +19,9 @@ __all__ = ["METHODS", "Plan", "plan"]
 METHODS = ("auto", "angular_spectrum", "rayleigh_sommerfeld", "fresnel", "fresnel_response")
 RESPONSES = ("rayleigh_sommerfeld", "fresnel_response")
 
+SMOOTH_SAMPLES = 256
+"""Samples within which the two kernels can change over without ringing themselves."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -33,7 +36,10 @@ class Plan:
         band_limit: largest ``sin(theta)`` kept, per wavelength and axis (y, x).
         alias_energy: fraction of the spectrum that is cut or folded; of a white spectrum when
             no field was given, which is the worst case.
-        memory: bytes of the largest buffers alive at once, per field of the batch.
+        smooth: whether the transfer function is mixed with the impulse response where that is sampled, so
+            that the sharp end of the spectrum at the sampling limit does not ring.
+        memory: bytes of the buffers of a propagation, per field of the batch.
+        kernel_memory: bytes of the kernel, which is kept for the next call.
         reason: the numbers that decided, in words.
     """
 
@@ -43,7 +49,9 @@ class Plan:
     band: tuple[tuple[float, float], tuple[float, float]]
     band_limit: tuple[tuple[float, float], ...]
     alias_energy: float
+    smooth: bool
     memory: int
+    kernel_memory: int
     reason: str
 
     def __str__(self) -> str:
@@ -55,7 +63,8 @@ class Plan:
                 f" ({self.padding[0]:.3g} x {self.padding[1]:.3g} of the window)",
                 f"band limit    sin(theta) {limits} (y x x, per wavelength)",
                 f"alias energy  {self.alias_energy:.2g}",
-                f"memory        {self.memory / 2**20:.3g} MiB per field",
+                f"memory        {self.memory / 2**20:.3g} MiB per field,"
+                f" {self.kernel_memory / 2**20:.3g} MiB for the kernel",
             ]
         )
 
@@ -111,53 +120,78 @@ def plan(
     if periodic and not output.matches(grid):
         raise InvalidArgument("padding", "None when the output is not the source's grid", padding)
 
-    # the longest sideways way from a source sample to an output sample, per axis
-    reach = tuple(
+    # sideways ways from source samples to output samples, per axis
+    reach = [
         (c_out - c_in - (n_in + n_out) / 2 * d, c_out - c_in + (n_in + n_out) / 2 * d)
         for c_out, c_in, n_out, n_in, d in zip(
             output.centre, grid.centre, output.shape, grid.shape, grid.pitch, strict=True
         )
-    )
-    far = (max(-reach[0][0], reach[0][1]), max(-reach[1][0], reach[1][1]))
+    ]
+    far = [max(-low, high) for low, high in reach]
     # where the impulse response oscillates at the sampling limit of the shortest wave
     critical = max(critical_distance(w, d, r) for w in waves for d, r in zip(grid.pitch, far, strict=True))
-    sampled = abs(z) >= critical
-    if method == "auto":
-        method = "rayleigh_sommerfeld" if sampled else "angular_spectrum"
+    sampled, auto = abs(z) >= critical, method == "auto"
+    if auto:
+        method = "rayleigh_sommerfeld" if sampled and not periodic else "angular_spectrum"
     if method in RESPONSES and (periodic or z == 0):
         raise InvalidArgument("method", "a transfer function for zero distance or a periodic window", method)
-    relation = ">=" if sampled else "<"
+    paraxial = method == "fresnel"
     reason = (
-        f"|z| = {abs(z):.4g} m {relation} {critical:.4g} m, from where the pitch samples the impulse response"
+        f"|z| = {abs(z):.4g} m {'>=' if sampled else '<'} {critical:.4g} m, "
+        "from where the pitch samples the impulse response over the whole window"
     )
 
-    if periodic:
-        shape, factors = grid.shape, (1.0, 1.0)
-        band = ((-math.inf, math.inf), (-math.inf, math.inf))
-    else:
-        wanted = checks.pair("padding", 2 if padding is None else padding)
-        shape = tuple(  # type: ignore[assignment]
-            fast_length(max(math.ceil(float(f) * n) if padding is not None else 0, n + m))
-            for f, n, m in zip(wanted, grid.shape, output.shape, strict=True)
-        )
-        factors = (shape[0] / grid.shape[0], shape[1] / grid.shape[1])
-        band = tuple(_band(interval, z, method == "fresnel") for interval in reach)  # type: ignore[assignment]
+    shape, band = list(grid.shape), [(-math.inf, math.inf)] * 2
+    for axis, (low, high) in enumerate(reach if not periodic else []):
+        n, m, d = grid.shape[axis], output.shape[axis], grid.pitch[axis]
+        least = n + m
+        if padding is not None:
+            least = max(least, math.ceil(float(checks.pair("padding", padding)[axis]) * n))
+        if auto and method == "angular_spectrum":
+            # room for the steepest wave the pitch can hold, so that none comes back and none is cut
+            widest = _sideways(max(waves), d, z)
+            least = max(least, math.ceil(min(max(high + widest, widest - low) / d, 2 * (n + m))))
+        shape[axis] = fast_length(least)
+        room = (high - shape[axis] * d, low + shape[axis] * d)
+        band[axis] = _band(reach[axis] if method in RESPONSES else room, z, paraxial)
     band_limit = tuple(
-        tuple(min(max(map(abs, interval)), w / (2 * d)) for interval, d in zip(band, grid.pitch, strict=True))
+        (
+            min(max(map(abs, band[0])), w / (2 * grid.pitch[0])),
+            min(max(map(abs, band[1])), w / (2 * grid.pitch[1])),
+        )
         for w in waves
     )
     alias = _alias_energy(method, band, grid, waves, z, far, field)
-    size = shape[0] * shape[1] * (16 if dtype in (torch.complex128, torch.float64) else 8)
+    smooth = (
+        auto
+        and method == "angular_spectrum"
+        and not periodic
+        and all(
+            limits[axis] == w / (2 * d) < 1 and _sideways(w, d, z) > SMOOTH_SAMPLES * d
+            for w, limits in zip(waves, band_limit, strict=True)
+            for axis, d in enumerate(grid.pitch)
+        )
+    )
+    item = 16 if dtype in (torch.complex128, torch.float64) else 8
+    samples = max(grid.shape[0], output.shape[0]) * shape[1] + output.shape[0] * output.shape[1]
     return Plan(
         method=method,
-        shape=shape,
-        padding=factors,
-        band=band,
+        shape=(shape[0], shape[1]),
+        padding=(shape[0] / grid.shape[0], shape[1] / grid.shape[1]),
+        band=(band[0], band[1]),
         band_limit=band_limit,
         alias_energy=alias,
-        memory=2 * size * len(waves),
+        smooth=smooth,
+        memory=item * samples * len(waves),
+        kernel_memory=item * shape[0] * shape[1] * len(waves),
         reason=reason,
     )
+
+
+def _sideways(wavelength: float, pitch: float, distance: float) -> float:
+    """How far sideways in m the steepest wave goes that ``pitch`` can hold; infinite if it holds all."""
+    sine = wavelength / (2 * pitch)
+    return math.inf if sine >= 1 else abs(distance) * sine / math.sqrt(1 - sine**2)
 
 
 def critical_distance(wavelength: float, pitch: float, reach: float) -> float:
@@ -182,11 +216,11 @@ def _band(reach: tuple[float, float], z: float, paraxial: bool) -> tuple[float, 
 
 def _alias_energy(
     method: str,
-    band: tuple[tuple[float, float], tuple[float, float]],
+    band: list[tuple[float, float]],
     grid: Grid,
     waves: list[float],
     z: float,
-    far: tuple[float, float],
+    far: list[float],
     field: torch.Tensor | None,
 ) -> float:
     """Mean over wavelengths of the spectral energy a method cuts (transfer function) or folds (response)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -10,10 +9,10 @@ import torch
 from .. import checks
 from ..errors import GridMismatch, InvalidArgument
 from ..grid import Grid
-from . import kernels
-from .fourier import convolve_kernel
-from .plan import RESPONSES, Plan, plan
-from .scalars import scalar
+from .convolution import convolve_kernel
+from .plan import plan
+from .scalars import plain, scalar
+from .transfer import cached, transfer
 
 __all__ = ["propagate"]
 
@@ -27,6 +26,7 @@ def propagate(
     output: Grid | None = None,
     method: str = "auto",
     padding: Any = None,
+    pitch: Any = None,
 ) -> torch.Tensor:
     """Carry a field from the plane of ``grid`` to a parallel plane ``distance`` further on.
 
@@ -44,6 +44,8 @@ def propagate(
         method: ``auto``, ``angular_spectrum``, ``rayleigh_sommerfeld``, ``fresnel`` (paraxial transfer
             function) or ``fresnel_response`` (paraxial impulse response).
         padding: None for the linear convolution; 1 for a periodic window without padding.
+        pitch: (y, x) in m in place of the pitch of ``grid`` (and ``output``), where a gradient with respect
+            to it is wanted.
 
     Returns:
         The field on ``output``, complex [..., L, y, x], of the dtype of ``u``.
@@ -61,52 +63,29 @@ def propagate(
     """
     waves = checks.wavelength(wavelength)
     _check_field(u, grid, waves)
+    if pitch is not None:
+        grid = Grid(grid.shape, tuple(map(plain, checks.pair("pitch", pitch))), grid.centre)
+        output = None if output is None else Grid(output.shape, grid.pitch, output.centre)
+    sides = grid.pitch if pitch is None else checks.pair("pitch", pitch)
     output = grid if output is None else output
     choice = plan(grid, waves, distance, output, method=method, padding=padding, dtype=u.dtype)
     z = scalar("distance", distance, "a finite length in m", device=u.device)
     if not z.requires_grad and z == 0 and output.matches(grid):
         return u
-    kernel = transfer(choice, grid, waves.to(u.device), z, output)
-    return convolve_kernel(u, kernel.to(u.dtype), output.shape)
-
-
-def transfer(
-    choice: Plan, grid: Grid, wavelength: torch.Tensor, distance: torch.Tensor, output: Grid
-) -> torch.Tensor:
-    """The transform of the kernel that `propagate` multiplies with, complex128 [L, Y, X]."""
-    device = wavelength.device
-    axes = tuple(zip(choice.shape, grid.pitch, strict=True))
-    shift = [
-        c_out - c_in - (m // 2 - n // 2) * d
-        for c_out, c_in, m, n, d in zip(
-            output.centre, grid.centre, output.shape, grid.shape, grid.pitch, strict=True
-        )
+    lengths = [
+        scalar("pitch", d, "a positive length in m", check=checks.positive, device=u.device) for d in sides
     ]
-    if choice.method in RESPONSES:
-        y, x = (
-            _offsets(n, m, device) * d + s for (n, d), m, s in zip(axes, output.shape, shift, strict=True)
-        )
-        response = (
-            kernels.rayleigh_sommerfeld
-            if choice.method == "rayleigh_sommerfeld"
-            else kernels.fresnel_response
-        )
-        return torch.fft.fft2(response(y[:, None], x[None], wavelength, distance)) * grid.cell
-    fy, fx = (torch.fft.fftfreq(n, d, dtype=torch.float64, device=device) for n, d in axes)
-    spectrum = kernels.fresnel if choice.method == "fresnel" else kernels.angular_spectrum
-    kernel = spectrum(fy[:, None], fx[None], wavelength, distance)
-    for axis, f, s, (low, high) in ((-2, fy, shift[0], choice.band[0]), (-1, fx, shift[1], choice.band[1])):
-        factor = torch.exp(2j * math.pi * f * s) if s != 0 else torch.ones_like(f)
-        sines = wavelength.detach()[:, None] * f
-        factor = factor * ((sines >= low) & (sines <= high))
-        kernel = kernel * factor.unsqueeze(-1 if axis == -2 else -2)
-    return kernel
 
+    def build() -> torch.Tensor:
+        kernel = transfer(choice, grid, waves.to(u.device), z, output, (lengths[0], lengths[1]))
+        return kernel.to(u.dtype)
 
-def _offsets(length: int, last: int, device: torch.device) -> torch.Tensor:
-    """Offsets from source to output samples in circular order: 0 to last - 1, then the negative ones."""
-    index = torch.arange(length, dtype=torch.float64, device=device)
-    return torch.where(index < last, index, index - length)
+    if any(t.requires_grad for t in (waves, z, *lengths)):
+        kernel = build()
+    else:
+        key = (choice, grid, output, tuple(waves.tolist()), float(z), u.dtype, u.device)
+        kernel = cached(key, build)
+    return convolve_kernel(u, kernel, output.shape)
 
 
 def _check_field(u: torch.Tensor, grid: Grid, waves: torch.Tensor) -> None:

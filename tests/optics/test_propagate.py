@@ -127,13 +127,14 @@ def test_gradients_reach_field_distance_and_wavelength(random_field, method):
     u = random_field(2, 5, 6).requires_grad_()
     # in units that make all three of order one
     z = torch.tensor(0.2, dtype=torch.float64, requires_grad=True)
+    pitch = torch.tensor([2.0, 1.5], dtype=torch.float64, requires_grad=True)
     wave = torch.tensor([0.6, 0.5], dtype=torch.float64, requires_grad=True)
 
-    def run(u, z, wave):
-        return propagate(u, grid, wave * 1e-6, z * 1e-4, method=method)
+    def run(u, z, wave, pitch):
+        return propagate(u, grid, wave * 1e-6, z * 1e-4, method=method, pitch=pitch * 1e-6)
 
     # k z = 250 rad: central differences are off by (k z eps)^2 / 6 = 1e-9 of a slope of 250
-    assert torch.autograd.gradcheck(run, (u, z, wave), eps=1e-7, atol=1e-4, rtol=1e-5)
+    assert torch.autograd.gradcheck(run, (u, z, wave, pitch), eps=1e-7, atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
