@@ -9,9 +9,10 @@ from collections.abc import Callable, Hashable
 
 import torch
 
+from ..arrays import real_dtype
 from ..grid import Grid
 from . import kernels
-from .fourier import even_transform, mirror
+from .fourier import even_transform
 from .plan import Plan
 
 __all__ = ["cached", "clear_cache", "transfer"]
@@ -33,8 +34,9 @@ def transfer(
     distance: torch.Tensor,
     output: Grid,
     pitch: tuple[torch.Tensor, torch.Tensor],
+    dtype: torch.dtype,
 ) -> torch.Tensor:
-    """Transform of the kernel, axes exchanged: complex128 [L, X, Y], differentiable.
+    """Transform of the kernel, axes exchanged, differentiable.
 
     Args:
         choice: from `plan.plan`.
@@ -43,6 +45,10 @@ def transfer(
         distance: float64 scalar in m.
         output: samples of the destination plane.
         pitch: of both planes (y, x) in m, float64 scalars that may require a gradient.
+        dtype: of the result; phases are computed in double before they are cast.
+
+    Returns:
+        [L, X, Y], or the quadrant [L, X // 2 + 1, Y // 2 + 1] of an even kernel.
     """
     device = wavelength.device
     shift = [
@@ -65,7 +71,7 @@ def transfer(
         y, x = counts(height, output.shape[0]) * pitch[0], counts(width, output.shape[1]) * pitch[1]
         if not even:
             y, x = y + shift[0], x + shift[1]
-        return function(y[None, :], x[:, None], wavelength, distance) * (pitch[0] * pitch[1])
+        return (function(y[None, :], x[:, None], wavelength, distance) * (pitch[0] * pitch[1])).to(dtype)
 
     def transform(samples: torch.Tensor, inverse: bool = False) -> torch.Tensor:
         if even:
@@ -80,10 +86,10 @@ def transfer(
         fy = counts(height, (height + 1) // 2) / (height * pitch[0])
         fx = counts(width, (width + 1) // 2) / (width * pitch[1])
         spectrum = kernels.fresnel if choice.method == "fresnel" else kernels.angular_spectrum
-        kernel = spectrum(fy[None, :], fx[:, None], wavelength, distance)
+        kernel = spectrum(fy[None, :], fx[:, None], wavelength, distance).to(dtype)
         for f, s, dim in ((fy, shift[0], -2), (fx, shift[1], -1)):
             if not even:
-                kernel = kernel * torch.exp(2j * math.pi * f * s).unsqueeze(dim)
+                kernel = kernel * torch.exp(2j * math.pi * f * s).unsqueeze(dim).to(dtype)
         if choice.smooth:
             direct = response(kernels.rayleigh_sommerfeld)
             limits = [wavelength.detach().min() / (2 * d) for d in grid.pitch]
@@ -91,31 +97,40 @@ def transfer(
                 _taper((counts(n, m) * d + s).detach(), distance.detach(), limit)
                 for n, m, d, s, limit in zip(choice.shape, output.shape, pitch, shift, limits, strict=True)
             ]
-            mixed = (direct - transform(kernel, inverse=True)) * (taper[0][None, :] * taper[1][:, None])
+            weight = (taper[0][None, :] * taper[1][:, None]).to(real_dtype(dtype))
+            mixed = (direct - transform(kernel, inverse=True)) * weight
             kernel = kernel + transform(mixed)
         kernel = _limit(kernel, choice, wavelength.detach(), fy.detach(), fx.detach())
-    if even:
-        kernel = mirror(mirror(kernel, height, -1), width, -2)
     return kernel
 
 
 def _taper(position: torch.Tensor, distance: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
     """One where the impulse response is sampled well, falling to zero before its sampling limit."""
     part = position.abs() / torch.hypot(position, distance) / limit
-    t = ((part - SMOOTH[0]) / (SMOOTH[1] - SMOOTH[0])).clamp(0, 1)
-    # all derivatives vanish at both ends
-    fall = torch.exp(-1 / (1 - t).clamp_min(1e-9))
-    return fall / (fall + torch.exp(-1 / t.clamp_min(1e-9)))
+    return _fall((part - SMOOTH[0]) / (SMOOTH[1] - SMOOTH[0]))
+
+
+def _fall(t: torch.Tensor) -> torch.Tensor:
+    """From one at t <= 0 to zero at t >= 1; all derivatives vanish at both ends."""
+    remaining = torch.exp(-1 / (1 - t).clamp(1e-9, 1))
+    return remaining / (remaining + torch.exp(-1 / t.clamp(1e-9, 1)))
 
 
 def _limit(
     kernel: torch.Tensor, choice: Plan, wavelength: torch.Tensor, fy: torch.Tensor, fx: torch.Tensor
 ) -> torch.Tensor:
-    """Drop the light that would leave the padded window and come back on the other side."""
-    for f, (low, high), dim in ((fy, choice.band[0], -2), (fx, choice.band[1], -1)):
+    """Fade out the light that misses the output, before it would come back on the other side."""
+    for f, inner, outer, dim in (
+        (fy, choice.reach[0], choice.band[0], -2),
+        (fx, choice.reach[1], choice.band[1], -1),
+    ):
         sines = wavelength[:, None] * f
-        if -low < float(sines.abs().max()) or high < float(sines.abs().max()):
-            kernel = kernel * ((sines >= low) & (sines <= high)).unsqueeze(dim)
+        if sines.max() <= outer[1] and sines.min() >= outer[0]:
+            continue
+        low = (inner[0] - sines) / max(inner[0] - outer[0], 1e-12)
+        high = (sines - inner[1]) / max(outer[1] - inner[1], 1e-12)
+        keep = _fall(torch.maximum(low, high))
+        kernel = kernel * keep.unsqueeze(dim).to(real_dtype(kernel.dtype))
     return kernel
 
 
