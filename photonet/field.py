@@ -50,9 +50,15 @@ class Field:
         if not self.data.is_complex():
             raise InvalidArgument("data", "complex amplitudes", f"{self.data.dtype}", "use Field.from_array")
         if self.data.ndim < 3 or tuple(self.data.shape[-2:]) != self.grid.shape:
-            raise GridMismatch("data", f"[..., wavelength, {self.grid.shape[0]}, {self.grid.shape[1]}]", tuple(self.data.shape))
+            raise GridMismatch(
+                "data",
+                f"[..., wavelength, {self.grid.shape[0]}, {self.grid.shape[1]}]",
+                tuple(self.data.shape),
+            )
         if self.data.shape[-3] != len(waves):
-            raise GridMismatch("wavelength", f"{self.data.shape[-3]} wavelengths, as the data has", len(waves))
+            raise GridMismatch(
+                "wavelength", f"{self.data.shape[-3]} wavelengths, as the data has", len(waves)
+            )
 
     # -- sources ---------------------------------------------------------------------------------
 
@@ -78,7 +84,14 @@ class Field:
 
     @classmethod
     def gaussian(
-        cls, *, shape: Any, pitch: Any, wavelength: Any, waist: float, distance: float = 0.0, power: float = 1.0
+        cls,
+        *,
+        shape: Any,
+        pitch: Any,
+        wavelength: Any,
+        waist: float,
+        distance: float = 0.0,
+        power: float = 1.0,
     ) -> Field:
         """A Gaussian beam of given power.
 
@@ -91,7 +104,9 @@ class Field:
         """
         grid, waves = Grid(shape, pitch), checks.wavelength(wavelength)
         amplitude = checks.non_negative("power", power, "a power of at least 0 W") ** 0.5
-        return cls(amplitude * sources.gaussian_beam(grid, waves, waist=waist, distance=distance), grid, waves)
+        return cls(
+            amplitude * sources.gaussian_beam(grid, waves, waist=waist, distance=distance), grid, waves
+        )
 
     @classmethod
     def point_source(
@@ -120,7 +135,11 @@ class Field:
         if data.ndim == 2:
             data = data[None]
         waves = checks.wavelength(wavelength)
-        return cls(data.to(complex_dtype(data.dtype)), Grid(tuple(data.shape[-2:]), pitch, centre), waves.to(data.device))
+        return cls(
+            data.to(complex_dtype(data.dtype)),
+            Grid(tuple(data.shape[-2:]), pitch, centre),
+            waves.to(data.device),
+        )
 
     @classmethod
     def from_image(cls, image: Any, *, pitch: Any, wavelength: Any, irradiance: float = 1.0) -> Field:
@@ -136,9 +155,9 @@ class Field:
             InvalidArgument: negative values: light cannot be negative.
 
         Example:
-            >>> scene = Field.from_image([[0, 1], [2, 4]], pitch=10e-6, wavelength=525e-9)
+            >>> scene = Field.from_image([[0, 1], [4, 9]], pitch=10e-6, wavelength=525e-9)
             >>> scene.intensity()[0].tolist()
-            [[0.0, 1.0], [2.0, 4.0]]
+            [[0.0, 1.0], [4.0, 9.0]]
         """
         values = as_tensor("image", image, least_dims=2)
         if values.is_complex() or bool((values < 0).any()):

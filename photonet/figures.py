@@ -42,10 +42,9 @@ def show_plane(
 
         axes = Figure(layout="constrained").subplots()
     (top, left), (dy, dx) = (float(grid.y[0]), float(grid.x[0])), grid.pitch
-    edges = (left - dx / 2, left + (grid.shape[1] - 0.5) * dx, top + (grid.shape[0] - 0.5) * dy, top - dy / 2)
-    picture = axes.imshow(
-        plane.detach().cpu().numpy(), extent=tuple(1e6 * e for e in edges), cmap=cmap, interpolation="nearest"
-    )
+    right, bottom = left + (grid.shape[1] - 0.5) * dx, top + (grid.shape[0] - 0.5) * dy
+    edges = (1e6 * (left - dx / 2), 1e6 * right, 1e6 * bottom, 1e6 * (top - dy / 2))
+    picture = axes.imshow(plane.detach().cpu().numpy(), extent=edges, cmap=cmap, interpolation="nearest")
     axes.set(xlabel="x (µm)", ylabel="y (µm)")
     axes.figure.colorbar(picture, ax=axes, label=label)
     return axes

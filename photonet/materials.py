@@ -21,7 +21,7 @@ from .errors import DataError, DataMissing, InvalidArgument, UnknownName
 
 __all__ = ["Material", "MetaAtomLibrary", "constant", "load", "load_meta_atoms", "names", "path", "read"]
 
-Terms = tuple[tuple[float, float], ...]
+Terms = tuple[tuple[float, ...], ...]
 
 
 def _folder() -> Path:
@@ -84,7 +84,8 @@ def read(kind: str, name: str) -> dict[str, Any]:
 
 
 # Every formula takes the wavelength in um (the unit of the published coefficients), the constant and
-# the pairs (B, C), and returns n. Numbering as in refractiveindex.info: 1, 2, 4 (a part of it), 6.
+# the pairs (B, C) or rows of the table, and returns n or n + i k. In refractiveindex.info they are numbered
+# 1, 2, 4 (a part of it) and 6.
 
 
 def _sellmeier(um: torch.Tensor, constant: float, terms: Terms) -> torch.Tensor:
@@ -107,12 +108,22 @@ def _constant(um: torch.Tensor, constant: float, terms: Terms) -> torch.Tensor:
     return constant + 0 * um
 
 
+def _table(um: torch.Tensor, constant: float, terms: Terms) -> torch.Tensor:
+    rows = torch.tensor(terms, dtype=torch.float64, device=um.device)
+    right = torch.searchsorted(rows[:, 0].contiguous(), um.detach()).clamp(1, len(terms) - 1)
+    low, high = rows[right - 1], rows[right]
+    part = (um - low[:, 0]) / (high[:, 0] - low[:, 0])
+    n, k = (low[:, i] + part * (high[:, i] - low[:, i]) for i in (1, 2))
+    return torch.complex(n + constant, k)
+
+
 _FORMULAS: dict[str, Callable[[torch.Tensor, float, Terms], torch.Tensor]] = {
     "sellmeier": _sellmeier,
     "sellmeier-2": _sellmeier_2,
     "devore": _devore,
     "gas": _gas,
     "constant": _constant,
+    "table": _table,
 }
 
 
@@ -127,7 +138,7 @@ class Material:
         page: shelf/book/page of refractiveindex.info.
         range: shortest and longest vacuum wavelength in m for which the formula holds.
         formula: name of the dispersion formula (materials/README.md).
-        terms: its pairs (B, C), for wavelengths in um.
+        terms: its pairs (B, C) for wavelengths in um, or the rows (um, n, k) of a table.
         offset: its constant term.
     """
 
@@ -150,6 +161,10 @@ class Material:
         try:
             formula = checks.choice("formula", data["formula"], _FORMULAS)
             low, high = (float(w) for w in data["range"])
+            length = 3 if formula == "table" else 2
+            terms = tuple(tuple(float(v) for v in term) for term in data["terms"])
+            if any(len(term) != length for term in terms):
+                raise ValueError(f"terms of {length} numbers each are wanted for the formula {formula}")
             return cls(
                 name=str(data["name"]),
                 description=str(data["description"]),
@@ -157,7 +172,7 @@ class Material:
                 page=str(data["page"]),
                 range=(low, high),
                 formula=formula,
-                terms=tuple((float(b), float(c)) for b, c in data["terms"]),
+                terms=terms,
                 offset=float(data.get("constant", 0.0)),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -177,7 +192,9 @@ class Material:
         }
 
     def index(self, wavelength: Any) -> torch.Tensor:
-        """Refractive index at vacuum wavelengths in m: float64 [L], differentiable in the wavelength.
+        """Refractive index at vacuum wavelengths in m, [L], differentiable in the wavelength.
+
+        float64 for a formula; complex128, n + i k, for a table (k above 0 absorbs).
 
         Raises:
             InvalidArgument: a wavelength outside the range of the data.

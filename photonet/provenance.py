@@ -26,7 +26,7 @@ def tensor_hash(*tensors: torch.Tensor | None) -> str:
             continue
         digest.update(f"{tuple(tensor.shape)}{tensor.dtype}".encode())
         flat = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy() if flat.numel() else b"")
+        digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
     return digest.hexdigest()[:12]
 
 
@@ -50,4 +50,4 @@ def provenance(**more: Any) -> dict[str, Any]:
     """Attributes for a result: package and torch version, and whatever is added (seed, hashes...)."""
     from . import __version__
 
-    return {"photonet": __version__, "torch": torch.__version__, **more}
+    return {"photonet": __version__, "torch": str(torch.__version__), **more}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field as dataclass_field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,9 @@ from .field import Field
 from .files import atomic_path
 from .grid import Grid, check_same_grid
 from .mask import Mask
-from .optics import psf as psf_module
-from .optics.plan import Plan, plan as plan_propagation
+from .optics.plan import Plan
+from .optics.plan import plan as plan_propagation
+from .optics.psf import convolve, psf
 from .provenance import provenance
 
 if TYPE_CHECKING:
@@ -83,7 +85,9 @@ class Simulation:
         """Irradiance of the first wavelength; returns the matplotlib axes."""
         from .figures import show_plane
 
-        return show_plane(self.irradiance.reshape(-1, *self.grid.shape)[0], self.grid, axes, label="irradiance (W/m²)")
+        return show_plane(
+            self.irradiance.reshape(-1, *self.grid.shape)[0], self.grid, axes, label="irradiance (W/m²)"
+        )
 
 
 def simulate(
@@ -136,8 +140,10 @@ def simulate(
     if seed is None and (detector is not None or fabrication is not None):
         raise InvalidArgument("seed", "a whole number, to draw the device and the exposure from", None)
     if fabrication is not None:
-        mask = mask.perturb(fabrication, seed=seed)
-    distance = mask.distance if distance is None else checks.real("distance", distance, "a finite distance in m")
+        mask = mask.perturb(fabrication, seed=checks.count("seed", seed, least=0))
+    distance = (
+        mask.distance if distance is None else checks.real("distance", distance, "a finite distance in m")
+    )
     grid = output or mask.grid
     transmission = mask.transmission(field.wavelength)
     chosen = None
@@ -148,7 +154,9 @@ def simulate(
             if output is not None:
                 raise InvalidArgument("output", "a distance to propagate to as well", "no distance")
         else:
-            chosen = plan_propagation(field.grid, field.wavelength, distance, output, method=method, field=result.data)
+            chosen = plan_propagation(
+                field.grid, field.wavelength, distance, output, method=method, field=result.data
+            )
             result = result.propagate(distance, output=output, method=method)
         irradiance, grid = result.intensity(), result.grid
     else:
@@ -156,19 +164,28 @@ def simulate(
             raise InvalidArgument("distance", "the distance from mask to sensor in m", None)
         scene = field.intensity()
         check_same_grid("field", Grid(grid.shape, field.grid.pitch), Grid(grid.shape, grid.pitch))
-        spread = psf_module.psf(transmission, mask.grid, field.wavelength, distance, output=output, method=method)
+        spread = psf(transmission, mask.grid, field.wavelength, distance, output=output, method=method)
         chosen = plan_propagation(mask.grid, field.wavelength, distance, output, method=method)
-        irradiance, grid = psf_module.convolve(scene, spread).clamp(min=0), field.grid
+        irradiance, grid = convolve(scene, spread).clamp(min=0), field.grid
         result = Field(transmission.to(field.data.dtype), mask.grid, field.wavelength)
     attrs = provenance(
-        coherence=coherence, distance=distance if distance is not None else "behind the mask", seed=seed if seed is not None else "none"
+        coherence=coherence,
+        distance=distance if distance is not None else "behind the mask",
+        seed=seed if seed is not None else "none",
     )
-    image = _record(irradiance, grid, field.wavelength, detector, seed, attrs) if detector is not None else None
+    image = (
+        _record(irradiance, grid, field.wavelength, detector, seed, attrs) if detector is not None else None
+    )
     return Simulation(result, irradiance, grid, image, chosen, attrs)
 
 
 def plan(
-    optic: Mask | Field, distance: float | None = None, output: Grid | None = None, *, wavelength: Any = None, method: str = "auto"
+    optic: Mask | Field,
+    distance: float | None = None,
+    output: Grid | None = None,
+    *,
+    wavelength: Any = None,
+    method: str = "auto",
 ) -> Plan:
     """How a propagation would be done, before anything is computed.
 
@@ -187,8 +204,8 @@ def plan(
 
     Example:
         >>> light = Field.gaussian(shape=512, pitch=10e-6, wavelength=633e-9, waist=200e-6)
-        >>> plan(light, 1.0).method
-        'angular_spectrum'
+        >>> plan(light, 0.1).method, plan(light, 1.0).method
+        ('angular_spectrum', 'rayleigh_sommerfeld')
     """
     if isinstance(optic, Mask):
         waves = wavelength if wavelength is not None else optic.wavelength
@@ -204,7 +221,12 @@ def plan(
 
 
 def _record(
-    irradiance: torch.Tensor, grid: Grid, wavelength: torch.Tensor, detector: Detector, seed: int | None, attrs: dict[str, Any]
+    irradiance: torch.Tensor,
+    grid: Grid,
+    wavelength: torch.Tensor,
+    detector: Detector,
+    seed: int | None,
+    attrs: dict[str, Any],
 ) -> xr.DataArray:
     """The camera's picture in DN on as many whole pixels as the window holds, around the axis."""
     import xarray as xr
@@ -225,6 +247,8 @@ def _centred(grid: Grid, shape: tuple[int, ...], pitch: tuple[float, float]) -> 
     """Centre of a pixel grid whose edges lie symmetrically in the window of ``grid``."""
     centres = []
     for n, d, c, m, p in zip(grid.shape, grid.pitch, grid.centre, shape, pitch, strict=True):
-        middle = c + (n // 2 - (n - 1) / 2) * -d  # of the window: the axis sample of an even grid is beside it
+        middle = (
+            c + (n // 2 - (n - 1) / 2) * -d
+        )  # of the window: the axis sample of an even grid is beside it
         centres.append(middle + (m // 2 - (m - 1) / 2) * p)
     return centres[0], centres[1]

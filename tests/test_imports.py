@@ -17,7 +17,7 @@ LEVELS = [
     {"detector", "fabrication", "materials", "optics"},
     {"field", "mask", "nn", "ntk", "simulate"},
     {"data", "design", "distill", "energy", "measured", "models", "tolerance"},
-    {"cli", "plot", "report"},
+    {"cli", "plot", "quickstart", "report"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 

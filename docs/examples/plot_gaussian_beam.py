@@ -2,11 +2,12 @@
 A Gaussian beam, and how one knows that it is right
 ===================================================
 
-A beam of known waist goes one metre through free space. `photonet.plan` says beforehand how; the result is
-compared with the textbook's formula, and the power with the power that came in.
+A beam of known waist goes one metre through free space. `photonet.plan` says beforehand how; the result
+is compared with the textbook's formula, and the power with the power that came in.
 
-Expect a relative difference of 3.5e-7 in irradiance: that is how far the textbook's paraxial formula is off
-at this waist, not the propagation. A millionth of the power lands outside of the window. Runs in a second.
+Expect a relative difference of 3.5e-7 in irradiance: that is how far the textbook's paraxial formula is
+off at this waist, not the propagation. A millionth of the power lands outside of the window. Runs in a
+second.
 """
 
 # %%

@@ -11,6 +11,7 @@ import typer
 from .. import __version__
 from ..errors import PhotonetError
 from .info import info
+from .quickstart import quickstart
 
 __all__ = ["app", "main"]
 
@@ -21,6 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(quickstart)
 app.command()(info)
 
 

@@ -7,6 +7,7 @@ argument ``folder`` or by the environment variable ``PHOTONET_DATA``. Nothing is
 from __future__ import annotations
 
 from ._folder import FOLDER_VARIABLE
+from .augment import augmented
 from .images import Images, Splits, stratified_split
 from .sets import available, camvid, cifar10, digits, load, mnist
 
@@ -14,6 +15,7 @@ __all__ = [
     "FOLDER_VARIABLE",
     "Images",
     "Splits",
+    "augmented",
     "available",
     "camvid",
     "cifar10",

@@ -10,7 +10,7 @@ import torch
 from .. import checks, materials
 from ..errors import InvalidArgument
 from ..grid import Grid
-from ..mask import Mask
+from ..mask import HeightMask, Mask
 from ..nn.optical_conv import merge_signed, split_signed
 from ..optics.psf import bin_pixels, psf
 from ..progress import track
@@ -33,7 +33,7 @@ class MaskDesign:
         error: [2, k] relative L2 distance of the PSF, stray light included, from the wished one.
     """
 
-    mask: Mask
+    mask: HeightMask
     gain: torch.Tensor
     pixel: int
     efficiency: torch.Tensor
@@ -128,7 +128,9 @@ def kernels_to_masks(
         optimizer.step()
         schedule.step()
 
-    contrast = float(materials.load(material).index(wavelength).real) - float(materials.load("air").index(wavelength).real)
+    contrast = float(materials.load(material).index(wavelength).real) - float(
+        materials.load("air").index(wavelength).real
+    )
     height = (phase.detach().double() % (2 * math.pi)) / (2 * math.pi) * wavelength / contrast
     mask = Mask.from_height(
         height.squeeze(-3).float(), pitch=pitch, material=material, wavelength=wavelength, distance=distance

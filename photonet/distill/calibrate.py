@@ -53,7 +53,9 @@ def fit_ridge_map(measured: torch.Tensor, simulated: torch.Tensor, neighbourhood
     if measured.ndim != 4 or simulated.ndim != 4:
         raise InvalidArgument("measured", "axes [n, channels, y, x]", f"{tuple(measured.shape)}")
     if len(measured) != len(simulated) or measured.shape[-2:] != simulated.shape[-2:]:
-        raise GridMismatch("simulated", f"scenes and size of {tuple(measured.shape)}", f"{tuple(simulated.shape)}")
+        raise GridMismatch(
+            "simulated", f"scenes and size of {tuple(measured.shape)}", f"{tuple(simulated.shape)}"
+        )
     if len(measured) < 2:
         raise InvalidArgument("measured", "two or more scenes", len(measured))
     checks.finite("measured", measured)
@@ -66,7 +68,7 @@ def fit_ridge_map(measured: torch.Tensor, simulated: torch.Tensor, neighbourhood
     fold_of = torch.arange(len(measured), device=measured.device) % folds
     parts = [(design[fold_of == f].flatten(0, 1), targets[fold_of == f].flatten(0, 1)) for f in range(folds)]
     grams = [(a.T @ a, a.T @ b) for a, b in parts]
-    total = sum(g for g, _ in grams), sum(r for _, r in grams)
+    total = torch.stack([g for g, _ in grams]).sum(0), torch.stack([r for _, r in grams]).sum(0)
     errors = torch.zeros(len(STRENGTHS), dtype=torch.float64, device=measured.device)
     for (a, b), (gram, right) in zip(parts, grams, strict=True):
         for index, strength in enumerate(STRENGTHS):
@@ -76,8 +78,8 @@ def fit_ridge_map(measured: torch.Tensor, simulated: torch.Tensor, neighbourhood
     channels, outputs = measured.shape[1], simulated.shape[1]
     conv = nn.Conv2d(channels, outputs, neighbourhood, padding=neighbourhood // 2)
     conv = conv.to(device=measured.device, dtype=measured.dtype).requires_grad_(False)
-    conv.weight.copy_(solution[:-1].T.reshape(outputs, channels, neighbourhood, neighbourhood))
-    conv.bias.copy_(solution[-1])
+    weight = solution[:-1].T.reshape(outputs, channels, neighbourhood, neighbourhood)
+    conv.load_state_dict({"weight": weight, "bias": solution[-1]})
     return conv
 
 
@@ -86,9 +88,9 @@ def _solve(gram: torch.Tensor, right: torch.Tensor, strength: float) -> torch.Te
     penalty = torch.full_like(gram[0], strength * float(gram.diagonal()[:-1].mean()))
     penalty[-1] = 0
     # a dark or dead channel leaves the matrix singular at small strengths: least squares still answers
-    return torch.linalg.lstsq(gram + penalty.diag(), right, driver="gelsd").solution if gram.device.type == "cpu" else (
-        torch.linalg.pinv(gram + penalty.diag(), hermitian=True) @ right
-    )
+    if gram.device.type == "cpu":
+        return torch.linalg.lstsq(gram + penalty.diag(), right, driver="gelsd").solution
+    return torch.linalg.pinv(gram + penalty.diag(), hermitian=True) @ right
 
 
 def merge_into_backend(calibration: nn.Conv2d, backend: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
@@ -115,7 +117,9 @@ def merge_into_backend(calibration: nn.Conv2d, backend: nn.Module, shape: tuple[
         return nn.Sequential(calibration, backend)
     first = layers[1]
     with torch.no_grad():
-        basis = torch.eye(shape[0] * shape[1] * shape[2], dtype=first.weight.dtype, device=first.weight.device)
+        basis = torch.eye(
+            shape[0] * shape[1] * shape[2], dtype=first.weight.dtype, device=first.weight.device
+        )
         offset = calibration(torch.zeros(1, *shape, dtype=basis.dtype, device=basis.device)).flatten()
         columns = calibration(basis.reshape(-1, *shape)).flatten(1) - offset  # row i: image of feature i
         merged = nn.Linear(len(basis), first.out_features, device=basis.device, dtype=basis.dtype)

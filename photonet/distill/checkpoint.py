@@ -30,7 +30,12 @@ def save_checkpoint(
     tensors = {f"model/{k}": v for k, v in model.state_dict().items()}
     for index, values in state["state"].items():
         tensors |= {f"optimizer/{index}/{k}": v for k, v in values.items()}
-    plain = {"run": run_hash, "rows": rows, "groups": state["param_groups"], "cycle": _plain(cycle.state_dict())}
+    plain = {
+        "run": run_hash,
+        "rows": rows,
+        "groups": state["param_groups"],
+        "cycle": _plain(cycle.state_dict()),
+    }
     with atomic_path(path) as temporary:
         save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, {"photonet": json.dumps(plain)})
 

@@ -110,7 +110,9 @@ def correct(
     used = measured[order[: round(fraction * len(measured))]]
     held = max(2, round(HELD_OUT * len(used)))
     if len(used) - held < 4:
-        raise InvalidArgument("fraction", f"at least 6 of the {len(measured)} measured frames", f"{len(used)} of them")
+        raise InvalidArgument(
+            "fraction", f"at least 6 of the {len(measured)} measured frames", f"{len(used)} of them"
+        )
     test, train = used[slice(0, held)], used[slice(held, None)]
 
     student = copy.deepcopy(student).eval()
@@ -119,7 +121,8 @@ def correct(
     history = None
     with torch.no_grad():
         simulated = student.features(used.scenes)
-    shape = tuple(used.features.shape[1:])
+    _, channels, height, width = used.features.shape
+    shape = (channels, height, width)
     if calibrates:
         trial = fit_ridge_map(train.features, simulated[held:])
         candidates["calibration"] = merge_into_backend(trial, student.backend, shape)
@@ -132,7 +135,7 @@ def correct(
     backend = candidates[kept]
     if kept == "calibration":  # judged on frames it had not seen; the final map may use them all
         backend = merge_into_backend(fit_ridge_map(used.features, simulated), student.backend, shape)
-    metrics = {}
+    metrics: dict[str, float] = {}
     for name, (agreement, minus_loss) in scores.items():
         metrics |= {f"{name}/agreement": agreement, f"{name}/loss": -minus_loss}
     settings = {"method": method, "seed": seed, "fraction": fraction, "frames": len(used), **provenance()}
@@ -144,7 +147,9 @@ class _Judge:
 
     def __init__(self, student: HybridNetwork, frames: Measured) -> None:
         self.features = frames.features
-        self.labels = frames.labels if frames.labels is not None else predict(student, frames.scenes).argmax(dim=1)
+        self.labels = (
+            frames.labels if frames.labels is not None else predict(student, frames.scenes).argmax(dim=1)
+        )
 
     def __call__(self, backend: nn.Module) -> tuple[float, float]:
         logits = predict(backend, self.features)
@@ -163,7 +168,9 @@ def _fine_tune(
 ) -> xr.Dataset:
     weights = METHODS[method]
     if weights[0] and train.labels is None:
-        raise InvalidArgument("measured", f"labels, which the method {method!r} uses", "none", "use method='calibration'")
+        raise InvalidArgument(
+            "measured", f"labels, which the method {method!r} uses", "none", "use method='calibration'"
+        )
     if teacher is None and (weights[1] or weights[2]):
         raise InvalidArgument("teacher", f"a torch module for the method {method!r}", None)
     if config is None:

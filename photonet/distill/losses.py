@@ -51,7 +51,9 @@ def kd(logits: torch.Tensor, teacher: torch.Tensor, temperature: float = 4.0) ->
         True
     """
     if logits.shape != teacher.shape:
-        raise GridMismatch("teacher", f"outputs {tuple(logits.shape)}, as the student's", f"{tuple(teacher.shape)}")
+        raise GridMismatch(
+            "teacher", f"outputs {tuple(logits.shape)}, as the student's", f"{tuple(teacher.shape)}"
+        )
     student_log = F.log_softmax(logits / temperature, dim=1)
     teacher_log = F.log_softmax(teacher / temperature, dim=1)
     divergence = F.kl_div(student_log, teacher_log, reduction="none", log_target=True).sum(dim=1)

@@ -53,7 +53,9 @@ class Distilled:
             save_file({k: v.contiguous() for k, v in self.student.state_dict().items()}, temporary)
         with atomic_path(folder / "history.nc") as temporary:
             self.history.to_netcdf(temporary, engine="h5netcdf")
-        write_text(folder / "run.json", json.dumps({"config": self.config, "metrics": self.metrics}, indent=2))
+        write_text(
+            folder / "run.json", json.dumps({"config": self.config, "metrics": self.metrics}, indent=2)
+        )
         return folder
 
 
@@ -85,7 +87,7 @@ def distill(
         student: any module; samples must not mix in it (no batch normalisation in training mode when
             kernels are matched).
         teacher: any module with the student's outputs; None for ``ce``.
-        train: `photonet.data.Images`, or a pair of inputs [n, ...] and labels [n] (tensors, arrays or xarray).
+        train: `photonet.data.Images`, or a pair of inputs [n, ...] and labels [n] (tensor, array or xarray).
         val: the same; by default a tenth of ``train`` is held out.
         method: one of the table.
         config: see `TrainConfig`.
@@ -117,13 +119,18 @@ def distill(
         order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed)).to(inputs.device)
         held = order[: max(1, int(HELD_OUT * len(inputs)))]
         rest = order[len(held) :]
-        (val_inputs, val_labels), (inputs, labels) = (inputs[held], labels[held]), (inputs[rest], labels[rest])
+        (val_inputs, val_labels), (inputs, labels) = (
+            (inputs[held], labels[held]),
+            (inputs[rest], labels[rest]),
+        )
     else:
         val_inputs, val_labels = labelled("val", val)
     if len(inputs) < 2:
         raise InvalidArgument("train", "two or more samples after the validation split", len(inputs))
     if teacher is None and (weights[1] or weights[2]):
-        raise InvalidArgument("teacher", f"a torch module for the method {method!r}", None, "use method='ce' without one")
+        raise InvalidArgument(
+            "teacher", f"a torch module for the method {method!r}", None, "use method='ce' without one"
+        )
 
     targets = _targets(student, teacher, inputs, weights)
     samples = Samples(inputs, labels, *targets)
@@ -184,5 +191,7 @@ def _targets(
     logits = predict(teacher, inputs)
     expected = predict(student, inputs[:1]).shape[1:]
     if logits.shape[1:] != expected:
-        raise GridMismatch("teacher", f"outputs {tuple(expected)}, as the student's", f"{tuple(logits.shape[1:])}")
+        raise GridMismatch(
+            "teacher", f"outputs {tuple(expected)}, as the student's", f"{tuple(logits.shape[1:])}"
+        )
     return logits if weights[1] else None, tangent_gram(teacher, inputs) if weights[2] else None

@@ -60,7 +60,9 @@ def accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:
     return float((logits.argmax(dim=1) == labels).double().mean())
 
 
-def evaluate(model: nn.Module, samples: Samples, weights: tuple[float, float, float], temperature: float) -> float:
+def evaluate(
+    model: nn.Module, samples: Samples, weights: tuple[float, float, float], temperature: float
+) -> float:
     """The supervised part of the loss (cross-entropy and distillation) on held-out samples."""
     logits = predict(model, samples.inputs)
     loss = 0.0
@@ -111,10 +113,14 @@ def fit(
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     if not parameters:
-        raise InvalidArgument("student", "at least one parameter that requires a gradient", "none", "unfreeze a part")
+        raise InvalidArgument(
+            "student", "at least one parameter that requires a gradient", "none", "unfreeze a part"
+        )
     for weight, target, name in zip(weights, (train.labels, train.teacher, train.gram), TERMS, strict=True):
         if weight and target is None:
-            raise InvalidArgument("train", f"what the term {name!r} compares with", "nothing", "choose another method")
+            raise InvalidArgument(
+                "train", f"what the term {name!r} compares with", "nothing", "choose another method"
+            )
     batch_size = min(config.batch_size, len(train))
     if weights[2] and batch_size < 2:
         raise InvalidArgument("batch_size", "2 or more samples to match kernels", batch_size)
@@ -122,7 +128,9 @@ def fit(
     device = train.inputs.device
 
     optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=max(config.epochs * steps, 2))
+    cycle = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.lr, total_steps=max(config.epochs * steps, 2)
+    )
     rows: list[dict[str, float]] = []
     if checkpoint is not None and checkpoint.exists():
         rows = load_checkpoint(checkpoint, model, optimizer, cycle, run_hash)
@@ -179,10 +187,14 @@ def _check_finite(terms: torch.Tensor, epoch: int, checkpoint: Path | None) -> N
     bad = (~torch.isfinite(terms)).nonzero()
     if len(bad):
         step, term = (int(i) for i in bad[0])
-        last = f"the last good state is {checkpoint}" if checkpoint is not None and epoch else "no good state was saved"
+        last = (
+            f"the last good state is {checkpoint}"
+            if checkpoint is not None and epoch
+            else "no good state was saved"
+        )
         raise TrainingDiverged(
-            f"the term {TERMS[term]!r} became {float(terms[step, term])} in epoch {epoch}, step {step}; {last}; "
-            "lower lr or scale the term"
+            f"the term {TERMS[term]!r} became {float(terms[step, term])} in epoch {epoch}, step {step}; "
+            f"{last}; lower lr or scale the term"
         )
 
 
@@ -190,6 +202,5 @@ def _history(rows: list[dict[str, float]]) -> xr.Dataset:
     import xarray as xr
 
     names = rows[0].keys()
-    return xr.Dataset(
-        {name: ("epoch", [row[name] for row in rows]) for name in names}, coords={"epoch": range(1, len(rows) + 1)}
-    )
+    table = {name: ("epoch", [row[name] for row in rows]) for name in names}
+    return xr.Dataset(table, coords={"epoch": range(1, len(rows) + 1)})

@@ -6,6 +6,7 @@
 - ``pillars``: `SidewallAngle`, `EdgeRoughness`, `MissingPillars`;
 - ``overlay``: `MaskOverlay`, of the binary masks of a multi-level relief;
 - ``position``: `LateralError`, of the pattern and of each element;
+- ``fringing``: `FringingField`, crosstalk of the pixels of a phase modulator;
 - ``processes``: `process`, lists of errors from ``materials/processes``;
 - ``quantize``: levels of phase, height or width.
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from .dimensions import HeightError, RefractiveIndexError, SurfaceRoughness, WidthError
 from .draws import Draw, FabricationError, apply, correlated_normal, draw, fabricate
+from .fringing import FringingField, fringed_phases
 from .geometry import Geometry
 from .overlay import MaskOverlay, overlay_cells
 from .pillars import EdgeRoughness, MissingPillars, SidewallAngle
@@ -27,6 +29,7 @@ __all__ = [
     "Draw",
     "EdgeRoughness",
     "FabricationError",
+    "FringingField",
     "Geometry",
     "HeightError",
     "LateralError",
@@ -41,6 +44,7 @@ __all__ = [
     "displace",
     "draw",
     "fabricate",
+    "fringed_phases",
     "overlay_cells",
     "process",
     "quantize",

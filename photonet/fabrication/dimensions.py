@@ -109,8 +109,7 @@ class WidthError(_SplitError):
     def apply(self, geometry: Geometry, draw: Draw) -> Geometry:
         """Widen the pillars, between vanishing and touching their neighbours."""
         width = geometry.required("width", self)
-        touching = min(geometry.pitch) * geometry.elements**-0.5
-        wider = (width + _total(draw, width)).clamp(min=0, max=touching)
+        wider = (width + _total(draw, width)).clamp(min=0, max=geometry.touching)
         return replace(geometry, width=torch.where(width > 0, wider, width))
 
 

@@ -76,7 +76,12 @@ def draw(
             the devices wanted, in a leading axis.
 
     Returns:
-        One dictionary per error; the same numbers on every machine and for every chunking.
+        One dictionary per error, of tensors with a leading device axis if devices are asked for; the same
+        numbers on every machine and for every chunking.
+
+    Raises:
+        InvalidArgument: something else among the errors, none at all for several devices, a bad seed or
+            device number; whatever an error says of a mask it cannot act on.
 
     Example:
         >>> from photonet.fabrication import HeightError
@@ -96,6 +101,8 @@ def draw(
         numbers = [checks.count("devices", d, least=0) for d in devices]
     else:
         numbers = list(range(checks.count("devices", devices)))
+    if devices is not None and not several:
+        raise InvalidArgument("errors", "at least one error to tell devices apart", "none")
     if not numbers:
         raise InvalidArgument("devices", "at least one device", "none")
     seen: Counter[str] = Counter()

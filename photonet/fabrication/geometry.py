@@ -31,6 +31,7 @@ class Geometry:
         index: what the refractive index of the relief has too much.
         taper: width of the pillars at the foot less that at the top, in m.
         missing: part of the pillars of a sample that fell or never stood, 0 to 1.
+        fringe_y, fringe_x: width of the crosstalk of phase pixels in m, one standard deviation, [..., 1, 1].
         levels: number of the level of a relief made by several binary masks, 0, 1, 2, ...
         step: height of one such level in m, [1, 1].
         overlay_y, overlay_x: displacement of each of those masks in m, [..., masks, 1, 1].
@@ -47,6 +48,8 @@ class Geometry:
     index: torch.Tensor | None = None
     taper: torch.Tensor | None = None
     missing: torch.Tensor | None = None
+    fringe_y: torch.Tensor | None = None
+    fringe_x: torch.Tensor | None = None
     levels: torch.Tensor | None = None
     step: torch.Tensor | None = None
     overlay_y: torch.Tensor | None = None
@@ -55,6 +58,11 @@ class Geometry:
     shift_x: torch.Tensor | None = None
     jitter_y: torch.Tensor | None = None
     jitter_x: torch.Tensor | None = None
+
+    @property
+    def touching(self) -> float:
+        """Width in m at which pillars of one sample, or of neighbouring ones, merge: their own period."""
+        return min(self.pitch) * self.elements**-0.5
 
     def required(self, quantity: str, error: Any) -> torch.Tensor:
         """The quantity that ``error`` acts on.

@@ -68,7 +68,7 @@ class SidewallAngle:
         width, height = geometry.required("width", self), geometry.required("height", self)
         taper = 2 * height / torch.tan(draw["angle"].to(height))
         half = {"top": 0.5, "middle": 0.0, "foot": -0.5}[self.held]
-        middle = torch.where(width > 0, (width + half * taper).clamp(min=0), width)
+        middle = torch.where(width > 0, (width + half * taper).clamp(0, geometry.touching), width)
         total = taper if geometry.taper is None else geometry.taper + taper
         return replace(geometry, width=middle, taper=total)
 
@@ -114,7 +114,7 @@ class EdgeRoughness:
         width = geometry.required("width", self)
         there = torch.where(width > 0, width, torch.ones_like(width))
         scale = self.sigma * torch.sqrt(line_average(there / self.correlation) / 2)
-        rough = (width + scale * draw["edge"].to(width)).clamp(min=0)
+        rough = (width + scale * draw["edge"].to(width)).clamp(min=0, max=geometry.touching)
         return replace(geometry, width=torch.where(width > 0, rough, width))
 
 

@@ -9,6 +9,7 @@ from .. import checks, materials
 from ..errors import DataError, PhotonetError
 from .dimensions import HeightError, RefractiveIndexError, SurfaceRoughness, WidthError
 from .draws import FabricationError
+from .fringing import FringingField
 from .overlay import MaskOverlay
 from .pillars import EdgeRoughness, MissingPillars, SidewallAngle
 from .position import LateralError
@@ -19,6 +20,7 @@ ERRORS: dict[str, Callable[..., FabricationError]] = {
     error.__name__: error
     for error in (
         EdgeRoughness,
+        FringingField,
         HeightError,
         LateralError,
         MaskOverlay,

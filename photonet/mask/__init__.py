@@ -1,14 +1,13 @@
 """Masks: what light passes, as a design and as it was made.
 
-- ``base``: `Mask`, with the constructors ``from_phase``, ``from_height``, ``from_transmission`` and
-  ``from_meta_atoms``, and what every kind can do;
-- ``kinds``: `PhaseMask`, `HeightMask`, `TransmissionMask`, `MetaAtomMask`;
+- ``kinds``: `Mask`, with the constructors ``from_phase``, ``from_height``, ``from_transmission`` and
+  ``from_meta_atoms``, and its kinds;
+- ``response``: the physics, as functions of geometry and wavelength;
 - ``store``: the file format.
 """
 
 from __future__ import annotations
 
-from .base import Mask
-from .kinds import HeightMask, MetaAtomMask, PhaseMask, TransmissionMask
+from .kinds import HeightMask, Mask, MetaAtomMask, PhaseMask, TransmissionMask
 
 __all__ = ["HeightMask", "Mask", "MetaAtomMask", "PhaseMask", "TransmissionMask"]

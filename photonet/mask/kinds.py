@@ -1,112 +1,111 @@
-"""The four kinds of mask: a phase, a relief, a transmission, a metasurface."""
+"""`Mask` and its four kinds: a phase, a relief, a transmission, a metasurface."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Self, cast
 
 import torch
 
-from .. import checks
-from ..arrays import complex_dtype, real_dtype
-from ..errors import InvalidArgument
-from ..fabrication import Geometry, overlay_cells, quantize, quantize_phase
+from .. import checks, fabrication
+from ..arrays import as_tensor, complex_dtype
+from ..errors import DataError, InvalidArgument
+from ..fabrication import Geometry, quantize, quantize_phase
+from ..grid import Grid
 from ..materials import Material, MetaAtomLibrary, load, load_meta_atoms
-from .base import Mask, pattern
+from . import store
+from .response import phase_response, pillar_response, relief_response
 
-__all__ = ["HeightMask", "MetaAtomMask", "PhaseMask", "TransmissionMask"]
-
-
-def _geometry(shape: torch.Size, pitch: Any, **lengths: Any) -> Geometry:
-    dy, dx = (checks.positive("pitch", d, "a positive length in m") for d in checks.pair("pitch", pitch))
-    return Geometry(shape=tuple(shape), pitch=(dy, dx), **lengths)
-
-
-def _phasor(phase: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """exp(i phase) of a float64 phase in the precision of ``like``, wrapped before the cast."""
-    wrapped = phase - 2 * math.pi * torch.round(phase.detach() / (2 * math.pi))
-    wrapped = wrapped.to(real_dtype(like.dtype))
-    return torch.complex(torch.cos(wrapped), torch.sin(wrapped))
-
-
-def _layer(values: torch.Tensor) -> torch.Tensor:
-    """[..., y, x] in float64 with an axis for the wavelength: [..., 1, y, x]."""
-    return values.to(torch.float64)[..., None, :, :]
-
-
-def _column(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """[L] -> [L, 1, 1] on the device of ``like``."""
-    return values.to(like.device)[:, None, None]
+__all__ = ["HeightMask", "Mask", "MetaAtomMask", "PhaseMask", "TransmissionMask"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class PhaseMask(Mask):
-    """A lossless mask known only by its phase (an idealised relief, or a phase SLM).
+class Mask(ABC):
+    """A thin mask: the field behind it is the field before it times `transmission`.
 
-    Its relief, in rad, is ``geometry.phase``, above ``base``: 0 where the phase is nowhere negative, else
-    the lowest phase of each mask, as a relief cannot lie below its substrate. A relative height error acts
-    on that relief, so the same phases lifted by a constant are a deeper etch and suffer more. Nothing is
-    wrapped: hand over ``phi % (2 * pi)`` if that is what will be made.
+    Make one with `from_phase`, `from_height`, `from_transmission` or `from_meta_atoms`. A mask is never
+    changed: `perturb`, `quantize` and `to` return new ones, and gradients flow through them to the array
+    the mask was made from. Leading axes are masks (of one wafer) or, after ``perturb(devices=)``, devices.
 
     Attributes:
-        base: phase of the substrate in rad, [..., 1, 1].
+        geometry: the lengths, as designed or as made.
+        wavelength: design wavelength in m, if there is one.
+        distance: design distance to the plane of interest behind the mask in m, if there is one.
     """
 
-    base: torch.Tensor
+    geometry: Geometry
+    wavelength: float | None = None
+    distance: float | None = None
 
-    @classmethod
-    def make(cls, phi: Any, pitch: Any, **design: Any) -> Self:
-        """See `Mask.from_phase`."""
-        tensor = pattern("phi", phi)
-        base = tensor.amin((-2, -1), keepdim=True).clamp(max=0)
-        return cls(geometry=_geometry(tensor.shape, pitch, phase=tensor - base), base=base, **design)
-
-    @property
-    def phase(self) -> torch.Tensor:
-        """Phase in rad at the design wavelength, as made, [..., y, x]."""
-        return self.base + cast(torch.Tensor, self.geometry.phase)
-
-    def _local(self, wavelength: torch.Tensor) -> torch.Tensor:
-        phase = _layer(self.phase)
+    def __post_init__(self) -> None:
         if self.wavelength is not None:
-            phase = phase * _column(self.wavelength / wavelength, phase)
-        else:
-            phase = phase.expand(*phase.shape[:-3], wavelength.numel(), -1, -1)
-        return _phasor(phase, self.phase)
+            value = checks.wavelength(self.wavelength)
+            if value.numel() != 1:
+                raise InvalidArgument("wavelength", "one design wavelength in m", f"{value.numel()} of them")
+            object.__setattr__(self, "wavelength", float(value))
+        if self.distance is not None:
+            object.__setattr__(self, "distance", checks.real("distance", self.distance, "a length in m"))
 
-    def quantize(self, levels: int, *, straight_through: bool = False) -> Self:
-        """Phases rounded to 2 pi k / levels, in [0, 2 pi). See `photonet.fabrication.quantize_phase`."""
-        rounded = quantize_phase(self.phase, levels, straight_through=straight_through)
-        geometry = replace(self.geometry, phase=rounded)
-        return replace(self, geometry=geometry, base=torch.zeros_like(self.base))
+    @staticmethod
+    def from_phase(phi: Any, *, pitch: Any, wavelength: Any = None, distance: Any = None) -> PhaseMask:
+        """A lossless mask of the given phase. See `PhaseMask`.
 
-    def to(self, device: torch.device | str) -> Self:
-        """The mask on another device."""
-        return replace(super().to(device), base=self.base.to(device))
+        Args:
+            phi: phase in rad, real [..., y, x].
+            pitch: distance of the samples in m, one number or (dy, dx).
+            wavelength: design wavelength in m. With it, the phase is that of a relief without dispersion
+                and scales as design wavelength / wavelength; without it the phase is the same for all.
+            distance: design distance behind the mask in m.
 
-    def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
-        return self.phase, "phase (rad)", {"cmap": "viridis"}
+        Raises:
+            InvalidArgument: phi is complex, has NaN or fewer than two axes; a pitch that is not positive.
 
+        Example:
+            >>> mask = Mask.from_phase([[0.0, 3.14159265]], pitch=1e-6)
+            >>> [round(t, 4) for t in mask.transmission(633e-9).real.flatten().tolist()]
+            [1.0, -1.0]
+        """
+        tensor = _pattern("phi", phi)
+        base = tensor.amin((-2, -1), keepdim=True).clamp(max=0)
+        return PhaseMask(
+            geometry=_geometry(tensor.shape, pitch, phase=tensor - base),
+            base=base,
+            wavelength=wavelength,
+            distance=distance,
+        )
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class HeightMask(Mask):
-    """A relief of one material: t = exp(i 2 pi h (n - n_surround) / wavelength).
+    @staticmethod
+    def from_height(
+        h: Any,
+        *,
+        pitch: Any,
+        material: str | Material,
+        surround: str | Material = "air",
+        wavelength: Any = None,
+        distance: Any = None,
+    ) -> HeightMask:
+        """A relief of the given height. See `HeightMask`.
 
-    Assumes a thin element (each ray keeps its place through the relief) and neglects the few per cent
-    that the surfaces reflect. The path is counted relative to the surround.
+        Args:
+            h: height above the substrate in m, at least 0, real [..., y, x].
+            pitch: distance of the samples in m, one number or (dy, dx).
+            material: name of a material (`photonet.materials.names("dispersion")`), or a `Material`.
+            surround: the medium beside the relief, likewise.
+            wavelength, distance: design values in m, if there are any.
 
-    Attributes:
-        material, surround: what the relief and the space beside it are made of.
-    """
+        Raises:
+            InvalidArgument: h is negative, complex or has NaN; a pitch that is not positive.
+            UnknownName: no material of that name.
 
-    material: Material
-    surround: Material
-
-    @classmethod
-    def make(cls, h: Any, pitch: Any, *, material: Any, surround: Any, **design: Any) -> Self:
-        """See `Mask.from_height`."""
-        tensor = pattern("h", h)
+        Example:
+            >>> mask = Mask.from_height([[0.0, 1e-6]], pitch=5e-6, material="SiO2")
+            >>> f"{mask.transmission(633e-9).angle()[0, 0, 1].item():.2f} rad"
+            '-1.75 rad'
+        """
+        tensor = _pattern("h", h)
         lowest = float(tensor.detach().min())
         if lowest < 0:
             raise InvalidArgument(
@@ -115,77 +114,33 @@ class HeightMask(Mask):
                 f"{lowest:g} m",
                 "lift the relief by a constant",
             )
-        return cls(
+        return HeightMask(
             geometry=_geometry(tensor.shape, pitch, height=tensor, index=tensor.new_zeros(1, 1)),
             material=_material("material", material),
             surround=_material("surround", surround),
-            **design,
+            wavelength=wavelength,
+            distance=distance,
         )
 
-    @property
-    def height(self) -> torch.Tensor:
-        """Height above the substrate in m, as made, [..., y, x]."""
-        return cast(torch.Tensor, self.geometry.height)
-
-    def _local(self, wavelength: torch.Tensor) -> torch.Tensor:
-        contrast = self.material.index(wavelength) - self.surround.index(wavelength)
-        height = _layer(self.height)
-        contrast = _column(contrast, height) + _layer(cast(torch.Tensor, self.geometry.index))
-        per_metre = 2 * math.pi * contrast / _column(wavelength, height)
-        t = torch.zeros((), dtype=complex_dtype(self.height.dtype), device=height.device)
-        for area, extra in overlay_cells(self.geometry):
-            part = _phasor((height + _layer(extra.to(height.device))) * per_metre, self.height)
-            t = t + _layer(area).to(part.real) * part
-        return t
-
-    def quantize(self, levels: int, *, straight_through: bool = False, depth: float | None = None) -> Self:
-        """Heights rounded to equal steps from 0 to ``depth``, both included.
+    @staticmethod
+    def from_transmission(
+        t: Any, *, pitch: Any, wavelength: Any = None, distance: Any = None
+    ) -> TransmissionMask:
+        """A mask of the given complex transmission, the same at every wavelength.
 
         Args:
-            levels: how many heights, at least 2.
-            straight_through: as in `photonet.fabrication.quantize`.
-            depth: the highest level in m; None for the highest point of the relief. N levels that serve
-                2 pi of phase need the depth (N - 1) / N of the height that gives 2 pi.
+            t: real or complex [..., y, x], of magnitude at most 1.
+            pitch: distance of the samples in m, one number or (dy, dx).
+            wavelength, distance: design values in m, if there are any.
+
+        Raises:
+            InvalidArgument: a magnitude above 1 (a mask has no gain), NaN, a pitch that is not positive.
+
+        Example:
+            >>> Mask.from_transmission([[0.0, 1.0]], pitch=1e-6).transmission(633e-9).shape
+            torch.Size([1, 1, 2])
         """
-        top = float(self.height.detach().max()) if depth is None else checks.positive("depth", depth)
-        if top == 0:
-            return self
-        rounded = quantize(self.height, levels, low=0.0, high=top, straight_through=straight_through)
-        return replace(self, geometry=replace(self.geometry, height=rounded))
-
-    def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
-        return self.height * 1e6, f"height of {self.material.name} (µm)", {"cmap": "viridis"}
-
-
-def _material(name: str, value: Any) -> Material:
-    if isinstance(value, Material):
-        return value
-    if not isinstance(value, str):
-        raise InvalidArgument(
-            name,
-            "the name of a material or a Material",
-            repr(value)[:60],
-            "photonet.materials.constant(n) makes one",
-        )
-    return load(value)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class TransmissionMask(Mask):
-    """A mask of given complex transmission, the same at every wavelength.
-
-    It has no height and no width, so of the fabrication errors only those of position act on it.
-
-    Attributes:
-        values: complex [..., y, x].
-    """
-
-    values: torch.Tensor
-
-    @classmethod
-    def make(cls, t: Any, pitch: Any, **design: Any) -> Self:
-        """See `Mask.from_transmission`."""
-        tensor = pattern("t", t, complex_too=True)
+        tensor = _pattern("t", t, complex_too=True)
         tensor = tensor.to(complex_dtype(tensor.dtype))
         # a magnitude of 1 computed in the tensor's own precision may exceed it by a few roundings
         largest = float(tensor.detach().abs().max())
@@ -196,54 +151,40 @@ class TransmissionMask(Mask):
                 largest,
                 "divide by the largest magnitude",
             )
-        return cls(geometry=_geometry(tensor.shape, pitch), values=tensor, **design)
-
-    def _local(self, wavelength: torch.Tensor) -> torch.Tensor:
-        layer = self.values[..., None, :, :]
-        return layer.expand(*layer.shape[:-3], wavelength.numel(), -1, -1)
-
-    def quantize(self, levels: int, *, straight_through: bool = False) -> Self:
-        """Not for this kind: a transmission does not say what is written in levels."""
-        raise InvalidArgument(
-            "levels",
-            "a mask with a phase, a height or a width",
-            "a TransmissionMask",
-            "quantize the phase with Mask.from_phase(phi, ...).quantize(levels)",
+        return TransmissionMask(
+            geometry=_geometry(tensor.shape, pitch), values=tensor, wavelength=wavelength, distance=distance
         )
 
-    def to(self, device: torch.device | str) -> Self:
-        """The mask on another device."""
-        return replace(super().to(device), values=self.values.to(device))
+    @staticmethod
+    def from_meta_atoms(
+        width: Any,
+        *,
+        library: str | MetaAtomLibrary,
+        pitch: Any = None,
+        wavelength: Any = None,
+        distance: Any = None,
+    ) -> MetaAtomMask:
+        """A metasurface of pillars of the given widths. See `MetaAtomMask`.
 
-    def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
-        return self.values.abs(), "|transmission|", {"cmap": "gray", "vmin": 0, "vmax": 1}
+        Args:
+            width: pillar widths in m [..., y, x]: 0 (no pillar), or in the range of the library.
+            library: name of a library (`photonet.materials.names("meta_atoms")`), or a `MetaAtomLibrary`.
+            pitch: distance of the samples in m: None for one pillar per sample, else a whole multiple of
+                the library's period; a sample then stands for several equal pillars.
+            wavelength, distance: design values in m, if there are any.
 
+        Raises:
+            InvalidArgument: widths the library does not have, a pitch that does not fit its lattice, NaN.
+            UnknownName: no library of that name.
 
-# Gauss-Legendre points over the height of a pillar (foot at +1/2) and their weights: for a taper of 80 nm
-# within 5e-6 rad of the integral
-_SLABS = ((-(0.15**0.5), 5 / 18), (0.0, 8 / 18), (0.15**0.5, 5 / 18))
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class MetaAtomMask(Mask):
-    """A metasurface of pillars: the phase of each width is looked up in a library, at its wavelengths.
-
-    Assumes local periodicity (each pillar acts as in an endless array of its like) and, as the library
-    does, full transmission. A pillar higher or lower than the library's is taken to give phase in
-    proportion, as a short waveguide would.
-
-    Attributes:
-        library: where width becomes phase.
-    """
-
-    library: MetaAtomLibrary
-
-    @classmethod
-    def make(cls, width: Any, pitch: Any, *, library: Any, **design: Any) -> Self:
-        """See `Mask.from_meta_atoms`."""
+        Example:
+            >>> mask = Mask.from_meta_atoms([[0.0, 150e-9]], library="sin-pillars-293nm")
+            >>> mask.transmission([635e-9, 532e-9, 450e-9]).shape
+            torch.Size([3, 1, 2])
+        """
         if not isinstance(library, MetaAtomLibrary):
             library = load_meta_atoms(library)
-        tensor = pattern("width", width)
+        tensor = _pattern("width", width)
         low, high = library.width
         # design values may be single precision: 237e-9 is then 1.4e-8 larger, relatively
         slack = 4 * torch.finfo(torch.float32).eps
@@ -266,11 +207,235 @@ class MetaAtomMask(Mask):
                 )
             elements *= round(ratio)
         height = torch.full_like(tensor, library.height)
-        return cls(
+        return MetaAtomMask(
             geometry=replace(geometry, width=tensor, height=height, elements=elements),
             library=library,
-            **design,
+            wavelength=wavelength,
+            distance=distance,
         )
+
+    @property
+    def grid(self) -> Grid:
+        """The samples of the mask."""
+        return Grid(self.geometry.shape[-2:], self.geometry.pitch)
+
+    def transmission(self, wavelength: Any) -> torch.Tensor:
+        """Complex transmission [..., L, y, x] at one or more vacuum wavelengths in m.
+
+        Phases are computed and wrapped in float64 and then cast to the precision of the mask.
+
+        Raises:
+            InvalidArgument: a wavelength that the mask's material or library does not cover.
+        """
+        return fabrication.displace(self._local(checks.wavelength(wavelength)), self.geometry)
+
+    @abstractmethod
+    def _local(self, wavelength: torch.Tensor) -> torch.Tensor:
+        """Transmission of each sample by itself, before any displacement."""
+
+    @abstractmethod
+    def quantize(self, levels: int, *, straight_through: bool = False) -> Self:
+        """The mask with its phase, height or width rounded to a few levels."""
+
+    @abstractmethod
+    def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
+        """What `plot` shows: values, label, arguments of imshow."""
+
+    def perturb(
+        self, errors: Any, *, seed: int | torch.Generator, devices: int | Iterable[int] | None = None
+    ) -> Self:
+        """The mask as a fab would deliver it.
+
+        Args:
+            errors: one fabrication error or a sequence of them, applied in that order.
+            seed: whole number of at least 0: the same seed gives the same device.
+            devices: None for one device; N for devices 0 to N-1, or the numbers of the devices wanted, in
+                a new leading axis. Device 0 is the one that None gives.
+
+        Raises:
+            InvalidArgument: an error this kind of mask cannot have (a width on a relief, for example).
+
+        Example:
+            >>> from photonet.fabrication import HeightError
+            >>> mask = Mask.from_height([[0.0, 1e-6]], pitch=5e-6, material="SiO2")
+            >>> mask.perturb(HeightError(systematic=0.02), seed=3, devices=8).transmission(633e-9).shape
+            torch.Size([8, 1, 1, 2])
+        """
+        return replace(
+            self, geometry=fabrication.fabricate(self.geometry, errors, seed=seed, devices=devices)
+        )
+
+    def to(self, device: torch.device | str) -> Self:
+        """The mask on another device."""
+        return replace(self, geometry=self.geometry.to(device))
+
+    def save(self, path: str | Path) -> None:
+        """Write the mask (with its material or library, and its errors) to an HDF5 file, atomically.
+
+        Example:
+            >>> import tempfile
+            >>> file = Path(tempfile.mkdtemp()) / "mask.h5"
+            >>> Mask.from_phase([[0.0, 1.0]], pitch=1e-6).save(file)
+            >>> type(Mask.load(file)).__name__
+            'PhaseMask'
+        """
+        store.write(path, type(self).__name__, {f.name: getattr(self, f.name) for f in fields(self)})
+
+    @staticmethod
+    def load(path: str | Path) -> Mask:
+        """Read a mask written by `save`.
+
+        Raises:
+            DataMissing: there is no such file.
+            DataError: the file is truncated, is no mask, or of a newer version.
+        """
+        kind, members = store.read(path)
+        kinds = {k.__name__: k for k in (PhaseMask, HeightMask, TransmissionMask, MetaAtomMask)}
+        try:
+            return kinds[kind](**members)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path}: a damaged mask: {error!r}") from None
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the pattern (the first, if there are several) and return the matplotlib axes."""
+        if ax is None:
+            from matplotlib import pyplot
+
+            ax = pyplot.figure(layout="constrained").add_subplot()
+        values, label, style = self._picture()
+        half = [n * d * 5e5 for n, d in zip(self.geometry.shape[-2:], self.geometry.pitch, strict=True)]
+        first = values.detach().reshape(-1, *values.shape[-2:])[0].cpu().numpy()
+        image = ax.imshow(first, origin="lower", extent=(-half[1], half[1], -half[0], half[0]), **style)
+        ax.figure.colorbar(image, ax=ax, label=label)
+        ax.set(xlabel="x (µm)", ylabel="y (µm)")
+        return ax
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PhaseMask(Mask):
+    """A lossless mask known only by its phase (an idealised relief, or a phase SLM).
+
+    Its relief, in rad, is ``geometry.phase``, above ``base``: 0 where the phase is nowhere negative, else
+    the lowest phase of each mask, as a relief cannot lie below its substrate. A relative height error acts
+    on that relief, so the same phases lifted by a constant are a deeper etch and suffer more. Nothing is
+    wrapped: hand over ``phi % (2 * pi)`` if that is what will be made.
+
+    Attributes:
+        base: phase of the substrate in rad, [..., 1, 1].
+    """
+
+    base: torch.Tensor
+
+    @property
+    def phase(self) -> torch.Tensor:
+        """Phase in rad at the design wavelength, as made, [..., y, x]."""
+        return self.base + cast(torch.Tensor, self.geometry.phase)
+
+    def _local(self, wavelength: torch.Tensor) -> torch.Tensor:
+        return phase_response(self.geometry, self.base, wavelength, self.wavelength)
+
+    def quantize(self, levels: int, *, straight_through: bool = False) -> Self:
+        """Phases rounded to 2 pi k / levels, in [0, 2 pi). See `photonet.fabrication.quantize_phase`."""
+        rounded = quantize_phase(self.phase, levels, straight_through=straight_through)
+        geometry = replace(self.geometry, phase=rounded)
+        return replace(self, geometry=geometry, base=torch.zeros_like(self.base))
+
+    def to(self, device: torch.device | str) -> Self:
+        """The mask on another device."""
+        return replace(super().to(device), base=self.base.to(device))
+
+    def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
+        return self.phase, "phase (rad)", {"cmap": "viridis"}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class HeightMask(Mask):
+    """A relief of one material: t = exp(i 2 pi h (n - n_surround) / wavelength).
+
+    A complex index n + i k absorbs. Assumes a thin element (each ray keeps its place through the relief)
+    and neglects what the surfaces reflect, about 4 % on glass and 30 % on silicon. The path is counted
+    relative to the surround.
+
+    Attributes:
+        material, surround: what the relief and the space beside it are made of.
+    """
+
+    material: Material
+    surround: Material
+
+    @property
+    def height(self) -> torch.Tensor:
+        """Height above the substrate in m, as made, [..., y, x]."""
+        return cast(torch.Tensor, self.geometry.height)
+
+    def _local(self, wavelength: torch.Tensor) -> torch.Tensor:
+        return relief_response(self.geometry, wavelength, self.material, self.surround)
+
+    def quantize(self, levels: int, *, straight_through: bool = False, depth: float | None = None) -> Self:
+        """Heights rounded to equal steps from 0 to ``depth``, both included.
+
+        Args:
+            levels: how many heights, at least 2.
+            straight_through: as in `photonet.fabrication.quantize`.
+            depth: the highest level in m; None for the highest point of the relief. N levels that serve
+                2 pi of phase need the depth (N - 1) / N of the height that gives 2 pi.
+        """
+        top = float(self.height.detach().max()) if depth is None else checks.positive("depth", depth)
+        if top == 0:
+            return self
+        rounded = quantize(self.height, levels, low=0.0, high=top, straight_through=straight_through)
+        return replace(self, geometry=replace(self.geometry, height=rounded))
+
+    def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
+        return self.height * 1e6, f"height of {self.material.name} (µm)", {"cmap": "viridis"}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TransmissionMask(Mask):
+    """A mask of given complex transmission, the same at every wavelength.
+
+    It has no height and no width, so of the fabrication errors only those of position act on it.
+
+    Attributes:
+        values: complex [..., y, x].
+    """
+
+    values: torch.Tensor
+
+    def _local(self, wavelength: torch.Tensor) -> torch.Tensor:
+        layer = self.values[..., None, :, :]
+        return layer.expand(*layer.shape[:-3], wavelength.numel(), -1, -1)
+
+    def quantize(self, levels: int, *, straight_through: bool = False) -> Self:
+        """Not for this kind: a transmission does not say what is written in levels."""
+        raise InvalidArgument(
+            "levels",
+            "a mask with a phase, a height or a width",
+            "a TransmissionMask",
+            "quantize the phase with Mask.from_phase(phi, ...).quantize(levels)",
+        )
+
+    def to(self, device: torch.device | str) -> Self:
+        """The mask on another device."""
+        return replace(super().to(device), values=self.values.to(device))
+
+    def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
+        return self.values.abs(), "|transmission|", {"cmap": "gray", "vmin": 0, "vmax": 1}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MetaAtomMask(Mask):
+    """A metasurface of pillars: the phase of each width is looked up in a library, at its wavelengths.
+
+    Assumes local periodicity (each pillar acts as in an endless array of its like) and, as the library
+    does, full transmission. A pillar higher or lower than the library's is taken to give phase in
+    proportion, as a short waveguide would.
+
+    Attributes:
+        library: where width becomes phase.
+    """
+
+    library: MetaAtomLibrary
 
     @property
     def width(self) -> torch.Tensor:
@@ -278,21 +443,7 @@ class MetaAtomMask(Mask):
         return cast(torch.Tensor, self.geometry.width)
 
     def _local(self, wavelength: torch.Tensor) -> torch.Tensor:
-        geometry = self.geometry
-        scale = _layer(cast(torch.Tensor, geometry.height)) / self.library.height
-        if geometry.taper is None:
-            phase = self.library.phase(self.width, wavelength) * scale
-        else:
-            phase = torch.zeros((), dtype=torch.float64, device=scale.device)
-            for depth, weight in _SLABS:
-                slab = (self.width + depth * geometry.taper).clamp(0, self.library.period)
-                slab = torch.where(self.width > 0, slab, self.width)
-                phase = phase + weight * scale * self.library.phase(slab, wavelength)
-        t = _phasor(phase, self.width)
-        if geometry.missing is not None:
-            # an empty cell is the library's zero of phase: it transmits 1
-            t = t + geometry.missing[..., None, :, :].to(t.real) * (1 - t)
-        return t
+        return pillar_response(self.geometry, wavelength, self.library)
 
     def quantize(self, levels: int, *, straight_through: bool = False) -> Self:
         """Widths rounded to equal steps over the range of the library; empty cells stay empty."""
@@ -303,3 +454,31 @@ class MetaAtomMask(Mask):
 
     def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
         return self.width * 1e9, "pillar width (nm)", {"cmap": "viridis"}
+
+
+def _pattern(name: str, value: Any, *, complex_too: bool = False) -> torch.Tensor:
+    """The user's array as a tensor [..., y, x], checked."""
+    tensor = as_tensor(name, value, least_dims=2)
+    if tensor.is_complex() and not complex_too:
+        raise InvalidArgument(name, "real values", "complex values", "see Mask.from_transmission")
+    if tensor.numel() == 0:
+        raise InvalidArgument(name, "at least one sample", f"shape {tuple(tensor.shape)}")
+    return tensor
+
+
+def _geometry(shape: torch.Size, pitch: Any, **lengths: Any) -> Geometry:
+    dy, dx = (checks.positive("pitch", d, "a positive length in m") for d in checks.pair("pitch", pitch))
+    return Geometry(shape=tuple(shape), pitch=(dy, dx), **lengths)
+
+
+def _material(name: str, value: Any) -> Material:
+    if isinstance(value, Material):
+        return value
+    if not isinstance(value, str):
+        raise InvalidArgument(
+            name,
+            "the name of a material or a Material",
+            repr(value)[:60],
+            "photonet.materials.constant(n) makes one",
+        )
+    return load(value)

@@ -1,4 +1,7 @@
-"""Masks in files: HDF5, versioned, written atomically, with nothing in them that could be executed."""
+"""Masks in files: HDF5, versioned, written atomically, with nothing in them that could be executed.
+
+Knows the fields of a mask, not its kinds: `Mask.load` puts them together.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,11 @@ from ..errors import DataError, DataMissing
 from ..fabrication import Geometry
 from ..files import atomic_path
 from ..materials import Material, MetaAtomLibrary
-from .base import Mask
-from .kinds import HeightMask, MetaAtomMask, PhaseMask, TransmissionMask
 
-__all__ = ["load", "save"]
+__all__ = ["read", "write"]
 
 FORMAT = "photonet-mask"
 VERSION = 1
-KINDS = {kind.__name__: kind for kind in (PhaseMask, HeightMask, TransmissionMask, MetaAtomMask)}
-TENSORS = ("base", "values")
 TABLES: dict[str, type[Material] | type[MetaAtomLibrary]] = {
     "material": Material,
     "surround": Material,
@@ -28,32 +27,37 @@ TABLES: dict[str, type[Material] | type[MetaAtomLibrary]] = {
 }
 
 
-def save(mask: Mask, path: str | Path) -> None:
-    """Write a mask. See `Mask.save`."""
+def write(path: str | Path, kind: str, members: dict[str, Any]) -> None:
+    """Write the fields of a mask: a `Geometry`, tensors, numbers or None, materials, a library."""
     import h5py
 
-    geometry = mask.geometry
-    own = {name: getattr(mask, name) for name in TENSORS if hasattr(mask, name)}
+    geometry: Geometry = members["geometry"]
+    tensors = {f"geometry/{name}": tensor for name, tensor in geometry.tensors().items()}
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["format"] = FORMAT
         file.attrs["version"] = VERSION
-        file.attrs["kind"] = type(mask).__name__
+        file.attrs["kind"] = kind
         file.attrs["shape"] = geometry.shape
         file.attrs["pitch"] = geometry.pitch
         file.attrs["elements"] = geometry.elements
-        for name in ("wavelength", "distance"):
-            if getattr(mask, name) is not None:
-                file.attrs[name] = getattr(mask, name)
-        for name in TABLES:
-            if hasattr(mask, name):
-                file.attrs[name] = json.dumps(getattr(mask, name).to_dict())
-        for group, tensors in (("geometry", geometry.tensors()), ("mask", own)):
-            for name, tensor in tensors.items():
-                file.create_dataset(f"{group}/{name}", data=tensor.detach().cpu().numpy())
+        for name, value in members.items():
+            if name in TABLES:
+                file.attrs[name] = json.dumps(value.to_dict())
+            elif isinstance(value, torch.Tensor):
+                tensors[f"mask/{name}"] = value
+            elif isinstance(value, float):
+                file.attrs[name] = value
+        for name, tensor in tensors.items():
+            file.create_dataset(name, data=tensor.detach().cpu().numpy())
 
 
-def load(path: str | Path) -> Mask:
-    """Read a mask. See `Mask.load`."""
+def read(path: str | Path) -> tuple[str, dict[str, Any]]:
+    """The kind of a mask and its fields.
+
+    Raises:
+        DataMissing: there is no such file.
+        DataError: the file is truncated, is no mask, or of another version.
+    """
     import h5py
 
     if not Path(path).is_file():
@@ -66,7 +70,7 @@ def load(path: str | Path) -> Mask:
                 for group, members in file.items()
             }
     except (OSError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: not a whole HDF5 file: {error}") from None
+        raise DataError(f"{path}: not a whole HDF5 file of a mask: {error}") from None
     if attributes.get("format") != FORMAT:
         raise DataError(f"{path}: an HDF5 file, but not one that Mask.save wrote")
     if attributes["version"] != VERSION:
@@ -74,25 +78,20 @@ def load(path: str | Path) -> Mask:
             f"{path}: written in version {attributes['version']} of the format, this photonet reads {VERSION}"
         )
     try:
-        return _rebuilt(attributes, arrays)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        dy, dx = (float(d) for d in attributes["pitch"])
+        geometry = Geometry(
+            shape=tuple(int(n) for n in attributes["shape"]),
+            pitch=(dy, dx),
+            elements=int(attributes["elements"]),
+        )
+        members: dict[str, Any] = {"geometry": geometry.with_tensors(arrays["geometry"])}
+        members |= arrays.get("mask", {})
+        members |= {n: float(attributes[n]) for n in ("wavelength", "distance") if n in attributes}
+        members |= {
+            name: table.from_dict(json.loads(attributes[name]))
+            for name, table in TABLES.items()
+            if name in attributes
+        }
+        return str(attributes["kind"]), members
+    except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: a damaged mask: {error!r}") from None
-
-
-def _rebuilt(attributes: dict[str, Any], arrays: dict[str, dict[str, torch.Tensor]]) -> Mask:
-    dy, dx = (float(d) for d in attributes["pitch"])
-    geometry = Geometry(
-        shape=tuple(int(n) for n in attributes["shape"]),
-        pitch=(dy, dx),
-        elements=int(attributes["elements"]),
-    ).with_tensors(arrays.get("geometry", {}))
-    fields: dict[str, Any] = {
-        name: float(attributes[name]) for name in ("wavelength", "distance") if name in attributes
-    }
-    fields |= arrays.get("mask", {})
-    fields |= {
-        name: table.from_dict(json.loads(attributes[name]))
-        for name, table in TABLES.items()
-        if name in attributes
-    }
-    return KINDS[attributes["kind"]](geometry=geometry, **fields)

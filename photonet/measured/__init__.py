@@ -1,4 +1,4 @@
-"""Measured devices: what the camera saw and the device it was seen with; their files and their check."""
+"""Measured devices: the device and its camera, the file format, its check, and import from pictures."""
 
 from __future__ import annotations
 

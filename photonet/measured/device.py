@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -81,13 +81,27 @@ class Device:
         if scenes.ndim != 4 or scenes.shape[1] != 1:
             raise InvalidArgument("scenes", "shape [n, 1, y, x]", f"{tuple(scenes.shape)}")
         if bool((scenes < 0).any()) or bool((scenes > 1).any()):
-            raise InvalidArgument("scenes", "values in [0, 1]", f"{float(scenes.min()):g} to {float(scenes.max()):g}")
+            raise InvalidArgument(
+                "scenes", "values in [0, 1]", f"{float(scenes.min()):g} to {float(scenes.max()):g}"
+            )
         # a stream per batch: the noise of a scene does not depend on how many are measured after it
         features = [
             self._features(batch, stream(self.seed, f"exposure {exposure}.{index}", batch.device))
             for index, batch in enumerate(scenes.split(SCENES_AT_ONCE))
         ]
         return Measured(scenes, torch.cat(features), labels)
+
+    def point_response(self, size: int, frames: int = 16) -> torch.Tensor:
+        """Signed kernels [k, size, size] as measured: the picture of one bright pixel in the middle of a dark scene.
+
+        Args:
+            size: pixels of the scene along each axis.
+            frames: exposures to average.
+        """
+        scene = torch.zeros(frames, 1, checks.count("size", size), size)
+        scene[..., size // 2, size // 2] = 1.0
+        whole = replace(self, binning=1).measure(scene, exposure=-1)
+        return whole.features.mean(dim=0)
 
     def _features(self, scenes: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         psf = self.psf.to(scenes)
@@ -137,10 +151,14 @@ def make_devices(
     unknown = set(draws) - set(ERRORS)
     if unknown:
         raise UnknownName("draws", min(unknown), ERRORS)
-    values = {name: torch.as_tensor(draws.get(name, [0.0] * len(seeds)), dtype=torch.float64) for name in ERRORS}
+    values = {
+        name: torch.as_tensor(draws.get(name, [0.0] * len(seeds)), dtype=torch.float64) for name in ERRORS
+    }
     for name, value in values.items():
         if value.shape != (len(seeds),):
-            raise InvalidArgument(f"draws[{name!r}]", f"{len(seeds)} values, one per seed", f"{tuple(value.shape)}")
+            raise InvalidArgument(
+                f"draws[{name!r}]", f"{len(seeds)} values, one per seed", f"{tuple(value.shape)}"
+            )
         checks.finite(f"draws[{name!r}]", value)
     made = [
         design.mask.perturb(HeightError(mean=float(height), random=roughness), seed=seed)

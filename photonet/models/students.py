@@ -51,9 +51,7 @@ def compressed_meta(
     if image % binning:
         raise InvalidArgument("binning", f"a divisor of the image's {image} pixels", binning)
     features = kernels * (image // binning) ** 2
-    backend = nn.Sequential(
-        nn.Flatten(), nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, classes)
-    )
+    backend = nn.Sequential(nn.Flatten(), nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, classes))
     return HybridNetwork(OpticalConv2d(1, kernels, kernel_size, binning), backend)
 
 

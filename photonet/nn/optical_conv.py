@@ -10,7 +10,7 @@ from .. import checks
 from ..errors import InvalidArgument
 from ..optics.imaging import image_by_kernels
 
-__all__ = ["OpticalConv2d", "merge_signed", "split_signed"]
+__all__ = ["OpticalConv2d", "merge_signed", "optical_frontend", "split_signed"]
 
 
 def split_signed(kernel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -88,7 +88,9 @@ class OpticalConv2d(nn.Module):
         checks.count("out_channels", out_channels)
         self.binning = checks.count("binning", binning)
         if checks.count("kernel_size", kernel_size) % 2 == 0:
-            raise InvalidArgument("kernel_size", "an odd number, so that the kernel has a middle", kernel_size)
+            raise InvalidArgument(
+                "kernel_size", "an odd number, so that the kernel has a middle", kernel_size
+            )
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel_size, kernel_size))
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from .alignment import alignment, center
 from .directions import centred_directions, pixel_directions, random_directions
 from .empirical import forward_gram, gram
-from .factors import Outer
+from .factors import Correlation, Outer
+from .infinite import infinite_gram
+from .jacobian import Tangents, tangents
 from .layers import conv_factor
 from .parameters import frozen_statistics, select
-from .tangents import Tangents, tangents
+from .regression import Regression, Spectrum, informative, leverage, regress, spectrum
+from .similarity import alignment, center
+from .sketch import Sketch, sketch_error
+from .teacher import TeacherFeatures
 
 __all__ = [
+    "Correlation",
     "Outer",
+    "Regression",
+    "Sketch",
+    "Spectrum",
     "Tangents",
+    "TeacherFeatures",
     "alignment",
     "center",
     "centred_directions",
@@ -20,8 +29,14 @@ __all__ = [
     "forward_gram",
     "frozen_statistics",
     "gram",
+    "infinite_gram",
+    "informative",
+    "leverage",
     "pixel_directions",
     "random_directions",
+    "regress",
     "select",
+    "sketch_error",
+    "spectrum",
     "tangents",
 ]

@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 from .. import checks
 from ..errors import InvalidArgument
-from .parameters import Selection, batch
-from .tangents import Tangents, tangents
+from .directions import output_directions
+from .estimates import forward_tangents, sketched
+from .jacobian import Tangents, tangents
+from .parameters import Selection, batch, select
+from .sketch import Sketch
 
 __all__ = ["forward_gram", "gram"]
 
@@ -27,6 +30,7 @@ def gram(
     chunk: int | None = None,
     generator: torch.Generator | None = None,
     directions: int = 1,
+    size: int = 256,
 ) -> Tensor:
     """Empirical neural tangent kernel: inner products of per-sample parameter gradients.
 
@@ -44,11 +48,14 @@ def gram(
             pixel as an output, so use directions there.
         method: ``"structured"`` exact, layer by layer (Novak et al., arXiv 2206.08720); ``"jacobian"``
             exact, by `torch.func` over the whole model; ``"auto"`` structured, and torch.func only for
-            parameters that no layer rule covers, which is logged once per model (logger photonet.ntk).
+            parameters that no layer rule covers, which is logged once per model (logger photonet.ntk);
+            ``"jvp"`` estimates it from forward derivatives along ``size`` random tangents (relative error
+            about sqrt(2 / size)); ``"sketch"`` from a `Sketch` of that size.
         params: which parameters, see `select`.
         chunk: most samples at a time on either side; bounds memory, the result is the same.
-        generator: source of the random directions.
+        generator: source of random directions, tangents and sketches, on the CPU.
         directions: how many random directions.
+        size: how many random tangents, or numbers per sketch.
 
     Returns:
         [n, n2], or [n, n2, C, C] for ``"full"``.
@@ -63,21 +70,26 @@ def gram(
         >>> k.shape, bool((torch.linalg.eigvalsh(k.detach()) > -1e-6).all())
         (torch.Size([5, 5]), True)
     """
-    checks.choice("method", method, ("auto", "structured", "jacobian"))
+    checks.choice("method", method, ("auto", "structured", "jacobian", "jvp", "sketch"))
+    batch("x", x)
     full = isinstance(outputs, str) and outputs == "full"
     if isinstance(outputs, str) and outputs == "random":
-        outputs = _draw(model, batch("x", x), generator, directions)
-    ask = functools.partial(tangents, model, outputs=outputs, params=params, method=method)
-    return _blocks(ask, batch("x", x), None if x2 is None else batch("x2", x2), chunk, full)
-
-
-def _draw(model: nn.Module, x: Tensor, generator: torch.Generator | None, directions: int) -> Tensor:
-    """The same random directions for all chunks."""
-    from .directions import output_directions
-
-    with torch.no_grad():
-        like = model(x[:1])
-    return output_directions("random", like, generator, directions)
+        with torch.no_grad():
+            like = model(x[:1])
+        outputs = output_directions("random", like, generator, directions)  # the same for all chunks
+    if method in ("jvp", "sketch"):
+        if generator is None:
+            raise InvalidArgument("generator", f"a torch.Generator for method={method!r}", None)
+        seed = int(torch.randint(2**62, (), generator=generator))
+        if method == "jvp":
+            ask = functools.partial(
+                forward_tangents, model, select(model, params), outputs=outputs, size=size, seed=seed
+            )
+        else:
+            ask = functools.partial(sketched, model, Sketch(size, seed=seed), outputs=outputs, params=params)
+    else:
+        ask = functools.partial(tangents, model, outputs=outputs, params=params, method=method)
+    return _blocks(ask, x, None if x2 is None else batch("x2", x2), chunk, full)
 
 
 def _blocks(
@@ -86,7 +98,6 @@ def _blocks(
     """The kernel block by block; factors of at most two chunks exist at a time."""
     other = x if x2 is None else x2
     size = max(len(x), len(other)) if chunk is None else checks.count("chunk", chunk)
-    columns = []
     done: list[list[Tensor]] = []
     for j, right_x in enumerate(other.split(size)):
         right = ask(right_x)

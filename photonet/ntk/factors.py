@@ -11,6 +11,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -91,6 +92,9 @@ class Correlation:
         )
 
 
+# Inner products already taken, under the identities of the two tensors that come with them.
+Known = dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]]
+
 # A dense factor is a plain tensor [n, m, *parameter shape].
 Factor = Outer | Correlation | Tensor
 
@@ -150,7 +154,7 @@ def _outer_pair(a: Factor, b: Factor, full: bool) -> tuple[Outer, Outer] | None:
     pairs = p.m * q.m if full else p.m
     products = p.n * q.n * p.t * q.t * (p.shared + pairs * p.directed)
     explicit = p.m * p.shared * p.directed * (p.n * p.t + q.n * q.t + p.n * q.n * (q.m if full else 1))
-    if products >= explicit:
+    if products >= explicit and p.t * q.t > 1:
         return None
     left = a if isinstance(a, Outer) else a.outer()
     right = left if b is a else b if isinstance(b, Outer) else b.outer()
@@ -164,18 +168,45 @@ def _sides(a: Outer, b: Outer) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Ten
     return (a.delta, b.delta), (a.act, b.act)
 
 
+class _SelfProduct(torch.autograd.Function):
+    """A A^T, whose gradient takes one product instead of the two of a general A B^T."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor) -> Tensor:
+        ctx.save_for_backward(a)
+        return a @ a.mT
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (a,) = ctx.saved_tensors
+        return (gradients[0] + gradients[0].mT) @ a
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """A B^T of [..., n, c] and [..., n2, c]."""
+    product: Tensor = _SelfProduct.apply(a) if b is a else a @ b.mT
+    return product
+
+
+def _rows(u: Tensor) -> Tensor:
+    """[n, m, g, t, c] -> [g, n t, m c]."""
+    if u.shape[2:4] == (1, 1):
+        return u.flatten(1).unsqueeze(0)
+    return u.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)
+
+
 def _pairs(u: Tensor, v: Tensor) -> Tensor:
     """Inner products over the direction and the last axis: [n, m, g, t, c] x2 -> [g, n t, n2 t2]."""
-    if u.shape[2:4] == v.shape[2:4] == (1, 1):
-        left = u.flatten(1)
-        return (left @ (left if v is u else v.flatten(1)).mT).unsqueeze(0)
-    left = u.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)
-    right = left if v is u else v.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)
-    return left @ right.mT
+    left = _rows(u)
+    return _product(left, left if v is u else _rows(v))
 
 
-def trace_product(a: Factor, b: Factor) -> Tensor:
+def trace_product(a: Factor, b: Factor, known: Known | None = None) -> Tensor:
     """Kernel summed over directions, sum_m J[n, m] . J'[n2, m].
+
+    Args:
+        a, b: factors of the same parameter.
+        known: inner products already taken; a layer's weight and bias share those of its gradient.
 
     Returns:
         [n, n2].
@@ -188,10 +219,14 @@ def trace_product(a: Factor, b: Factor) -> Tensor:
     pair = _outer_pair(a, b, full=False)
     if pair is None:
         left = dense(a).flatten(1)
-        return left @ (left if b is a else dense(b).flatten(1)).mT
+        return _product(left, left if b is a else dense(b).flatten(1))
     (u, v), (p, q) = _sides(*pair)
+    known = {} if known is None else known
+    if (id(p), id(q)) not in known:
+        known[id(p), id(q)] = (p, q, _pairs(p, q))  # kept alive, or another tensor could take their identity
+    directed = known[id(p), id(q)][2]
     n, t, n2, t2 = u.shape[0], u.shape[3], v.shape[0], v.shape[3]
-    product = _pairs(u, v) * _pairs(p, q)
+    product = _pairs(u, v) * directed
     return product[0] if product.shape == (1, n, n2) else product.reshape(-1, n, t, n2, t2).sum((0, 2, 4))
 
 

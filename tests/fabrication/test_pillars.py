@@ -72,6 +72,13 @@ def test_edge_roughness_averages_over_the_edges_of_a_pillar():
     assert empty.width.abs().max() == 0
 
 
+def test_no_pillar_grows_beyond_its_cell():
+    for elements, cell in ((1, 3e-7), (4, 1.5e-7)):
+        wide = pillars((1, 500), 0.98 * cell, elements)
+        for error in (EdgeRoughness(sigma=2e-8, correlation=1e-6), SidewallAngle(mean=math.radians(85))):
+            assert fabricate(wide, error, seed=0).width.max().item() == pytest.approx(cell)
+
+
 def test_missing_pillars_transmit_as_empty_cells():
     width = torch.full((40, 40), 1.5e-7, dtype=torch.float64)
     mask = Mask.from_meta_atoms(width, library=LIBRARY)

@@ -11,12 +11,13 @@ import functools
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
 
 from ..errors import InvalidArgument
 from .directions import output_directions
@@ -55,7 +56,7 @@ class Tangents:
             [n, n2], or [n, n2, m, m2] when ``full``.
         """
         other = self if other is None else other
-        product = full_product if full else trace_product
+        product = full_product if full else functools.partial(trace_product, known={})
         shared = [name for name in self.factors if name in other.factors]
         if not shared:  # no output depends on any of the parameters
             m = self.directions
@@ -89,7 +90,8 @@ def tangents(
     independent_samples(model)
     keep_graph = torch.is_grad_enabled()
     calls: list[Call] = []
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
+        x = x.clone() if x.is_inference() else x  # an inference tensor cannot enter a graph
         if method == "jacobian":
             result, strays = model(x), set(chosen)
         else:
@@ -105,7 +107,7 @@ def tangents(
             found |= slow
             rules |= dict.fromkeys(slow, "network")
     if not keep_graph:
-        result, found = result.detach(), {name: _detach(factor) for name, factor in found.items()}
+        result, found = result.detach(), _detach(found)
     return Tangents(result, found, rules, len(v))
 
 
@@ -116,14 +118,19 @@ def _checked(result: Any, n: int) -> Tensor:
     return result
 
 
-def _detach(factor: Factor) -> Factor:
-    if isinstance(factor, Tensor):
-        return factor.detach()
-    tensors = {
-        f.name: value.detach() for f in fields(factor) if isinstance(value := getattr(factor, f.name), Tensor)
-    }
-    detached: Factor = replace(factor, **tensors)  # type: ignore[arg-type]
-    return detached
+def _detach(found: Mapping[str, Factor]) -> dict[str, Factor]:
+    """Factors without their graph; those that share a tensor go on sharing it."""
+    seen: dict[int, Tensor] = {}
+
+    def cut(value: Any) -> Any:
+        return seen.setdefault(id(value), value.detach()) if isinstance(value, Tensor) else value
+
+    def cut_all(factor: Factor) -> Factor:
+        if isinstance(factor, Tensor):
+            return factor.detach()
+        return type(factor)(*(cut(getattr(factor, f.name)) for f in fields(factor)))
+
+    return {name: cut_all(factor) for name, factor in found.items()}
 
 
 def _report(model: nn.Module, strays: set[str], *, refuse: bool) -> None:
@@ -149,28 +156,30 @@ def _layer_factors(
     usable = [c for c in calls if c.x is not None and not strays.issuperset(c.own.values())]
     if not usable or not result.requires_grad:
         return {}, {}
-    gradients = [
-        torch.autograd.grad(
-            result,
-            [call.end for call in usable],
-            row.reshape(1, *result.shape[1:]).expand_as(result),
-            create_graph=keep_graph,
-            retain_graph=True,
-            allow_unused=True,
-        )
-        for row in v
-    ]
+    gradients = _backward(result, [call.end for call in usable], v, keep_graph)
     uses: dict[str, list[Factor]] = defaultdict(list)
     rules: dict[str, str] = {}
-    for call, *deltas in zip(usable, *gradients, strict=True):
-        if deltas[0] is None:  # the outputs do not depend on this call
+    for call, delta in zip(usable, gradients, strict=True):
+        if delta is None:  # the outputs do not depend on this call
             continue
         wanted = {local: name for local, name in call.own.items() if name not in strays}
-        rule, factors = _apply(call, list(wanted), torch.stack(deltas, dim=1))
+        rule, factors = _apply(call, list(wanted), delta)
         for local, name in wanted.items():
             uses[name].append(factors[local])
             rules[name] = rule
     return {name: merge(factors) for name, factors in uses.items()}, rules
+
+
+def _backward(result: Tensor, ends: list[GradientEdge], v: Tensor, keep_graph: bool) -> list[Tensor | None]:
+    """Gradients [n, m, ...] of all directions at the ends of the calls; None where there is no path."""
+    rows = v.reshape(len(v), 1, *result.shape[1:]).expand(len(v), *result.shape)
+    differentiate = functools.partial(
+        torch.autograd.grad, result, ends, create_graph=keep_graph, retain_graph=True, allow_unused=True
+    )
+    if len(v) == 1:
+        return [None if g is None else g.unsqueeze(1) for g in differentiate(rows[0])]
+    each = [differentiate(row) for row in rows]
+    return [None if gs[0] is None else torch.stack(gs, dim=1) for gs in zip(*each, strict=True)]
 
 
 def _apply(call: Call, wanted: list[str], delta: Tensor) -> tuple[str, Mapping[str, Factor]]:
