@@ -120,6 +120,8 @@ def _read_table(table: Path) -> dict[str, list[tuple[int, Row]]]:
                 if None in raw or None in raw.values():
                     raise DataError(f"{table}, line {line}: expected {len(header)} values")
                 row = {name: (raw.get(name) or "").strip() for name in COLUMNS}
+                if "\0" in "".join(row.values()):
+                    raise DataError(f"{table}, line {line}: holds a zero byte")
                 group = row["group"] or "scenes"
                 if group not in GROUPS:
                     raise DataError(f"{table}, line {line}: group {group!r} is none of {', '.join(GROUPS)}")

@@ -82,7 +82,7 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
     at = (
         rng.randrange(len(b))
         if rng.random() < 0.5
-        else rng.choice([rng.randrange(4096), len(b) - 1 - rng.randrange(64)])
+        else rng.choice([rng.randrange(min(4096, len(b))), len(b) - 1 - rng.randrange(64)])
     )
     length = min(rng.choice([1, 2, 8, 64, 512, 4096]), len(b) - at)
     match rng.randrange(8):

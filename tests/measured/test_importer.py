@@ -64,6 +64,7 @@ SPOILT = [
     (edit("exposure, name", "time_s, name"), "no column 'exposure'"),
     (edit("exposure, name", "exposure, who"), "expected columns of"),
     (edit(", 25, 2026", ", 2026"), r"line 2: expected 9 values"),
+    (edit("b.tif", "b\0.tif"), r"line 3: holds a zero byte"),
     (edit("a.png", "../a.png"), r"a\.png \(line 2\): expected a file in the folder"),
     (lambda f: (f / "frames.csv").write_bytes(b"\xff\xfe\x00"), "not a CSV table"),
     (lambda f: (f / "frames.csv").write_text("file,exposure,group\nd.png,1,dark\n"), "no scene in it"),
