@@ -38,22 +38,23 @@ DIGEST = 32
 CACHED_BLOCKS = 16
 
 
-def seal(path: Path) -> None:
+def seal(path: Path, block: int = BLOCK) -> None:
     """Write header and table of digests into an HDF5 file that has a user block of 512 bytes.
 
     Args:
         path: a finished HDF5 file that nobody else sees yet (see `files.atomic_path`).
+        block: size of the blocks in bytes.
     """
     with open(path, "r+b") as f:
         f.seek(HEADER_BYTES)
         digests = []
         length = 0
-        while block := f.read(BLOCK):
-            digests.append(hashlib.sha256(block).digest())
-            length += len(block)
+        while part := f.read(block):
+            digests.append(hashlib.sha256(part).digest())
+            length += len(part)
         table = b"".join(digests)
         f.write(table)
-        head = FIELDS.pack(MAGIC, VERSION, BLOCK, length, hashlib.sha256(table).digest())
+        head = FIELDS.pack(MAGIC, VERSION, block, length, hashlib.sha256(table).digest())
         head = head.ljust(HEADER_BYTES - DIGEST, b"\0")
         f.seek(0)
         f.write(head + hashlib.sha256(head).digest())

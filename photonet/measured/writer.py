@@ -22,6 +22,10 @@ SATURATED = 0.999
 """A pixel counts as saturated from this part of the full scale of its bits."""
 
 NAME_BYTES = 64
+
+TEXT_BYTES = 60_000
+"""An attribute of HDF5 holds up to 64 KiB."""
+
 CHUNK_BYTES = 1 << 20
 
 
@@ -104,8 +108,8 @@ def write(
         "photonet": __version__,
     }
     for name, text in (("camera", camera), ("mask", mask), ("notes", notes)):
-        if not isinstance(text, str) or "\0" in text:
-            raise InvalidArgument(name, "a text", repr(text)[:80])
+        if not isinstance(text, str) or "\0" in text or len(text.encode()) > TEXT_BYTES:
+            raise InvalidArgument(name, f"a text of at most {TEXT_BYTES} bytes", repr(text)[:80])
         attributes[name] = np.bytes_(text.encode())  # fixed length: nothing in the file points elsewhere
     full = SATURATED * (2**bits - 1) if bits and kind == "frames" else np.inf
     parts = {"scenes": scenes, "dark": dark, "flat": flat, "psf": psf}
@@ -158,7 +162,7 @@ def _write_part(
     if part.label is not None:
         if name != "scenes":
             raise InvalidArgument(f"{name}.label", "None: only scenes have labels", "labels")
-        group["label"] = _labels(part.label, n, shape)
+        group["label"] = _labels(part.label, n)
     if part.name is not None:
         group["name"] = _names(f"{name}.name", part.name, n)
     if part.position is not None:
@@ -197,7 +201,7 @@ def _column(name: str, value: Any, n: int) -> np.ndarray:
     return np.broadcast_to(column, (n,))
 
 
-def _labels(value: Any, n: int, frame: tuple[int, ...]) -> np.ndarray:
+def _labels(value: Any, n: int) -> np.ndarray:
     label = np.asarray(value.cpu() if isinstance(value, torch.Tensor) else value)
     if label.dtype.kind not in "iu" or label.shape[:1] != (n,) or label.ndim not in (1, 3):
         raise InvalidArgument(
