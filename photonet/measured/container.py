@@ -87,7 +87,7 @@ class SealedFile(io.RawIOBase):
         if not self.path.is_file():  # a pipe would wait for ever
             raise DataMissing(f"there is no file {self.path}")
         try:
-            self._descriptor = os.open(self.path, os.O_RDONLY)
+            self._descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except OSError as error:
             raise DataError(f"{self.path}: cannot be opened: {error.strerror}") from None
         try:
@@ -123,7 +123,7 @@ class SealedFile(io.RawIOBase):
 
     def _pread(self, count: int, position: int) -> bytes:
         parts = []
-        while count > 0 and (part := os.pread(self._descriptor, count, position)):
+        while count > 0 and (part := _read_at(self._descriptor, count, position)):
             parts.append(part)
             count, position = count - len(part), position + len(part)
         return b"".join(parts)
@@ -185,3 +185,11 @@ class SealedFile(io.RawIOBase):
             os.close(self._descriptor)
             self._descriptor = -1
         super().close()
+
+
+def _read_at(descriptor: int, count: int, position: int) -> bytes:
+    """Read without moving a position that forked workers share; Windows cannot, and does not fork."""
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, count, position)
+    os.lseek(descriptor, position, os.SEEK_SET)
+    return os.read(descriptor, count)

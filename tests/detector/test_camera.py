@@ -216,6 +216,7 @@ def test_precision_is_the_callers(dtype):
     pattern = camera.pattern((4, 4), seed=0)
     assert camera.expose(torch.ones(4, 4, dtype=dtype), 5e-7, seed=0, pattern=pattern).dtype == dtype
     assert camera.expose(np.ones((4, 4), dtype=np.float64), 5e-7, noise=False).dtype == torch.float64
+    assert detect(torch.ones(4, 4, dtype=torch.bfloat16), camera, seed=0).dtype == torch.float32
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import os
 import pickle
 from multiprocessing import get_context
 
@@ -140,6 +141,13 @@ def test_other_programs_read_the_file_as_it_is(path):
     with h5py.File(path) as f:
         assert f["scenes/data"].shape == (12, 6, 7)
         assert f.attrs["camera"] == b"camera"
+
+
+def test_systems_without_pread_read_the_same(path, monkeypatch):
+    sample(path)
+    expected = everything(path)
+    monkeypatch.delattr(os, "pread")
+    assert same(everything(path), expected)
 
 
 def test_workers_read_for_themselves(path):
