@@ -10,7 +10,7 @@ from ..grid import Grid
 from .fourier import matrix_transform, mirror, zoom_transform
 from .kernels import carrier
 
-__all__ = ["far_field", "through_spectrum"]
+__all__ = ["curvature", "far_field", "through_spectrum"]
 
 FEW = 256
 """Output samples per axis up to which two matrix products beat the chirp-z transform."""
@@ -107,6 +107,11 @@ def far_field(
     return torch.stack(parts, dim=-3)
 
 
-def _curvature(y: torch.Tensor, x: torch.Tensor, area: torch.Tensor) -> torch.Tensor:
-    cycles = (y[:, None] ** 2 + x**2) / (2 * area)
+def curvature(x: torch.Tensor, area: torch.Tensor) -> torch.Tensor:
+    """``exp(i pi x^2 / area)`` with its cycles wrapped in float64, complex128 of the shape of ``x``."""
+    cycles = x**2 / (2 * area)
     return torch.exp(2j * math.pi * (cycles - cycles.detach().round()))
+
+
+def _curvature(y: torch.Tensor, x: torch.Tensor, area: torch.Tensor) -> torch.Tensor:
+    return curvature(y, area)[:, None] * curvature(x, area)
