@@ -8,9 +8,9 @@ READY  := $(VENV)/.ready
 .DELETE_ON_ERROR:
 
 $(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "photonet needs Python 3.11 or later: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --upgrade pip
-	$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 quickstart: $(READY)
@@ -27,7 +27,7 @@ types: $(READY)
 	$(RUN) mypy
 
 docs: $(READY)
-	$(RUN) sphinx -W --keep-going -b html docs docs/_build/html
+	$(RUN) sphinx -q -W --keep-going -b html docs docs/_build/html
 
 validation: $(READY)
 	$(RUN) validation $(ARGS)
@@ -36,4 +36,4 @@ benchmarks: $(READY)
 	$(RUN) benchmarks $(ARGS)
 
 clean:
-	rm -rf $(VENV) docs/_build docs/gallery build dist
+	rm -rf $(VENV) docs/_build docs/gallery docs/sg_execution_times.rst build dist

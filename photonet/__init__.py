@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
-from . import errors, units
+from . import data, design, detector, errors, fabrication, materials, measured, models, nn, ntk, optics, units
+from .detector import Detector
+from .distill import correct, distill
+from .field import Field
 from .grid import Grid
+from .mask import Mask
+from .simulate import plan, simulate
+from .tolerance import tolerance
 
 __version__ = "0.1.0"
 
-__all__ = ["Grid", "__version__", "errors", "units"]
+__all__ = [
+    "Detector",
+    "Field",
+    "Grid",
+    "Mask",
+    "__version__",
+    "correct",
+    "data",
+    "design",
+    "detector",
+    "distill",
+    "errors",
+    "fabrication",
+    "materials",
+    "measured",
+    "models",
+    "nn",
+    "ntk",
+    "optics",
+    "plan",
+    "simulate",
+    "tolerance",
+    "units",
+]

@@ -1,0 +1,26 @@
+"""Data sets: labelled pictures with a fixed train, validation and test part.
+
+`digits` works at once; `mnist`, `cifar10` and `camvid` are read from a folder of yours, named by the
+argument ``folder`` or by the environment variable ``PHOTONET_DATA``. Nothing is ever downloaded.
+"""
+
+from __future__ import annotations
+
+from ._folder import FOLDER_VARIABLE
+from .augment import augmented
+from .images import Images, Splits, stratified_split
+from .sets import available, camvid, cifar10, digits, load, mnist
+
+__all__ = [
+    "FOLDER_VARIABLE",
+    "Images",
+    "Splits",
+    "augmented",
+    "available",
+    "camvid",
+    "cifar10",
+    "digits",
+    "load",
+    "mnist",
+    "stratified_split",
+]

@@ -1,0 +1,67 @@
+"""More views of the same pictures: small rotations, zooms and displacements."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from .. import checks
+from .images import Images
+
+__all__ = ["augmented"]
+
+
+def augmented(
+    images: Images,
+    copies: int,
+    generator: torch.Generator,
+    *,
+    rotation: float = 0.25,
+    scale: float = 0.15,
+    shift: float = 2.0,
+) -> Images:
+    """The pictures, followed by ``copies`` randomly moved versions of each.
+
+    Every copy is rotated, zoomed and displaced by uniform draws within the given limits, with bilinear
+    interpolation and darkness outside.
+
+    Args:
+        images: pictures with one class each.
+        copies: versions of every picture, besides the picture itself.
+        generator: source of the draws, on the CPU.
+        rotation: largest angle in rad, either way.
+        scale: largest relative change of size, either way.
+        shift: largest displacement along each axis in pixels, either way.
+
+    Returns:
+        ``(copies + 1)`` times as many pictures; the first ones are the originals.
+
+    Raises:
+        InvalidArgument: a negative limit, or no copies.
+
+    Example:
+        >>> from photonet.data import digits
+        >>> train = digits().train
+        >>> len(augmented(train, 2, torch.Generator().manual_seed(0))) == 3 * len(train)
+        True
+    """
+    checks.count("copies", copies)
+    limits = {"rotation": rotation, "scale": checks.fraction("scale", scale), "shift": shift}
+    for name, limit in limits.items():
+        checks.non_negative(name, limit)
+    x = images.images
+    n, _, height, width = x.shape
+    views = [x]
+    for _ in range(copies):
+        draw = 2 * torch.rand(4, n, generator=generator) - 1
+        angle, zoom = rotation * draw[0], 1 + scale * draw[1]
+        cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+        # affine_grid counts from -1 to 1 across the picture
+        rows = [
+            torch.stack([cos, -sin * height / width, 2 * shift / width * draw[2]], dim=-1),
+            torch.stack([sin * width / height, cos, 2 * shift / height * draw[3]], dim=-1),
+        ]
+        where = F.affine_grid(torch.stack(rows, dim=1).to(x), list(x.shape), align_corners=False)
+        views.append(F.grid_sample(x, where, align_corners=False))
+    pixels = (torch.cat(views).clamp(0, 1) * 255).round().to(torch.uint8)
+    return Images(pixels, images.labels.repeat(copies + 1), images.classes, f"{images.name}, augmented")

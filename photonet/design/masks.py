@@ -1,0 +1,180 @@
+"""Kernels to masks: surface reliefs whose point spread functions are the wished kernels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+
+from .. import checks, materials
+from ..errors import InvalidArgument
+from ..grid import Grid
+from ..mask import HeightMask, Mask
+from ..nn.optical_conv import merge_signed, split_signed
+from ..optics.psf import bin_pixels, psf
+from ..progress import track
+
+__all__ = ["MaskDesign", "kernels_to_masks"]
+
+STEP = 0.3
+"""Learning rate of the descent in rad: large, because phases may wrap; the cosine schedule ends it softly."""
+
+
+@dataclass(frozen=True)
+class MaskDesign:
+    """An array of masks, one for the positive and one for the negative part of each kernel.
+
+    Args:
+        mask: heights [2, k, y, x], with its design wavelength and distance.
+        gain: [2, k] digital gains of the captures at the subtraction.
+        pixel: mask samples per feature pixel along each axis.
+        efficiency: [2, k] fraction of the light that lands on the kernel's pixels.
+        error: [2, k] relative L2 distance of the PSF, stray light included, from the wished one.
+    """
+
+    mask: HeightMask
+    gain: torch.Tensor
+    pixel: int
+    efficiency: torch.Tensor
+    error: torch.Tensor
+
+    def psf(self, mask: Mask | None = None) -> torch.Tensor:
+        """PSFs [..., 2, k, 1, y, x] of the designed masks, or of masks that were made from them.
+
+        One value per feature pixel; the sum is the fraction of the light in the window.
+        """
+        return bin_pixels(self.fine_psf(mask), self.pixel)
+
+    def fine_psf(self, mask: Mask | None = None) -> torch.Tensor:
+        """PSFs [..., 2, k, 1, y, x] on the mask's samples."""
+        mask = mask or self.mask
+        if mask.wavelength is None or mask.distance is None:
+            raise InvalidArgument("mask", "a mask with a design wavelength and distance", repr(mask)[:60])
+        return psf(mask.transmission(mask.wavelength), mask.grid, mask.wavelength, mask.distance)
+
+    def kernels(self, mask: Mask | None = None) -> torch.Tensor:
+        """Signed kernels [..., k, 1, y, x] that the masks act as, efficiency included."""
+        return merge_signed(self.psf(mask), self.gain)
+
+
+def kernels_to_masks(
+    kernels: torch.Tensor,
+    *,
+    wavelength: float,
+    distance: float,
+    pitch: float,
+    pixel: int,
+    samples: int,
+    material: str = "SiO2",
+    steps: int = 150,
+    seed: int = 0,
+) -> MaskDesign:
+    r"""Design a phase relief for the positive and the negative part of every kernel.
+
+    Gradient descent (Adam) through the exact propagation on the phases of all masks at once, from
+    random phases over a lens that spreads the light over the kernel. The loss is the squared distance
+    of the PSF, binned to pixels, from the wished one, over the whole window: light beside the kernel
+    counts as an error. Two-stage design as in arXiv 2511.02065.
+
+    Args:
+        kernels: signed, [k, 1, v, u].
+        wavelength: in m.
+        distance: from mask to sensor in m.
+        pitch: of the mask samples in m.
+        pixel: mask samples per kernel pixel along each axis.
+        samples: of a mask along each axis; the window must hold the kernel.
+        material: of the relief (in air); see `photonet.materials`.
+        steps: of the descent.
+        seed: of the starting phases.
+
+    Returns:
+        `MaskDesign`.
+
+    Raises:
+        InvalidArgument: a window smaller than the kernel, a colour kernel, a kernel that is all zero.
+
+    Example:
+        >>> kernel = torch.zeros(1, 1, 3, 3)
+        >>> kernel[0, 0, 1, 2], kernel[0, 0, 1, 0] = 1.0, -1.0
+        >>> design = kernels_to_masks(kernel, wavelength=525e-9, distance=0.3e-3, pitch=1e-6, pixel=6,
+        ...                           samples=42, steps=40)
+        >>> design.kernels().shape
+        torch.Size([1, 1, 7, 7])
+    """
+    checks.finite("kernels", kernels)
+    if kernels.ndim != 4 or kernels.shape[1] != 1:
+        raise InvalidArgument("kernels", "shape [k, 1, y, x], one colour", f"{tuple(kernels.shape)}")
+    checks.count("steps", steps)
+    checks.positive("distance", distance, "a positive length in m")
+    kernels = kernels.detach().cpu().float()
+    wished, gain = split_signed(kernels)
+    if bool((gain.sum(dim=0) == 0).any()):
+        raise InvalidArgument("kernels", "kernels that are not all zero", "an empty kernel")
+    # a kernel of one sign needs no second optic; its empty partner is given the same PSF and no gain
+    wished = torch.where(gain[..., None, None, None] > 0, wished, wished.flip(0))
+    wished = _in_window(wished, checks.count("samples", samples) // checks.count("pixel", pixel))
+
+    grid = Grid(samples, pitch)
+    start = _starting_phase(wished.shape[:2], grid, wavelength, distance, seed)
+    phase = start.requires_grad_(True)
+    optimizer = torch.optim.Adam([phase], lr=STEP)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in track(range(steps), "designing masks"):
+        light = torch.polar(torch.ones_like(phase), phase)
+        loss = _error(bin_pixels(psf(light, grid, wavelength, distance), pixel), wished).square().sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+
+    contrast = float(materials.load(material).index(wavelength).real) - float(
+        materials.load("air").index(wavelength).real
+    )
+    height = (phase.detach().double() % (2 * math.pi)) / (2 * math.pi) * wavelength / contrast
+    mask = Mask.from_height(
+        height.squeeze(-3).float(), pitch=pitch, material=material, wavelength=wavelength, distance=distance
+    )
+    design = MaskDesign(mask, gain, pixel, torch.tensor(()), torch.tensor(()))
+    got = design.psf()
+    margin = (got.shape[-1] - kernels.shape[-1]) // 2
+    inside = got[..., margin : got.shape[-2] - margin, margin : got.shape[-1] - margin]
+    # the gains are digital, hence free: let them make up for the light beside the kernel
+    fit = (got * wished).sum(dim=(-3, -2, -1)) / got.square().sum(dim=(-3, -2, -1))
+    return replace(
+        design, gain=gain * fit, efficiency=inside.sum(dim=(-3, -2, -1)), error=_error(got, wished)
+    )
+
+
+def _in_window(psf: torch.Tensor, pixels: int) -> torch.Tensor:
+    """The wished PSF with darkness around it, out to the window's edge, axis on axis."""
+    size = psf.shape[-1]
+    if psf.shape[-2] != size or size % 2 == 0 or pixels < size:
+        raise InvalidArgument(
+            "samples", f"a window of at least the kernel's {size} pixels (square, odd)", f"{pixels} pixels"
+        )
+    before = pixels // 2 - size // 2
+    after = pixels - size - before
+    return torch.nn.functional.pad(psf, (before, after, before, after))
+
+
+def _starting_phase(
+    masks: torch.Size, grid: Grid, wavelength: float, distance: float, seed: int
+) -> torch.Tensor:
+    """A defocused lens times smooth random phases: a soft spot about as wide as the kernel.
+
+    From rough phases the descent does not find its way (light goes everywhere); from a sharp focus
+    all masks start alike, with dark pixels that have no gradient.
+    """
+    y, x = grid.mesh()
+    lens = -math.pi * (y.square() + x.square()) / (wavelength * 1.3 * distance)
+    generator = torch.Generator().manual_seed(seed)
+    coarse = 3 * torch.randn(masks.numel(), 1, *(max(2, n // 16) for n in grid.shape), generator=generator)
+    smooth = torch.nn.functional.interpolate(coarse, size=grid.shape, mode="bilinear")
+    return (lens.float() + smooth).reshape(*masks, 1, *grid.shape)
+
+
+def _error(got: torch.Tensor, wished: torch.Tensor) -> torch.Tensor:
+    """Relative L2 distance of PSFs, over the window."""
+    axes = (-3, -2, -1)
+    return ((got - wished).square().sum(axes) / wished.square().sum(axes)).sqrt()

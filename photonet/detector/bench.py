@@ -1,0 +1,420 @@
+"""A virtual EMVA 1288 bench: measure a camera from its frames alone, as the standard says.
+
+The bench is given a function that takes a picture of uniform light of a known number of photons; what is
+behind it, a `Detector` or a real camera, it does not know. Photon transfer (two frames at each of many
+levels) gives gain, quantum efficiency, dark noise, saturation and linearity; averaged stacks in the dark
+and at half of saturation give DSNU and PRNU with their row, column and pixel parts.
+
+Source: EMVA Standard 1288, release 4.0 linear, sections 6 to 8, apart from three things said here: the row
+and column parts are the unbiased analysis of variance, of which the standard's equations are the limit for
+large frames; no highpass filter is applied (a virtual light source has no shading); and every number comes
+with a 95 % confidence interval, of which the standard says nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .. import checks
+from ..errors import InvalidArgument
+from .camera import Detector, detect
+from .streams import Seed, stream
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = [
+    "Characterization",
+    "Estimate",
+    "characterize",
+    "deviation_from_line",
+    "measure",
+    "nonuniformity_variances",
+    "truth",
+    "virtual_camera",
+]
+
+Capture = Callable[[float], torch.Tensor]
+"""Takes the mean number of photons per pixel, returns one new frame [y, x] in DN."""
+
+GROUPS = 16
+"""Random groups of pixels; leaving out one at a time gives the standard errors (jackknife)."""
+
+TRANSFER_RANGE = 0.7
+"""Part of the saturation signal over which gain and responsivity are fitted (the standard's 70 %)."""
+
+LINEAR_RANGE = (0.05, 0.95)
+"""Part of the saturation signal over which linearity is judged (the standard's 5 to 95 %)."""
+
+LEAST_DARK_VARIANCE = 0.24
+"""Least variance of a dark frame in DN^2 from which dark noise can be told (the standard's limit)."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured number with its 95 % confidence interval.
+
+    Example:
+        >>> 2.1 in Estimate(2.0, 1.8, 2.2, "e-")
+        True
+    """
+
+    value: float
+    low: float
+    high: float
+    unit: str
+
+    def __contains__(self, number: float) -> bool:
+        return self.low <= number <= self.high
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g}) {self.unit}".rstrip()
+
+
+@dataclass(frozen=True)
+class Characterization:
+    """What the bench found; units are in the estimates.
+
+    Attributes:
+        gain: system gain K.
+        quantum_efficiency: eta at the wavelength of the light.
+        dark_noise: sigma_d in the dark, with the noise of the dark current of this exposure.
+        saturation: photo-electrons at the maximum of the variance; its interval is that of the levels
+            between which saturation sets in.
+        linearity_error: mean absolute deviation from the straight line.
+        dsnu, prnu: total nonuniformity in the dark, and of the response.
+        dsnu_parts, prnu_parts: their (row, column, pixel) parts.
+        photons, mean, variance: the photon transfer measurement, [levels].
+    """
+
+    gain: Estimate
+    quantum_efficiency: Estimate
+    dark_noise: Estimate
+    saturation: Estimate
+    linearity_error: Estimate
+    dsnu: Estimate
+    prnu: Estimate
+    dsnu_parts: tuple[Estimate, Estimate, Estimate]
+    prnu_parts: tuple[Estimate, Estimate, Estimate]
+    photons: torch.Tensor
+    mean: torch.Tensor
+    variance: torch.Tensor
+
+    @property
+    def snr_max(self) -> float:
+        """Signal to noise ratio at saturation, sqrt(mu_e.sat)."""
+        return math.sqrt(self.saturation.value)
+
+    @property
+    def sensitivity_threshold(self) -> float:
+        """Photons at which the signal equals its noise, mu_p.min = (sigma_y.dark / K + 1/2) / eta."""
+        dark = math.sqrt(max(self.variance[0].item(), LEAST_DARK_VARIANCE))
+        return (dark / self.gain.value + 0.5) / self.quantum_efficiency.value
+
+    @property
+    def dynamic_range(self) -> float:
+        """mu_p.sat / mu_p.min."""
+        return self.saturation.value / self.quantum_efficiency.value / self.sensitivity_threshold
+
+    def estimates(self) -> dict[str, Estimate]:
+        """All estimates by name, the parts of the nonuniformities spelled out."""
+        names = ("gain", "quantum_efficiency", "dark_noise", "saturation", "linearity_error", "dsnu", "prnu")
+        found = {name: getattr(self, name) for name in names}
+        for name, parts in (("dsnu", self.dsnu_parts), ("prnu", self.prnu_parts)):
+            found |= {f"{name}_{part}": e for part, e in zip(("row", "column", "pixel"), parts, strict=True)}
+        return found
+
+    def to_xarray(self) -> xarray.Dataset:
+        """The estimates (value, low, high) and the photon transfer curve as a labelled data set."""
+        import xarray
+
+        values = {
+            name: ("bound", [e.value, e.low, e.high], {"units": e.unit})
+            for name, e in self.estimates().items()
+        }
+        curve = {
+            "mean": ("photons", self.mean.numpy(), {"units": "DN"}),
+            "variance": ("photons", self.variance.numpy(), {"units": "DN^2"}),
+        }
+        return xarray.Dataset(
+            values | curve,
+            coords={"bound": ["value", "low", "high"], "photons": self.photons.numpy()},
+            attrs={"standard": "EMVA 1288 release 4.0 linear", "confidence": 0.95},
+        )
+
+
+def virtual_camera(detector: Detector, wavelength: Any, shape: Any, *, camera: Seed, seed: Seed) -> Capture:
+    """One individual of a detector in front of a uniform light source.
+
+    Args:
+        detector: the camera (without a mosaic: the standard measures one filter at a time).
+        wavelength: of the light, one number in m.
+        shape: pixels (ny, nx).
+        camera: seed of the individual's fixed pattern.
+        seed: of the exposures.
+
+    Example:
+        >>> take = virtual_camera(Detector(), 525e-9, (4, 6), camera=0, seed=0)
+        >>> take(1000.0).shape
+        torch.Size([4, 6])
+    """
+    size = tuple(checks.count("shape", n) for n in checks.pair("shape", shape))
+    efficiency = detector.efficiency(wavelength).item()
+    pattern = detector.pattern(size, camera, dtype=torch.float64)
+    generator = stream(seed, "exposure")
+
+    def take(photons: float) -> torch.Tensor:
+        electrons = torch.full(size, efficiency * photons, dtype=torch.float64)
+        return detect(electrons, detector, seed=generator, pattern=pattern)
+
+    return take
+
+
+def characterize(
+    detector: Detector,
+    wavelength: Any,
+    *,
+    shape: Any = (256, 256),
+    camera: Seed = 0,
+    seed: Seed = 0,
+    levels: int = 50,
+    stack: int = 16,
+) -> Characterization:
+    """Put one individual of a detector on the bench, with levels up to 8 % above its saturation.
+
+    Args:
+        detector, wavelength, shape, camera, seed: as in `virtual_camera`.
+        levels: of the photon transfer, dark included (the standard asks for 50).
+        stack: frames averaged for the nonuniformities, in the dark and at half of saturation.
+
+    Example:
+        >>> found = characterize(Detector(), 525e-9, shape=48, levels=20)
+        >>> 0.12 in found.gain, 0.65 in found.quantum_efficiency
+        (True, True)
+    """
+    full = 1.08 * detector.saturation / detector.efficiency(wavelength).item()
+    photons = torch.linspace(0, full, checks.count("levels", levels, least=10), dtype=torch.float64)
+    take = virtual_camera(detector, wavelength, shape, camera=camera, seed=seed)
+    return measure(take, photons.tolist(), stack=stack)
+
+
+def measure(capture: Capture, photons: list[float], *, stack: int = 16) -> Characterization:
+    """Characterize a camera behind a function that takes pictures of uniform light.
+
+    Args:
+        capture: mean photons per pixel -> one new frame [y, x] in DN.
+        photons: levels, rising from 0 (dark) to beyond saturation, at least 10.
+        stack: frames averaged for the nonuniformities.
+
+    Raises:
+        InvalidArgument: too few levels, not rising from 0, too few pixels, or no level saturates.
+    """
+    x = torch.tensor(photons, dtype=torch.float64)
+    if len(x) < 10 or x[0] != 0 or bool((x.diff() <= 0).any()):
+        raise InvalidArgument("photons", "10 or more levels, rising from 0", f"{len(x)} levels from {x[0]:g}")
+    checks.count("stack", stack, least=2)
+    mean, variance, pixels = _photon_transfer(capture, x)
+    y, noise = mean.mean(1), variance.mean(1)
+    top = int(noise.argmax())
+    fallen = (noise[top:] < noise[top] / 2).nonzero()
+    if not len(fallen):
+        raise InvalidArgument(
+            "photons", "levels beyond saturation", "a variance that does not fall at the end"
+        )
+    others = (1 - torch.eye(GROUPS, dtype=torch.float64)) / (GROUPS - 1)
+    whole = _transfer_fit(x, y[:, None], noise[:, None], top)
+    without = _transfer_fit(x, mean @ others.T, variance @ others.T, top)
+    gain, efficiency, dark = (
+        _jackknife(a, b, unit) for a, b, unit in zip(whole, without, ("DN/e-", "", "e-"), strict=True)
+    )
+
+    half = 0.5 * photons[top]
+    dark_parts, dark_errors, dark_mean = _spatial(capture, 0.0, stack)
+    half_parts, half_errors, half_mean = _spatial(capture, half, stack)
+    k, k_error = gain.value, (gain.high - gain.low) / (2 * 1.96)
+    dsnu = [
+        _root(s2 / k**2, e / k**4 + 4 * s2**2 * k_error**2 / k**6, "e-")
+        for s2, e in zip(dark_parts, dark_errors, strict=True)
+    ]
+    signal = half_mean - dark_mean
+    prnu = [
+        _root((h - d) / signal**2, (he + de) / signal**4, "")
+        for h, d, he, de in zip(half_parts, dark_parts, half_errors, dark_errors, strict=True)
+    ]
+    # the maximum of the variance; saturation lies before the level where half of the variance is gone
+    bracket = top, max(top - 1, 0), min(top + int(fallen[0]) + 1, len(x) - 1)
+    saturation, least, most = (efficiency.value * x[i].item() for i in bracket)
+    return Characterization(
+        gain=gain,
+        quantum_efficiency=efficiency,
+        dark_noise=dark,
+        saturation=Estimate(saturation, least, most, "e-"),
+        linearity_error=_linearity(x, y, noise, pixels, top),
+        dsnu=dsnu[0],
+        prnu=prnu[0],
+        dsnu_parts=(dsnu[1], dsnu[2], dsnu[3]),
+        prnu_parts=(prnu[1], prnu[2], prnu[3]),
+        photons=x,
+        mean=y,
+        variance=noise,
+    )
+
+
+def truth(detector: Detector, wavelength: Any, found: Characterization) -> dict[str, float]:
+    """What the bench should have found for this detector, by the names of `Characterization.estimates`.
+
+    Args:
+        detector, wavelength: as in `virtual_camera`.
+        found: the measurement (linearity is a matter of the levels it used).
+    """
+    efficiency, photons = detector.efficiency(wavelength).item(), found.photons
+    y = detect(efficiency * photons[None], detector, noise=False)[0]
+    inside = _linear_levels(y - y[0], int(found.variance.argmax()))
+    known = {
+        "gain": detector.gain,
+        "quantum_efficiency": efficiency,
+        "dark_noise": math.sqrt(detector.dark_noise**2 + detector.dark_electrons),
+        "saturation": detector.saturation,
+        "linearity_error": deviation_from_line(photons[inside], y[inside] - y[0]).abs().mean().item(),
+    }
+    for name, parts in (("dsnu", detector.dsnu), ("prnu", detector.prnu)):
+        known[name] = math.sqrt(sum(p**2 for p in parts))
+        known |= {f"{name}_{p}": v for p, v in zip(("row", "column", "pixel"), parts, strict=True)}
+    return known
+
+
+def deviation_from_line(photons: torch.Tensor, signal: torch.Tensor) -> torch.Tensor:
+    """Deviation in per cent from the line that makes relative deviations least: 100 (y - fit) / fit.
+
+    Args:
+        photons: [levels].
+        signal: [levels] above dark, in DN.
+
+    Example:
+        >>> x = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+        >>> bool(deviation_from_line(x, 5 * x + 1).abs().max() < 1e-9)
+        True
+    """
+    design = torch.stack([photons, torch.ones_like(photons)], 1) / signal[:, None]
+    slope, offset = torch.linalg.lstsq(design, torch.ones_like(signal)[:, None]).solution[:, 0]
+    line = slope * photons + offset
+    return 100 * (signal - line) / line
+
+
+def nonuniformity_variances(image: torch.Tensor, temporal: float) -> tuple[list[float], list[float]]:
+    """Split the spatial variance of an averaged image into row, column and pixel parts.
+
+    Two-way analysis of variance: with M rows, N columns, residual variance s_r^2 after row and column
+    means are taken out, the pixel part is s_r^2 - temporal, the row part s^2(row means) - s_r^2 / N, the
+    column part s^2(column means) - s_r^2 / M, and the total their sum.
+
+    Args:
+        image: [y, x] mean of a stack of frames.
+        temporal: variance that temporal noise leaves in each pixel of it, sigma^2 / L.
+
+    Returns:
+        Variances (total, row, column, pixel), and the sampling variances of these four estimates.
+
+    Example:
+        >>> image = torch.randn(200, 300, generator=torch.Generator().manual_seed(0)) * 3
+        >>> total, row, column, pixel = nonuniformity_variances(image, temporal=1.0)[0]
+        >>> abs(pixel - 8) < 0.3, abs(row) < 0.02, abs(column) < 0.03
+        (True, True, True)
+    """
+    image = image.double()
+    m, n = image.shape
+    rows, columns = image.mean(1), image.mean(0)
+    residual = image - rows[:, None] - columns[None, :] + image.mean()
+    inner = (residual.square().sum() / ((m - 1) * (n - 1))).item()
+    of_rows, of_columns = rows.var().item(), columns.var().item()
+    pixel, row, column = inner - temporal, of_rows - inner / n, of_columns - inner / m
+    # a variance estimated with nu degrees of freedom has sampling variance 2 s^4 / nu
+    e_inner = 2 * inner**2 / ((m - 1) * (n - 1))
+    e_row, e_column = 2 * of_rows**2 / (m - 1), 2 * of_columns**2 / (n - 1)
+    errors = [
+        e_row + e_column + (1 - 1 / m - 1 / n) ** 2 * e_inner,
+        e_row + e_inner / n**2,
+        e_column + e_inner / m**2,
+        e_inner,
+    ]
+    return [pixel + row + column, row, column, pixel], errors
+
+
+def _photon_transfer(capture: Capture, photons: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Mean and temporal variance of two frames at each level, by group of pixels: [levels, GROUPS]."""
+    means, variances, order = [], [], torch.empty(0, dtype=torch.long)
+    for level in photons.tolist():
+        a, b = (capture(level).double().flatten() for _ in range(2))
+        if not len(order):
+            if len(a) < 4 * GROUPS:
+                raise InvalidArgument("capture", f"frames of at least {4 * GROUPS} pixels", len(a))
+            order = torch.randperm(len(a), generator=stream(0, "bench"))[: len(a) // GROUPS * GROUPS]
+        a, b = (frame[order].reshape(GROUPS, -1) for frame in (a, b))
+        means.append((a + b).mean(1) / 2)
+        variances.append((a - b).var(1) / 2)
+    return torch.stack(means), torch.stack(variances), len(order)
+
+
+def _transfer_fit(
+    x: torch.Tensor, y: torch.Tensor, noise: torch.Tensor, top: int
+) -> tuple[torch.Tensor, ...]:
+    """Gain, quantum efficiency and dark noise from curves [levels, ...]."""
+    signal, excess = y - y[0], noise - noise[0]
+    used = signal.mean(1) <= TRANSFER_RANGE * signal[top].mean()
+    gain = (signal * excess)[used].sum(0) / signal[used].square().sum(0)
+    responsivity = (signal * x[:, None])[used].sum(0) / x[used].square().sum()
+    dark = (noise[0].clamp(min=LEAST_DARK_VARIANCE) - 1 / 12).sqrt() / gain
+    return gain, responsivity / gain, dark
+
+
+def _jackknife(whole: torch.Tensor, without: torch.Tensor, unit: str) -> Estimate:
+    from scipy.stats import t
+
+    error = math.sqrt((GROUPS - 1) / GROUPS * (without - without.mean()).square().sum().item())
+    reach = float(t.ppf(0.975, GROUPS - 1)) * error
+    value = whole.item()
+    return Estimate(value, value - reach, value + reach, unit)
+
+
+def _root(square: float, error: float, unit: str) -> Estimate:
+    """The root of an estimated variance; its interval by a chi-square of the same relative spread."""
+    from scipy.stats import chi2
+
+    value = math.sqrt(max(square, 0.0))
+    if square <= 2 * math.sqrt(error):  # not told from zero
+        return Estimate(value, 0.0, math.sqrt(max(square, 0.0) + 1.96 * math.sqrt(error)), unit)
+    freedom = 2 * square**2 / error
+    low, high = (value * math.sqrt(freedom / float(chi2.ppf(p, freedom))) for p in (0.975, 0.025))
+    return Estimate(value, low, high, unit)
+
+
+def _linear_levels(signal: torch.Tensor, top: int) -> torch.Tensor:
+    low, high = (part * signal[top] for part in LINEAR_RANGE)
+    return (signal >= low) & (signal <= high)
+
+
+def _linearity(x: torch.Tensor, y: torch.Tensor, noise: torch.Tensor, pixels: int, top: int) -> Estimate:
+    """Mean absolute deviation; noise can move it by no more than the mean of its own absolute value."""
+    signal = y - y[0]
+    inside = _linear_levels(signal, top)
+    found = deviation_from_line(x[inside], signal[inside]).abs().mean().item()
+    error = 100 * (((noise + noise[0]) / (2 * pixels)).sqrt() / signal)[inside]
+    # a Gaussian's absolute value has mean 0.798 and standard deviation 0.603 of its sigma
+    reach = 0.798 * error.mean().item() + 1.96 * 0.603 * error.norm().item() / len(error)
+    return Estimate(found, max(found - reach, 0.0), found + reach, "%")
+
+
+def _spatial(capture: Capture, photons: float, stack: int) -> tuple[list[float], list[float], float]:
+    """Variances of the fixed pattern at one level with their errors, and the mean, in DN."""
+    first = capture(photons).double()
+    total, squares = torch.zeros_like(first), torch.zeros_like(first)
+    for frame in (first, *(capture(photons).double() for _ in range(stack - 1))):
+        total, squares = total + (frame - first), squares + (frame - first).square()
+    image = first + total / stack
+    temporal = ((squares - total.square() / stack) / (stack - 1)).mean().item()
+    return *nonuniformity_variances(image, temporal / stack), image.mean().item()

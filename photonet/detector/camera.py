@@ -1,0 +1,429 @@
+"""`Detector`, a camera in the words of EMVA 1288: what it is, and how it turns light into grey values."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import checks, materials
+from ..arrays import as_tensor, real_dtype
+from ..errors import DataError, DataMissing, InvalidArgument
+from ..grid import Grid
+from .adc import digitize, full_scale
+from .model import dark_current, photons, read_out, shot_noise
+from .pattern import FixedPattern, nonuniformity
+from .pixels import pixel_irradiance
+from .response import clean_crosstalk, clean_response, convert, fill_well, spread
+from .spectral import channel_masks, clean_efficiency, clean_mosaic, interpolate
+from .streams import Seed, stream
+
+__all__ = ["Detector", "detect"]
+
+CERTAIN_SATURATION = 4.0
+"""Mean charge, in full wells, from which a pixel is saturated in every draw (50 sigma at 300 e-)."""
+
+ROUNDING = 1e-5
+"""Negative irradiance, relative to the brightest, that passes as the rounding error of an FFT."""
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A camera as its EMVA 1288 data sheet describes it; the defaults are a usual 12-bit CMOS camera.
+
+    The defaults have the order of a Sony IMX249 at gain 0, with numbers rounded by hand; cameras with
+    sources are read by `Detector.from_file`.
+
+    Args:
+        pitch: distance of the pixels (dy, dx) in m, or one number for both.
+        exposure: exposure time in s.
+        quantum_efficiency: electrons per photon on the whole pixel cell; one number for all
+            wavelengths, or a table {wavelength in m: efficiency} to interpolate linearly in.
+        gain: system gain K in DN per electron.
+        bits: resolution of the converter.
+        black_level: grey value without any electron, in DN.
+        full_well: electrons a pixel can hold.
+        dark_noise: temporal noise sigma_0 without light and dark current, in electrons.
+        dark_current: mu_ref in electrons per second and pixel, at ``reference_temperature``.
+        temperature: of the sensor in degrees C.
+        reference_temperature: in degrees C.
+        doubling_temperature: rise in K that doubles the dark current.
+        dsnu: dark signal nonuniformity in electrons: standard deviations of its (row, column, pixel)
+            parts, or one number, all of it in the pixels.
+        prnu: photo response nonuniformity relative to 1, in the same form.
+        response: departure from linearity between charge and signal: coefficients (c1, c2, ...) of
+            ``q (1 + c1 (q/W) + c2 (q/W)^2 ...)``, W the full well, or rows (charge, signal), both
+            relative to W. See `response.convert`.
+        softness: how gently the full well is approached, relative to it. See `response.fill_well`.
+        crosstalk: share of a pixel's charge that its four neighbours get, or a kernel with sum 1.
+        fill: side of the light-sensitive rectangle relative to the pitch, (y, x) or one number.
+        mosaic: colour filters over one tile of pixels, rows of names such as ``["RG", "GB"]``; then
+            ``quantum_efficiency`` is a mapping from each name to a number or a table.
+        name: for reports.
+
+    Raises:
+        InvalidArgument: naming the argument that cannot be.
+
+    Example:
+        >>> camera = Detector(exposure=2e-3, quantum_efficiency={450e-9: 0.6, 650e-9: 0.5})
+        >>> light = torch.full((2, 2), 0.05)  # W/m^2
+        >>> camera.expose(light, 550e-9, noise=False)[0, 0].round().item()
+        692.0
+        >>> noisy = camera.expose(light, 550e-9, seed=0)
+        >>> torch.equal(noisy, camera.expose(light, 550e-9, seed=0)), torch.equal(noisy, noisy.round())
+        (True, True)
+    """
+
+    pitch: Any = (5.86e-6, 5.86e-6)
+    exposure: float = 10e-3
+    quantum_efficiency: Any = 0.65
+    gain: float = 0.12
+    bits: int = 12
+    black_level: float = 64.0
+    full_well: float = 32_000.0
+    dark_noise: float = 7.0
+    dark_current: float = 5.0
+    temperature: float = 25.0
+    reference_temperature: float = 25.0
+    doubling_temperature: float = 8.0
+    dsnu: Any = (0.0, 0.0, 2.0)
+    prnu: Any = (0.0, 0.0, 0.005)
+    response: Any = ()
+    softness: float = 0.0
+    crosstalk: Any = 0.0
+    fill: Any = (1.0, 1.0)
+    mosaic: Any = None
+    name: str = "camera"
+
+    def __post_init__(self) -> None:
+        clean: dict[str, Any] = {
+            "pitch": tuple(
+                checks.positive("pitch", d, "a positive length in m")
+                for d in checks.pair("pitch", self.pitch)
+            ),
+            "bits": checks.count("bits", self.bits),
+            "dsnu": _parts("dsnu", self.dsnu),
+            "prnu": _parts("prnu", self.prnu),
+            "response": clean_response(self.response),
+            "softness": checks.fraction("softness", self.softness),
+            "crosstalk": clean_crosstalk(self.crosstalk),
+            "fill": tuple(checks.fraction("fill", f) for f in checks.pair("fill", self.fill)),
+            "mosaic": None if self.mosaic is None else clean_mosaic(self.mosaic),
+        }
+        clean["quantum_efficiency"] = _efficiency(self.quantum_efficiency, clean["mosaic"])
+        for name in ("exposure", "gain", "full_well", "doubling_temperature"):
+            clean[name] = checks.positive(name, getattr(self, name))
+        for name in ("black_level", "dark_noise", "dark_current"):
+            clean[name] = checks.non_negative(name, getattr(self, name))
+        for name in ("temperature", "reference_temperature"):
+            clean[name] = checks.real(name, getattr(self, name))
+        if min(clean["fill"]) == 0:
+            raise InvalidArgument("fill", "a fraction above 0", 0)
+        if clean["bits"] > 24:
+            raise InvalidArgument("bits", "at most 24 (single precision holds no more)", clean["bits"])
+        if clean["black_level"] >= full_scale(clean["bits"]):
+            raise InvalidArgument(
+                "black_level",
+                f"less than {full_scale(clean['bits'])}, the end of the scale",
+                self.black_level,
+            )
+        for name, value in clean.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_file(cls, file: str | Path, **changes: Any) -> Detector:
+        """A camera from its file.
+
+        Args:
+            file: a name in ``materials/cameras`` (each number in there has its source), or the path of
+                a TOML file of the same form.
+            changes: arguments that differ from the file, such as ``exposure=2e-3``.
+
+        Raises:
+            UnknownName: no camera of that name; the message offers the near matches.
+            DataError: the file is not of this form.
+
+        Example:
+            >>> Detector.from_file("imx249", exposure=1e-3).pitch
+            (5.86e-06, 5.86e-06)
+        """
+        path = Path(file) if str(file).endswith(".toml") else materials.path("cameras", str(file))
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise DataMissing(f"there is no camera file {path}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: not a TOML file: {error}") from None
+        values = content.get("camera")
+        if not isinstance(values, dict):
+            raise DataError(f"{path}: expected a table [camera]")
+        unknown = sorted(set(values) - {f.name for f in fields(cls)})
+        if unknown:
+            raise DataError(f"{path}: [camera] has the unknown key {unknown[0]!r}")
+        return cls(**{"name": str(content.get("name", path.stem)), **values, **changes})
+
+    @property
+    def area(self) -> float:
+        """Area of a pixel cell in m^2."""
+        return self.pitch[0] * self.pitch[1]
+
+    @property
+    def dark_electrons(self) -> float:
+        """Mean electrons of the dark current in one exposure, mu_I t."""
+        current = dark_current(
+            self.dark_current, self.temperature, self.reference_temperature, self.doubling_temperature
+        )
+        return current * self.exposure
+
+    @property
+    def saturation(self) -> float:
+        """Photo-electrons at which the pixel or the converter is full, mu_e.sat."""
+        limit = (full_scale(self.bits) - self.black_level) / self.gain
+
+        def signal(charge: float) -> float:
+            return convert(torch.tensor(charge, dtype=torch.float64), self.full_well, self.response).item()
+
+        low, high = 0.0, self.full_well
+        if signal(high) > limit:
+            for _ in range(60):  # halvings: to the last bit of a double
+                middle = (low + high) / 2
+                low, high = (low, middle) if signal(middle) > limit else (middle, high)
+        return high - self.dark_electrons
+
+    def efficiency(self, wavelength: Any, filter_name: str | None = None) -> torch.Tensor:
+        """Quantum efficiency at each wavelength, float64 [L].
+
+        Args:
+            wavelength: in m.
+            filter_name: which colour filter, for a camera with a mosaic.
+
+        Raises:
+            InvalidArgument: a wavelength outside of the table, or an unknown filter.
+        """
+        waves = checks.wavelength(wavelength)
+        if self.mosaic is None:
+            return interpolate(self.quantum_efficiency, waves)
+        return interpolate(checks.lookup("filter_name", filter_name, dict(self.quantum_efficiency)), waves)
+
+    def sample(
+        self, irradiance: torch.Tensor, grid: Grid, pixels: Any, centre: Any = (0.0, 0.0)
+    ) -> torch.Tensor:
+        """Collect the irradiance of a field's samples on this camera's pixels (`pixel_irradiance`).
+
+        Args:
+            irradiance: [..., y, x] in W/m^2 on ``grid``.
+            grid: where the samples lie.
+            pixels: number of pixels (ny, nx), or one for both.
+            centre: position of the middle pixel (y, x) in m.
+
+        Example:
+            >>> light = torch.ones(64, 64)
+            >>> Detector(pitch=2e-6).sample(light, Grid(64, 1e-6), pixels=16).shape
+            torch.Size([16, 16])
+        """
+        return pixel_irradiance(irradiance, grid, Grid(pixels, self.pitch, centre), self.fill)
+
+    def photo_electrons(self, irradiance: Any, wavelength: Any) -> torch.Tensor:
+        """Mean photo-electrons of each pixel in one exposure, eta mu_p, summed over wavelengths.
+
+        Args:
+            irradiance: [..., L, y, x] in W/m^2 when ``wavelength`` is a list, [..., y, x] when it is one
+                number; on the pixels of this camera (see `pixel_irradiance`).
+            wavelength: vacuum wavelengths in m, [L] or one number.
+
+        Returns:
+            [..., y, x] in electrons.
+
+        Raises:
+            InvalidArgument: irradiance is negative or complex, or has another number of wavelengths.
+        """
+        light = as_tensor("irradiance", irradiance, least_dims=2)
+        if light.is_complex():
+            raise InvalidArgument("irradiance", "real values in W/m^2", "complex values", "pass abs(u)^2")
+        light = light.to(real_dtype(light.dtype))
+        if light.numel() and light.min() < -ROUNDING * light.max().clamp(min=0):
+            raise InvalidArgument("irradiance", "no negative values", f"{light.min().item():g} W/m^2")
+        many = getattr(wavelength, "ndim", 0) > 0 or isinstance(wavelength, (list, tuple))
+        waves = checks.wavelength(wavelength).to(light.device)
+        if not many:
+            light = light[..., None, :, :]
+        elif light.ndim < 3 or light.shape[-3] != len(waves):
+            raise InvalidArgument(
+                "irradiance",
+                f"shape [..., {len(waves)}, y, x]: one plane for each wavelength",
+                tuple(light.shape),
+            )
+        arrived = photons(light.clamp(min=0), waves, self.area, self.exposure)
+
+        def collected(filter_name: str | None) -> torch.Tensor:
+            efficiency = self.efficiency(waves, filter_name).to(arrived.dtype)
+            return torch.einsum("...lyx,l->...yx", arrived, efficiency)
+
+        if self.mosaic is None:
+            return collected(None)
+        ny, nx = arrived.shape[-2:]
+        total = torch.zeros_like(arrived[..., 0, :, :])
+        for name, mask in channel_masks(self.mosaic, (ny, nx)).items():
+            total = torch.where(mask.to(total.device), collected(name), total)
+        return total
+
+    def pattern(
+        self, shape: Any, seed: Seed, *, dtype: torch.dtype = torch.float32, device: Any = "cpu"
+    ) -> FixedPattern:
+        """Draw one individual of this camera: its DSNU and PRNU maps.
+
+        Both are relative to the mean pixel of the frame, as the standard has them, so the mean signal is
+        that of the data sheet. The numbers are drawn in float64 on the CPU: one seed is one camera on
+        every device.
+
+        Args:
+            shape: pixels (ny, nx).
+            seed: of the camera (not of the exposure).
+            dtype, device: of the maps.
+
+        Example:
+            >>> maps = Detector(dsnu=(0, 3, 1)).pattern((64, 64), seed=4)
+            >>> bool(maps.offset.mean(0).std() > maps.offset.mean(1).std())
+            True
+        """
+        size = tuple(checks.count("shape", n) for n in checks.pair("shape", shape))
+        generator = stream(seed, "camera")
+        offset, relative = (nonuniformity(parts, size, generator) for parts in (self.dsnu, self.prnu))
+        return FixedPattern(
+            offset=offset.to(device=device, dtype=dtype),
+            response=(1 + relative).clamp(min=0).to(device=device, dtype=dtype),
+        )
+
+    def expose(
+        self,
+        irradiance: Any,
+        wavelength: Any,
+        *,
+        seed: Seed | None = None,
+        pattern: FixedPattern | None = None,
+        frames: int = 1,
+        noise: bool = True,
+    ) -> torch.Tensor:
+        """Take a picture: from irradiance on the pixels to grey values.
+
+        Args:
+            irradiance: as in `photo_electrons`.
+            wavelength: as in `photo_electrons`.
+            seed, pattern, frames, noise: as in `detect`.
+
+        Returns:
+            [..., y, x] in DN.
+
+        Raises:
+            InvalidArgument: bad irradiance, wavelength, seed, or a pattern of another shape.
+        """
+        electrons = self.photo_electrons(irradiance, wavelength)
+        return detect(electrons, self, seed=seed, pattern=pattern, frames=frames, noise=noise)
+
+    def electrons(self, grey: torch.Tensor) -> torch.Tensor:
+        """Photo-electrons that give these grey values in a linear camera: (y - black level) / K - mu_d.
+
+        A nonlinear ``response`` is not undone: that is a matter of calibration (`measured`).
+
+        Args:
+            grey: [...] in DN.
+
+        Example:
+            >>> camera = Detector()
+            >>> camera.electrons(detect(torch.tensor([[500.0]]), camera, noise=False)).round().item()
+            500.0
+        """
+        return (grey - self.black_level) / self.gain - self.dark_electrons
+
+
+def detect(
+    electrons: torch.Tensor,
+    detector: Detector,
+    *,
+    seed: Seed | None = None,
+    pattern: FixedPattern | None = None,
+    frames: int = 1,
+    noise: bool = True,
+) -> torch.Tensor:
+    """From mean photo-electrons to grey values.
+
+    In order: crosstalk, PRNU, dark current, shot noise, full well, nonlinear conversion, DSNU, read
+    noise, gain and black level, converter.
+
+    This is the camera for relative units: scale feature maps to electrons, and read them back with
+    `Detector.electrons`. Gradients: shot noise as in `model.shot_noise`, the converter as in
+    `adc.digitize`, and 0 where the full well is reached.
+
+    Args:
+        electrons: [..., y, x] mean photo-electrons; what rounding left below 0 counts as 0.
+        detector: the camera.
+        seed: of the exposure: a whole number, or a generator on the device of ``electrons``.
+        pattern: the camera's fixed maps; without them every pixel is the mean pixel.
+        frames: exposures to average.
+        noise: False gives the mean signal: no shot, dark or read noise, no rounding (which EMVA 1288
+            counts as noise); full well and converter still clip.
+
+    Returns:
+        [..., y, x] in DN, whole numbers for one noisy frame, in the dtype of ``electrons``
+        (half precision becomes single).
+
+    Raises:
+        InvalidArgument: noise without a seed, or a pattern of another shape.
+
+    Example:
+        >>> features = torch.rand(8, 4, 4, generator=torch.Generator().manual_seed(1))
+        >>> camera = Detector()
+        >>> grey = detect(features * 0.8 * camera.saturation, camera, seed=0)
+        >>> measured = camera.electrons(grey) / (0.8 * camera.saturation)
+        >>> bool((measured - features).abs().max() < 0.05)
+        True
+    """
+    signal = spread(electrons.to(real_dtype(electrons.dtype)).clamp(min=0), detector.crosstalk)
+    offset: torch.Tensor | float = 0.0
+    if pattern is not None:
+        if pattern.response.shape != electrons.shape[-2:]:
+            raise InvalidArgument(
+                "pattern", f"maps of {tuple(electrons.shape[-2:])} pixels", tuple(pattern.response.shape)
+            )
+        signal, offset = signal * pattern.response.to(signal), pattern.offset.to(signal)
+    mean = signal + detector.dark_electrons
+
+    def converted(charge: torch.Tensor) -> torch.Tensor:
+        kept = fill_well(charge, detector.full_well, detector.softness)
+        return convert(kept, detector.full_well, detector.response) + offset
+
+    if not noise:
+        grey = detector.gain * converted(mean) + detector.black_level
+        return grey.clamp(0, full_scale(detector.bits))
+    generator = stream(seed, "exposure", electrons.device)  # type: ignore[arg-type]  # None is refused there
+    # a Poisson draw of 1e30 is no number; from here on the well is full in any draw
+    mean = mean.clamp(max=CERTAIN_SATURATION * max(detector.full_well, 300.0))
+    total = torch.zeros_like(mean)
+    for _ in range(checks.count("frames", frames)):
+        charge = converted(shot_noise(mean, generator))
+        grey = read_out(charge, detector.gain, detector.black_level, detector.dark_noise, generator)
+        total = total + digitize(grey, detector.bits)
+    return total / frames
+
+
+def _efficiency(value: Any, mosaic: Any) -> Any:
+    name = "quantum_efficiency"
+    if mosaic is None:
+        return clean_efficiency(name, value)
+    filters = sorted({f for row in mosaic for f in row})
+    table = dict(value) if isinstance(value, (dict, tuple)) else {}
+    if sorted(map(str, table)) != filters:
+        raise InvalidArgument(name, f"one efficiency for each filter {', '.join(filters)}", value)
+    return tuple((f, clean_efficiency(name, table[f])) for f in filters)
+
+
+def _parts(name: str, value: Any) -> tuple[float, float, float]:
+    if not isinstance(value, (list, tuple)):
+        return 0.0, 0.0, checks.non_negative(name, value)
+    if len(value) != 3:
+        raise InvalidArgument(name, "one number, or its (row, column, pixel) parts", f"{len(value)} values")
+    row, column, pixel = (checks.non_negative(name, v) for v in value)
+    return row, column, pixel

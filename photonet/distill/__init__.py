@@ -1,0 +1,21 @@
+"""Knowledge from a digital teacher: training of the student, and correction after fabrication."""
+
+from .calibrate import fit_ridge_map, merge_into_backend
+from .config import METHODS, TrainConfig
+from .correct import CORRECTIONS, Corrected, correct
+from .run import Distilled, distill
+from .trainer import accuracy, predict
+
+__all__ = [
+    "CORRECTIONS",
+    "METHODS",
+    "Corrected",
+    "Distilled",
+    "TrainConfig",
+    "accuracy",
+    "correct",
+    "distill",
+    "fit_ridge_map",
+    "merge_into_backend",
+    "predict",
+]

@@ -1,0 +1,128 @@
+"""Label-free calibration: a linear map from what a device measures to what its simulation expects."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .. import checks
+from ..errors import GridMismatch, InvalidArgument
+
+__all__ = ["fit_ridge_map", "merge_into_backend"]
+
+STRENGTHS = tuple(10.0**e for e in range(-6, 1))
+"""Ridge strengths that cross-validation chooses from, relative to the mean diagonal."""
+
+FOLDS = 5
+
+
+def fit_ridge_map(measured: torch.Tensor, simulated: torch.Tensor, neighbourhood: int = 3) -> nn.Conv2d:
+    r"""Fit a convolution that turns measured feature maps into simulated ones.
+
+    Ridge regression of every simulated channel on the ``neighbourhood`` x ``neighbourhood`` patch of
+    all measured channels, shared over positions, with an intercept:
+
+    .. math:: \min_{W, b} \sum \| s - W m - b \|^2 + \lambda \| W \|^2
+
+    :math:`\lambda` is chosen by 5-fold cross-validation over scenes (a scene is never on both
+    sides). It sees scenes and simulated kernels, no labels: gain, crosstalk, offset and
+    misregistration are linear, so one linear map undoes them. Solved in float64.
+
+    Args:
+        measured: [n, k, y, x], n >= 2.
+        simulated: [n, c, y, x] of the same scenes.
+        neighbourhood: odd width of the patch in features.
+
+    Returns:
+        A ``Conv2d(k, c, neighbourhood)`` with "same" zero padding; its parameters need no gradient.
+
+    Raises:
+        GridMismatch: different scenes or sizes.
+        InvalidArgument: an even neighbourhood, fewer than two scenes, or values that are not finite.
+
+    Example:
+        >>> simulated = torch.rand(20, 2, 7, 7)
+        >>> measured = 0.5 * simulated.flip(1) + 0.1  # channels swapped, dimmed, offset
+        >>> error = fit_ridge_map(measured, simulated)(measured) - simulated
+        >>> float(error.abs().max()) < 1e-3
+        True
+    """
+    if checks.count("neighbourhood", neighbourhood) % 2 == 0:
+        raise InvalidArgument("neighbourhood", "an odd number of features", neighbourhood)
+    if measured.ndim != 4 or simulated.ndim != 4:
+        raise InvalidArgument("measured", "axes [n, channels, y, x]", f"{tuple(measured.shape)}")
+    if len(measured) != len(simulated) or measured.shape[-2:] != simulated.shape[-2:]:
+        raise GridMismatch(
+            "simulated", f"scenes and size of {tuple(measured.shape)}", f"{tuple(simulated.shape)}"
+        )
+    if len(measured) < 2:
+        raise InvalidArgument("measured", "two or more scenes", len(measured))
+    checks.finite("measured", measured)
+    patches = F.unfold(measured.double(), neighbourhood, padding=neighbourhood // 2).transpose(1, 2)
+    targets = simulated.double().flatten(2).transpose(1, 2)
+    ones = torch.ones_like(patches[..., :1])
+    design = torch.cat([patches, ones], dim=-1)  # [n, positions, features + 1]
+
+    folds = min(FOLDS, len(measured))
+    fold_of = torch.arange(len(measured), device=measured.device) % folds
+    parts = [(design[fold_of == f].flatten(0, 1), targets[fold_of == f].flatten(0, 1)) for f in range(folds)]
+    grams = [(a.T @ a, a.T @ b) for a, b in parts]
+    total = torch.stack([g for g, _ in grams]).sum(0), torch.stack([r for _, r in grams]).sum(0)
+    errors = torch.zeros(len(STRENGTHS), dtype=torch.float64, device=measured.device)
+    for (a, b), (gram, right) in zip(parts, grams, strict=True):
+        for index, strength in enumerate(STRENGTHS):
+            errors[index] += (a @ _solve(total[0] - gram, total[1] - right, strength) - b).square().sum()
+    solution = _solve(*total, STRENGTHS[int(errors.argmin())])
+
+    channels, outputs = measured.shape[1], simulated.shape[1]
+    conv = nn.Conv2d(channels, outputs, neighbourhood, padding=neighbourhood // 2)
+    conv = conv.to(device=measured.device, dtype=measured.dtype).requires_grad_(False)
+    weight = solution[:-1].T.reshape(outputs, channels, neighbourhood, neighbourhood)
+    conv.load_state_dict({"weight": weight, "bias": solution[-1]})
+    return conv
+
+
+def _solve(gram: torch.Tensor, right: torch.Tensor, strength: float) -> torch.Tensor:
+    """Ridge solution from the normal equations; the last column, the intercept, is not penalised."""
+    penalty = torch.full_like(gram[0], strength * float(gram.diagonal()[:-1].mean()))
+    penalty[-1] = 0
+    # a dark or dead channel leaves the matrix singular at small strengths: least squares still answers
+    if gram.device.type == "cpu":
+        return torch.linalg.lstsq(gram + penalty.diag(), right, driver="gelsd").solution
+    return torch.linalg.pinv(gram + penalty.diag(), hermitian=True) @ right
+
+
+def merge_into_backend(calibration: nn.Conv2d, backend: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
+    """A backend with the calibration merged into its first dense layer: inference costs nothing more.
+
+    Args:
+        calibration: linear map of feature maps, from `fit_ridge_map`.
+        backend: ``Sequential(Flatten, Linear, ...)``; any other backend gets the calibration in front.
+        shape: [k, y, x] of the measured feature maps.
+
+    Returns:
+        A new module with the backend's other layers (shared, not copied).
+
+    Example:
+        >>> conv = nn.Conv2d(2, 2, 3, padding=1)
+        >>> backend = nn.Sequential(nn.Flatten(), nn.Linear(2 * 5 * 5, 3))
+        >>> merged = merge_into_backend(conv, backend, (2, 5, 5))
+        >>> x = torch.rand(4, 2, 5, 5)
+        >>> torch.allclose(merged(x), backend(conv(x)), atol=1e-5), len(list(merged.parameters()))
+        (True, 2)
+    """
+    layers = list(backend.children()) if isinstance(backend, nn.Sequential) else []
+    if len(layers) < 2 or not isinstance(layers[0], nn.Flatten) or not isinstance(layers[1], nn.Linear):
+        return nn.Sequential(calibration, backend)
+    first = layers[1]
+    with torch.no_grad():
+        basis = torch.eye(
+            shape[0] * shape[1] * shape[2], dtype=first.weight.dtype, device=first.weight.device
+        )
+        offset = calibration(torch.zeros(1, *shape, dtype=basis.dtype, device=basis.device)).flatten()
+        columns = calibration(basis.reshape(-1, *shape)).flatten(1) - offset  # row i: image of feature i
+        merged = nn.Linear(len(basis), first.out_features, device=basis.device, dtype=basis.dtype)
+        merged.weight.copy_(first.weight @ columns.T)
+        merged.bias.copy_(first.weight @ offset + (first.bias if first.bias is not None else 0))
+    return nn.Sequential(layers[0], merged, *layers[2:])

@@ -1,0 +1,73 @@
+"""What can be set in a training run: checked when it is made, written beside every result."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+
+from .. import checks
+from .losses import NTK_FORMS
+
+__all__ = ["METHODS", "TrainConfig"]
+
+METHODS: dict[str, tuple[float, float, float]] = {
+    "ce": (1.0, 0.0, 0.0),
+    "kd": (0.1, 0.9, 0.0),
+    "ntkd-paper": (1.0, 0.0, 1.0),
+    "ntkd": (0.1, 0.9, 1.0),
+}
+"""Weights of cross-entropy, of knowledge distillation, and of NTK matching in each method.
+
+``ntkd-paper`` is the published loss (task + NTK matching, Eq. 9 of arXiv 2508.08421), ``ntkd`` the
+default: distillation with NTK matching. The NTK weight is multiplied by `TrainConfig.ntk_weight`.
+"""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of `photonet.distill` and `photonet.correct`.
+
+    Args:
+        epochs: passes over the training data.
+        batch_size: samples per step.
+        lr: peak learning rate of AdamW; one cycle (warm-up over the first 30 %, then cosine to zero).
+        weight_decay: decoupled weight decay.
+        temperature: of knowledge distillation.
+        ntk_weight: weight of NTK matching against the other terms.
+        ntk_form: ``scaled`` (each Gram over its mean diagonal), ``cka`` or ``raw`` (as published).
+
+    Raises:
+        InvalidArgument: a value outside its range, with its name.
+
+    Example:
+        >>> TrainConfig(epochs=3).hash() == TrainConfig(epochs=4).hash()
+        False
+    """
+
+    epochs: int = 10
+    batch_size: int = 128
+    lr: float = 3e-3
+    weight_decay: float = 0.05
+    temperature: float = 4.0
+    ntk_weight: float = 1.0
+    ntk_form: str = "scaled"
+
+    def __post_init__(self) -> None:
+        checks.count("epochs", self.epochs)
+        checks.count("batch_size", self.batch_size)
+        checks.positive("lr", self.lr)
+        checks.non_negative("weight_decay", self.weight_decay)
+        checks.positive("temperature", self.temperature)
+        checks.non_negative("ntk_weight", self.ntk_weight)
+        checks.choice("ntk_form", self.ntk_form, NTK_FORMS)
+
+    def as_dict(self) -> dict[str, float | int | str]:
+        """Plain values, for JSON and for the attributes of results."""
+        return dataclasses.asdict(self)
+
+    def hash(self) -> str:
+        """Twelve hexadecimal digits that change with every setting."""
+        text = json.dumps(self.as_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]

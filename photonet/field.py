@@ -1,0 +1,210 @@
+"""`Field`: complex light on a grid, at one or several wavelengths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from . import checks
+from .arrays import as_tensor, complex_dtype
+from .errors import GridMismatch, InvalidArgument
+from .grid import Grid
+from .optics import sources
+from .optics.propagate import propagate
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+
+__all__ = ["Field"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """Complex amplitude of light in a plane, in sqrt(W)/m: its squared modulus is irradiance.
+
+    Args:
+        data: complex [..., L, y, x].
+        grid: where the samples lie.
+        wavelength: vacuum wavelengths in m, [L] (one number is taken as one wavelength).
+
+    Raises:
+        InvalidArgument: data that is not complex or not finite, or a wavelength outside 1 nm .. 1 mm.
+        GridMismatch: the last two axes are not the grid's, or the wavelength axis is not L.
+
+    Example:
+        >>> beam = Field.gaussian(shape=256, pitch=10e-6, wavelength=633e-9, waist=200e-6)
+        >>> round(float(beam.propagate(0.1).power()), 9)
+        1.0
+    """
+
+    data: torch.Tensor
+    grid: Grid
+    wavelength: torch.Tensor
+
+    def __post_init__(self) -> None:
+        waves = checks.wavelength(self.wavelength)
+        object.__setattr__(self, "wavelength", waves)
+        if not self.data.is_complex():
+            raise InvalidArgument("data", "complex amplitudes", f"{self.data.dtype}", "use Field.from_array")
+        if self.data.ndim < 3 or tuple(self.data.shape[-2:]) != self.grid.shape:
+            raise GridMismatch(
+                "data",
+                f"[..., wavelength, {self.grid.shape[0]}, {self.grid.shape[1]}]",
+                tuple(self.data.shape),
+            )
+        if self.data.shape[-3] != len(waves):
+            raise GridMismatch(
+                "wavelength", f"{self.data.shape[-3]} wavelengths, as the data has", len(waves)
+            )
+
+    # -- sources ---------------------------------------------------------------------------------
+
+    @classmethod
+    def plane_wave(
+        cls, *, shape: Any, pitch: Any, wavelength: Any, irradiance: float = 1.0, angle: Any = (0.0, 0.0)
+    ) -> Field:
+        """A plane wave that fills the window.
+
+        Args:
+            shape, pitch: of the grid (samples, m).
+            wavelength: in m, one or several.
+            irradiance: in W/m^2, per wavelength.
+            angle: tilt (y, x) in rad.
+
+        Example:
+            >>> Field.plane_wave(shape=(4, 6), pitch=1e-6, wavelength=525e-9).data.shape
+            torch.Size([1, 4, 6])
+        """
+        grid, waves = Grid(shape, pitch), checks.wavelength(wavelength)
+        amplitude = checks.non_negative("irradiance", irradiance, "an irradiance of at least 0 W/m^2") ** 0.5
+        return cls(amplitude * sources.plane_wave(grid, waves, angle=angle), grid, waves)
+
+    @classmethod
+    def gaussian(
+        cls,
+        *,
+        shape: Any,
+        pitch: Any,
+        wavelength: Any,
+        waist: float,
+        distance: float = 0.0,
+        power: float = 1.0,
+    ) -> Field:
+        """A Gaussian beam of given power.
+
+        Args:
+            shape, pitch: of the grid (samples, m).
+            wavelength: in m, one or several.
+            waist: 1/e^2 radius of the irradiance at the waist, in m.
+            distance: from the waist in m.
+            power: of the whole beam in W, per wavelength.
+        """
+        grid, waves = Grid(shape, pitch), checks.wavelength(wavelength)
+        amplitude = checks.non_negative("power", power, "a power of at least 0 W") ** 0.5
+        return cls(
+            amplitude * sources.gaussian_beam(grid, waves, waist=waist, distance=distance), grid, waves
+        )
+
+    @classmethod
+    def point_source(
+        cls, *, shape: Any, pitch: Any, wavelength: Any, distance: float, position: Any = (0.0, 0.0)
+    ) -> Field:
+        """A spherical wave from a point ``distance`` (m) before the plane, at ``position`` (y, x) in m."""
+        grid, waves = Grid(shape, pitch), checks.wavelength(wavelength)
+        return cls(sources.point_source(grid, waves, distance=distance, position=position), grid, waves)
+
+    @classmethod
+    def from_array(cls, u: Any, *, pitch: Any, wavelength: Any, centre: Any = (0.0, 0.0)) -> Field:
+        """A field from complex (or real) amplitudes in sqrt(W)/m.
+
+        Args:
+            u: [y, x], or [..., L, y, x] with several wavelengths; NumPy, xarray or torch.
+            pitch: of the samples (dy, dx) in m.
+            wavelength: in m.
+            centre: position (y, x) of the middle sample in m.
+
+        Example:
+            >>> import numpy as np
+            >>> Field.from_array(np.ones((8, 8)), pitch=1e-6, wavelength=525e-9).data.dtype
+            torch.complex128
+        """
+        data = as_tensor("u", u, least_dims=2)
+        if data.ndim == 2:
+            data = data[None]
+        waves = checks.wavelength(wavelength)
+        return cls(
+            data.to(complex_dtype(data.dtype)),
+            Grid(tuple(data.shape[-2:]), pitch, centre),
+            waves.to(data.device),
+        )
+
+    @classmethod
+    def from_image(cls, image: Any, *, pitch: Any, wavelength: Any, irradiance: float = 1.0) -> Field:
+        """A display or an SLM that shows an image: irradiance proportional to the pixel values.
+
+        Args:
+            image: [y, x] or [..., L, y, x], values of at least 0 (NumPy, xarray or torch).
+            pitch: of the pixels in m.
+            wavelength: in m.
+            irradiance: of a pixel of value 1, in W/m^2.
+
+        Raises:
+            InvalidArgument: negative values: light cannot be negative.
+
+        Example:
+            >>> scene = Field.from_image([[0, 1], [4, 9]], pitch=10e-6, wavelength=525e-9)
+            >>> scene.intensity()[0].tolist()
+            [[0.0, 1.0], [4.0, 9.0]]
+        """
+        values = as_tensor("image", image, least_dims=2)
+        if values.is_complex() or bool((values < 0).any()):
+            raise InvalidArgument("image", "real pixel values of at least 0", "negative or complex values")
+        scale = checks.non_negative("irradiance", irradiance, "an irradiance of at least 0 W/m^2")
+        return cls.from_array((scale * values).sqrt(), pitch=pitch, wavelength=wavelength)
+
+    # -- what can be asked -------------------------------------------------------------------------
+
+    def intensity(self) -> torch.Tensor:
+        """Irradiance in W/m^2, [..., L, y, x]."""
+        return self.data.real.square() + self.data.imag.square()
+
+    def power(self) -> torch.Tensor:
+        """Power through the window in W, [..., L]."""
+        return self.intensity().sum(dim=(-2, -1)) * self.grid.cell
+
+    def propagate(self, distance: Any, *, output: Grid | None = None, method: str = "auto") -> Field:
+        """The field after ``distance`` metres of free space; see `photonet.optics.propagate`.
+
+        Args:
+            distance: in m; negative goes back, zero is the identity.
+            output: the grid of the result; by default the same window.
+            method: propagation method, by default chosen from the sampling (see `photonet.plan`).
+        """
+        data = propagate(self.data, self.grid, self.wavelength, distance, output=output, method=method)
+        return Field(data, output or self.grid, self.wavelength)
+
+    def to_xarray(self) -> xr.DataArray:
+        """Amplitudes with labelled axes (wavelength, y, x in m) and units in the attributes."""
+        import xarray as xr
+
+        lead = [f"batch_{i}" for i in range(self.data.ndim - 3)]
+        return xr.DataArray(
+            self.data.detach().cpu().numpy(),
+            dims=[*lead, "wavelength", "y", "x"],
+            coords={
+                "wavelength": ("wavelength", self.wavelength.detach().cpu().numpy(), {"units": "m"}),
+                "y": ("y", self.grid.y.numpy(), {"units": "m"}),
+                "x": ("x", self.grid.x.numpy(), {"units": "m"}),
+            },
+            attrs={"long_name": "complex amplitude", "units": "sqrt(W)/m"},
+        )
+
+    def plot(self, axes: Axes | None = None) -> Axes:
+        """Irradiance of the first wavelength (and batch entry); returns the matplotlib axes."""
+        from .figures import show_plane
+
+        plane = self.intensity().reshape(-1, *self.grid.shape)[0]
+        return show_plane(plane, self.grid, axes, label="irradiance (W/m²)")

@@ -1,0 +1,484 @@
+"""`Mask` and its four kinds: a phase, a relief, a transmission, a metasurface."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Self, cast
+
+import torch
+
+from .. import checks, fabrication
+from ..arrays import as_tensor, complex_dtype
+from ..errors import DataError, InvalidArgument
+from ..fabrication import Geometry, quantize, quantize_phase
+from ..grid import Grid
+from ..materials import Material, MetaAtomLibrary, load, load_meta_atoms
+from . import store
+from .response import phase_response, pillar_response, relief_response
+
+__all__ = ["HeightMask", "Mask", "MetaAtomMask", "PhaseMask", "TransmissionMask"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Mask(ABC):
+    """A thin mask: the field behind it is the field before it times `transmission`.
+
+    Make one with `from_phase`, `from_height`, `from_transmission` or `from_meta_atoms`. A mask is never
+    changed: `perturb`, `quantize` and `to` return new ones, and gradients flow through them to the array
+    the mask was made from. Leading axes are masks (of one wafer) or, after ``perturb(devices=)``, devices.
+
+    Attributes:
+        geometry: the lengths, as designed or as made.
+        wavelength: design wavelength in m, if there is one.
+        distance: design distance to the plane of interest behind the mask in m, if there is one.
+    """
+
+    geometry: Geometry
+    wavelength: float | None = None
+    distance: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.wavelength is not None:
+            value = checks.wavelength(self.wavelength)
+            if value.numel() != 1:
+                raise InvalidArgument("wavelength", "one design wavelength in m", f"{value.numel()} of them")
+            object.__setattr__(self, "wavelength", float(value))
+        if self.distance is not None:
+            object.__setattr__(self, "distance", checks.real("distance", self.distance, "a length in m"))
+
+    @staticmethod
+    def from_phase(phi: Any, *, pitch: Any, wavelength: Any = None, distance: Any = None) -> PhaseMask:
+        """A lossless mask of the given phase. See `PhaseMask`.
+
+        Args:
+            phi: phase in rad, real [..., y, x].
+            pitch: distance of the samples in m, one number or (dy, dx).
+            wavelength: design wavelength in m. With it, the phase is that of a relief without dispersion
+                and scales as design wavelength / wavelength; without it the phase is the same for all.
+            distance: design distance behind the mask in m.
+
+        Raises:
+            InvalidArgument: phi is complex, has NaN or fewer than two axes; a pitch that is not positive.
+
+        Example:
+            >>> mask = Mask.from_phase([[0.0, 3.14159265]], pitch=1e-6)
+            >>> [round(t, 4) for t in mask.transmission(633e-9).real.flatten().tolist()]
+            [1.0, -1.0]
+        """
+        tensor = _pattern("phi", phi)
+        base = tensor.amin((-2, -1), keepdim=True).clamp(max=0)
+        return PhaseMask(
+            geometry=_geometry(tensor.shape, pitch, phase=tensor - base),
+            base=base,
+            wavelength=wavelength,
+            distance=distance,
+        )
+
+    @staticmethod
+    def from_height(
+        h: Any,
+        *,
+        pitch: Any,
+        material: str | Material,
+        surround: str | Material = "air",
+        wavelength: Any = None,
+        distance: Any = None,
+    ) -> HeightMask:
+        """A relief of the given height. See `HeightMask`.
+
+        Args:
+            h: height above the substrate in m, at least 0, real [..., y, x].
+            pitch: distance of the samples in m, one number or (dy, dx).
+            material: name of a material (`photonet.materials.names("dispersion")`), or a `Material`.
+            surround: the medium beside the relief, likewise.
+            wavelength, distance: design values in m, if there are any.
+
+        Raises:
+            InvalidArgument: h is negative, complex or has NaN; a pitch that is not positive.
+            UnknownName: no material of that name.
+
+        Example:
+            >>> mask = Mask.from_height([[0.0, 1e-6]], pitch=5e-6, material="SiO2")
+            >>> f"{mask.transmission(633e-9).angle()[0, 0, 1].item():.2f} rad"
+            '-1.75 rad'
+        """
+        tensor = _pattern("h", h)
+        lowest = float(tensor.detach().min())
+        if lowest < 0:
+            raise InvalidArgument(
+                "h",
+                "heights of at least 0 m above the substrate",
+                f"{lowest:g} m",
+                "lift the relief by a constant",
+            )
+        return HeightMask(
+            geometry=_geometry(tensor.shape, pitch, height=tensor, index=tensor.new_zeros(1, 1)),
+            material=_material("material", material),
+            surround=_material("surround", surround),
+            wavelength=wavelength,
+            distance=distance,
+        )
+
+    @staticmethod
+    def from_transmission(
+        t: Any, *, pitch: Any, wavelength: Any = None, distance: Any = None
+    ) -> TransmissionMask:
+        """A mask of the given complex transmission, the same at every wavelength.
+
+        Args:
+            t: real or complex [..., y, x], of magnitude at most 1.
+            pitch: distance of the samples in m, one number or (dy, dx).
+            wavelength, distance: design values in m, if there are any.
+
+        Raises:
+            InvalidArgument: a magnitude above 1 (a mask has no gain), NaN, a pitch that is not positive.
+
+        Example:
+            >>> Mask.from_transmission([[0.0, 1.0]], pitch=1e-6).transmission(633e-9).shape
+            torch.Size([1, 1, 2])
+        """
+        tensor = _pattern("t", t, complex_too=True)
+        tensor = tensor.to(complex_dtype(tensor.dtype))
+        # a magnitude of 1 computed in the tensor's own precision may exceed it by a few roundings
+        largest = float(tensor.detach().abs().max())
+        if largest > 1 + 16 * torch.finfo(tensor.real.dtype).eps:
+            raise InvalidArgument(
+                "t",
+                "magnitudes of at most 1 (a mask has no gain)",
+                largest,
+                "divide by the largest magnitude",
+            )
+        return TransmissionMask(
+            geometry=_geometry(tensor.shape, pitch), values=tensor, wavelength=wavelength, distance=distance
+        )
+
+    @staticmethod
+    def from_meta_atoms(
+        width: Any,
+        *,
+        library: str | MetaAtomLibrary,
+        pitch: Any = None,
+        wavelength: Any = None,
+        distance: Any = None,
+    ) -> MetaAtomMask:
+        """A metasurface of pillars of the given widths. See `MetaAtomMask`.
+
+        Args:
+            width: pillar widths in m [..., y, x]: 0 (no pillar), or in the range of the library.
+            library: name of a library (`photonet.materials.names("meta_atoms")`), or a `MetaAtomLibrary`.
+            pitch: distance of the samples in m: None for one pillar per sample, else a whole multiple of
+                the library's period; a sample then stands for several equal pillars.
+            wavelength, distance: design values in m, if there are any.
+
+        Raises:
+            InvalidArgument: widths the library does not have, a pitch that does not fit its lattice, NaN.
+            UnknownName: no library of that name.
+
+        Example:
+            >>> mask = Mask.from_meta_atoms([[0.0, 150e-9]], library="sin-pillars-293nm")
+            >>> mask.transmission([635e-9, 532e-9, 450e-9]).shape
+            torch.Size([3, 1, 2])
+        """
+        if not isinstance(library, MetaAtomLibrary):
+            library = load_meta_atoms(library)
+        tensor = _pattern("width", width)
+        low, high = library.width
+        # design values may be single precision: 237e-9 is then 1.4e-8 larger, relatively
+        slack = 4 * torch.finfo(torch.float32).eps
+        outside = (tensor != 0) & ((tensor < low * (1 - slack)) | (tensor > high * (1 + slack)))
+        if bool(outside.any()):
+            worst = float(tensor.detach()[outside][0])
+            raise InvalidArgument(
+                "width",
+                f"0 (no pillar) or {low:g} to {high:g} m, as {library.name} has",
+                f"{int(outside.sum())} others, the first {worst:g} m",
+            )
+        pitch = library.period if pitch is None else pitch
+        geometry = _geometry(tensor.shape, pitch)
+        elements = 1
+        for d in geometry.pitch:
+            ratio = d / library.period
+            if round(ratio) < 1 or abs(ratio - round(ratio)) > 1e-6 * ratio:
+                raise InvalidArgument(
+                    "pitch", f"a whole multiple of the library's period {library.period:g} m", f"{d:g} m"
+                )
+            elements *= round(ratio)
+        height = torch.full_like(tensor, library.height)
+        return MetaAtomMask(
+            geometry=replace(geometry, width=tensor, height=height, elements=elements),
+            library=library,
+            wavelength=wavelength,
+            distance=distance,
+        )
+
+    @property
+    def grid(self) -> Grid:
+        """The samples of the mask."""
+        return Grid(self.geometry.shape[-2:], self.geometry.pitch)
+
+    def transmission(self, wavelength: Any) -> torch.Tensor:
+        """Complex transmission [..., L, y, x] at one or more vacuum wavelengths in m.
+
+        Phases are computed and wrapped in float64 and then cast to the precision of the mask.
+
+        Raises:
+            InvalidArgument: a wavelength that the mask's material or library does not cover.
+        """
+        return fabrication.displace(self._local(checks.wavelength(wavelength)), self.geometry)
+
+    @abstractmethod
+    def _local(self, wavelength: torch.Tensor) -> torch.Tensor:
+        """Transmission of each sample by itself, before any displacement."""
+
+    @abstractmethod
+    def quantize(self, levels: int, *, straight_through: bool = False) -> Self:
+        """The mask with its phase, height or width rounded to a few levels."""
+
+    @abstractmethod
+    def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
+        """What `plot` shows: values, label, arguments of imshow."""
+
+    def perturb(
+        self, errors: Any, *, seed: int | torch.Generator, devices: int | Iterable[int] | None = None
+    ) -> Self:
+        """The mask as a fab would deliver it.
+
+        Args:
+            errors: one fabrication error or a sequence of them, applied in that order.
+            seed: whole number of at least 0: the same seed gives the same device.
+            devices: None for one device; N for devices 0 to N-1, or the numbers of the devices wanted, in
+                a new leading axis. Device 0 is the one that None gives.
+
+        Raises:
+            InvalidArgument: an error this kind of mask cannot have (a width on a relief, for example).
+
+        Example:
+            >>> from photonet.fabrication import HeightError
+            >>> mask = Mask.from_height([[0.0, 1e-6]], pitch=5e-6, material="SiO2")
+            >>> mask.perturb(HeightError(systematic=0.02), seed=3, devices=8).transmission(633e-9).shape
+            torch.Size([8, 1, 1, 2])
+        """
+        return replace(
+            self, geometry=fabrication.fabricate(self.geometry, errors, seed=seed, devices=devices)
+        )
+
+    def to(self, device: torch.device | str) -> Self:
+        """The mask on another device."""
+        return replace(self, geometry=self.geometry.to(device))
+
+    def save(self, path: str | Path) -> None:
+        """Write the mask (with its material or library, and its errors) to an HDF5 file, atomically.
+
+        Example:
+            >>> import tempfile
+            >>> file = Path(tempfile.mkdtemp()) / "mask.h5"
+            >>> Mask.from_phase([[0.0, 1.0]], pitch=1e-6).save(file)
+            >>> type(Mask.load(file)).__name__
+            'PhaseMask'
+        """
+        store.write(path, type(self).__name__, {f.name: getattr(self, f.name) for f in fields(self)})
+
+    @staticmethod
+    def load(path: str | Path) -> Mask:
+        """Read a mask written by `save`.
+
+        Raises:
+            DataMissing: there is no such file.
+            DataError: the file is truncated, is no mask, or of a newer version.
+        """
+        kind, members = store.read(path)
+        kinds = {k.__name__: k for k in (PhaseMask, HeightMask, TransmissionMask, MetaAtomMask)}
+        try:
+            return kinds[kind](**members)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path}: a damaged mask: {error!r}") from None
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the pattern (the first, if there are several) and return the matplotlib axes."""
+        if ax is None:
+            from matplotlib import pyplot
+
+            ax = pyplot.figure(layout="constrained").add_subplot()
+        values, label, style = self._picture()
+        half = [n * d * 5e5 for n, d in zip(self.geometry.shape[-2:], self.geometry.pitch, strict=True)]
+        first = values.detach().reshape(-1, *values.shape[-2:])[0].cpu().numpy()
+        image = ax.imshow(first, origin="lower", extent=(-half[1], half[1], -half[0], half[0]), **style)
+        ax.figure.colorbar(image, ax=ax, label=label)
+        ax.set(xlabel="x (µm)", ylabel="y (µm)")
+        return ax
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PhaseMask(Mask):
+    """A lossless mask known only by its phase (an idealised relief, or a phase SLM).
+
+    Its relief, in rad, is ``geometry.phase``, above ``base``: 0 where the phase is nowhere negative, else
+    the lowest phase of each mask, as a relief cannot lie below its substrate. A relative height error acts
+    on that relief, so the same phases lifted by a constant are a deeper etch and suffer more. Nothing is
+    wrapped: hand over ``phi % (2 * pi)`` if that is what will be made.
+
+    Attributes:
+        base: phase of the substrate in rad, [..., 1, 1].
+    """
+
+    base: torch.Tensor
+
+    @property
+    def phase(self) -> torch.Tensor:
+        """Phase in rad at the design wavelength, as made, [..., y, x]."""
+        return self.base + cast(torch.Tensor, self.geometry.phase)
+
+    def _local(self, wavelength: torch.Tensor) -> torch.Tensor:
+        return phase_response(self.geometry, self.base, wavelength, self.wavelength)
+
+    def quantize(self, levels: int, *, straight_through: bool = False) -> Self:
+        """Phases rounded to 2 pi k / levels, in [0, 2 pi). See `photonet.fabrication.quantize_phase`."""
+        rounded = quantize_phase(self.phase, levels, straight_through=straight_through)
+        geometry = replace(self.geometry, phase=rounded)
+        return replace(self, geometry=geometry, base=torch.zeros_like(self.base))
+
+    def to(self, device: torch.device | str) -> Self:
+        """The mask on another device."""
+        return replace(super().to(device), base=self.base.to(device))
+
+    def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
+        return self.phase, "phase (rad)", {"cmap": "viridis"}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class HeightMask(Mask):
+    """A relief of one material: t = exp(i 2 pi h (n - n_surround) / wavelength).
+
+    A complex index n + i k absorbs. Assumes a thin element (each ray keeps its place through the relief)
+    and neglects what the surfaces reflect, about 4 % on glass and 30 % on silicon. The path is counted
+    relative to the surround.
+
+    Attributes:
+        material, surround: what the relief and the space beside it are made of.
+    """
+
+    material: Material
+    surround: Material
+
+    @property
+    def height(self) -> torch.Tensor:
+        """Height above the substrate in m, as made, [..., y, x]."""
+        return cast(torch.Tensor, self.geometry.height)
+
+    def _local(self, wavelength: torch.Tensor) -> torch.Tensor:
+        return relief_response(self.geometry, wavelength, self.material, self.surround)
+
+    def quantize(self, levels: int, *, straight_through: bool = False, depth: float | None = None) -> Self:
+        """Heights rounded to equal steps from 0 to ``depth``, both included.
+
+        Args:
+            levels: how many heights, at least 2.
+            straight_through: as in `photonet.fabrication.quantize`.
+            depth: the highest level in m; None for the highest point of the relief. N levels that serve
+                2 pi of phase need the depth (N - 1) / N of the height that gives 2 pi.
+        """
+        top = float(self.height.detach().max()) if depth is None else checks.positive("depth", depth)
+        if top == 0:
+            return self
+        rounded = quantize(self.height, levels, low=0.0, high=top, straight_through=straight_through)
+        return replace(self, geometry=replace(self.geometry, height=rounded))
+
+    def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
+        return self.height * 1e6, f"height of {self.material.name} (µm)", {"cmap": "viridis"}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TransmissionMask(Mask):
+    """A mask of given complex transmission, the same at every wavelength.
+
+    It has no height and no width, so of the fabrication errors only those of position act on it.
+
+    Attributes:
+        values: complex [..., y, x].
+    """
+
+    values: torch.Tensor
+
+    def _local(self, wavelength: torch.Tensor) -> torch.Tensor:
+        layer = self.values[..., None, :, :]
+        return layer.expand(*layer.shape[:-3], wavelength.numel(), -1, -1)
+
+    def quantize(self, levels: int, *, straight_through: bool = False) -> Self:
+        """Not for this kind: a transmission does not say what is written in levels."""
+        raise InvalidArgument(
+            "levels",
+            "a mask with a phase, a height or a width",
+            "a TransmissionMask",
+            "quantize the phase with Mask.from_phase(phi, ...).quantize(levels)",
+        )
+
+    def to(self, device: torch.device | str) -> Self:
+        """The mask on another device."""
+        return replace(super().to(device), values=self.values.to(device))
+
+    def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
+        return self.values.abs(), "|transmission|", {"cmap": "gray", "vmin": 0, "vmax": 1}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MetaAtomMask(Mask):
+    """A metasurface of pillars: the phase of each width is looked up in a library, at its wavelengths.
+
+    Assumes local periodicity (each pillar acts as in an endless array of its like) and, as the library
+    does, full transmission. A pillar higher or lower than the library's is taken to give phase in
+    proportion, as a short waveguide would.
+
+    Attributes:
+        library: where width becomes phase.
+    """
+
+    library: MetaAtomLibrary
+
+    @property
+    def width(self) -> torch.Tensor:
+        """Pillar widths in m, as made, [..., y, x]."""
+        return cast(torch.Tensor, self.geometry.width)
+
+    def _local(self, wavelength: torch.Tensor) -> torch.Tensor:
+        return pillar_response(self.geometry, wavelength, self.library)
+
+    def quantize(self, levels: int, *, straight_through: bool = False) -> Self:
+        """Widths rounded to equal steps over the range of the library; empty cells stay empty."""
+        low, high = self.library.width
+        rounded = quantize(self.width, levels, low=low, high=high, straight_through=straight_through)
+        rounded = torch.where(self.width > 0, rounded, self.width)
+        return replace(self, geometry=replace(self.geometry, width=rounded))
+
+    def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
+        return self.width * 1e9, "pillar width (nm)", {"cmap": "viridis"}
+
+
+def _pattern(name: str, value: Any, *, complex_too: bool = False) -> torch.Tensor:
+    """The user's array as a tensor [..., y, x], checked."""
+    tensor = as_tensor(name, value, least_dims=2)
+    if tensor.is_complex() and not complex_too:
+        raise InvalidArgument(name, "real values", "complex values", "see Mask.from_transmission")
+    if tensor.numel() == 0:
+        raise InvalidArgument(name, "at least one sample", f"shape {tuple(tensor.shape)}")
+    return tensor
+
+
+def _geometry(shape: torch.Size, pitch: Any, **lengths: Any) -> Geometry:
+    dy, dx = (checks.positive("pitch", d, "a positive length in m") for d in checks.pair("pitch", pitch))
+    return Geometry(shape=tuple(shape), pitch=(dy, dx), **lengths)
+
+
+def _material(name: str, value: Any) -> Material:
+    if isinstance(value, Material):
+        return value
+    if not isinstance(value, str):
+        raise InvalidArgument(
+            name,
+            "the name of a material or a Material",
+            repr(value)[:60],
+            "photonet.materials.constant(n) makes one",
+        )
+    return load(value)

@@ -1,0 +1,25 @@
+"""Measured devices: the device and its camera, the file format, its check, and import from pictures."""
+
+from __future__ import annotations
+
+from .check import check
+from .device import ERRORS, Device, make_devices
+from .faults import Finding
+from .features import Measured
+from .importer import import_folder
+from .reader import Frames, MeasuredData
+from .writer import Part, write
+
+__all__ = [
+    "ERRORS",
+    "Device",
+    "Finding",
+    "Frames",
+    "Measured",
+    "MeasuredData",
+    "Part",
+    "check",
+    "import_folder",
+    "make_devices",
+    "write",
+]

@@ -1,0 +1,76 @@
+"""Faults of a measurement, told from the numbers that are kept beside the frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+__all__ = ["FAULTS", "Finding", "faults"]
+
+FAULTS = ("dark", "exposure", "labels", "saturated", "values")
+"""Kinds of findings that the reader can be told to accept; ``damage`` is not among them."""
+
+SATURATED_SHARE = 1e-3
+"""Share of saturated pixels from which a frame counts as saturated (fewer may be hot pixels)."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fault: its kind, where it is, and what it is."""
+
+    kind: str
+    place: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}"
+
+
+def faults(scenes: Any, dark: Any = None, flat: Any = None, psf: Any = None) -> list[Finding]:
+    """What is wrong with the measurement itself.
+
+    Args:
+        scenes, dark, flat, psf: `reader.Frames`, or None.
+    """
+    found = []
+    for name, group in {"scenes": scenes, "dark": dark, "flat": flat, "psf": psf}.items():
+        if group is None:
+            continue
+        wrong = ~torch.isfinite(group.mean)
+        if bool(wrong.any()):
+            found.append(Finding("values", f"{name}, {_frames(wrong)}", "NaN or infinite values"))
+        full = group.saturated > SATURATED_SHARE
+        if name != "dark" and bool(full.any()):
+            share = 100 * group.saturated.max().item()
+            found.append(
+                Finding("saturated", f"{name}, {_frames(full)}", f"saturated in {share:.3g} % of the pixels")
+            )
+    if dark is not None:
+        level = scenes.mean.median()
+        bright = dark.mean >= level
+        if bool(bright.any()):
+            message = f"not darker than the scenes (mean {dark.mean.max():.4g}, scenes {level:.4g})"
+            found.append(Finding("dark", f"dark, {_frames(bright)}", message))
+        known = scenes.exposure.unique()
+        other = ~torch.isclose(dark.exposure[:, None], known[None, :], rtol=1e-3, atol=0).any(1)
+        if bool(other.any()):
+            message = f"an exposure of {dark.exposure[other][0]:g} s, at which there are no scenes"
+            found.append(Finding("exposure", f"dark, {_frames(other)}", message))
+    if scenes.label is not None:
+        missing = (scenes.label.flatten(1) == -1).any(1) if scenes.label.ndim > 1 else scenes.label == -1
+        if bool(missing.any()):
+            found.append(Finding("labels", f"scenes, {_frames(missing)}", "no label"))
+    return found
+
+
+def _frames(which: torch.Tensor) -> str:
+    """The marked frames in words."""
+    numbers = which.nonzero()[:, 0].tolist()
+    if len(numbers) == 1:
+        return f"frame {numbers[0]}"
+    if numbers[-1] - numbers[0] + 1 == len(numbers):
+        return f"frames {numbers[0]} to {numbers[-1]}"
+    some = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
+    return f"{len(numbers)} frames ({some})"

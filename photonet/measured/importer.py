@@ -1,0 +1,209 @@
+"""Measured data from a folder of pictures: PNG or TIFF files and one CSV table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError, DataMissing
+from .schema import GROUPS
+from .writer import Part, write
+
+__all__ = ["import_folder"]
+
+TABLE = "frames.csv"
+COLUMNS = ("file", "group", "exposure", "name", "label", "temperature", "time", "y", "x")
+NEEDED = ("file", "exposure")
+BATCH_BYTES = 64 << 20
+MOST_PIXELS = 1 << 28
+
+Row = dict[str, str]
+
+
+def import_folder(
+    folder: str | Path,
+    path: str | Path,
+    *,
+    bits: int | None = None,
+    camera: str = "",
+    mask: str = "",
+    wavelength: Any = None,
+    notes: str = "",
+) -> None:
+    """Build a file of measured data from pictures and ``frames.csv``, which has one row per picture.
+
+    Columns: ``file`` (in the folder) and ``exposure`` (s) are needed; ``group`` (scenes, dark, flat or psf;
+    scenes when left out), ``name``, ``label`` (whole number, empty where missing), ``temperature`` (degrees
+    C), ``time`` (s since 1970, or ISO 8601), and for point sources ``y`` and ``x`` (m) may be given. The
+    pictures are one-channel PNG or TIFF of 8 or 16 bits, all of one size. They are read one by one and
+    never modified.
+
+    Args:
+        folder: where the pictures and the table lie.
+        path: the file to write.
+        bits, camera, mask, wavelength, notes: as in `write`.
+
+    Raises:
+        DataMissing: the folder, the table or a picture is not there.
+        DataError: a row or a picture cannot be used; the message names the row and the file.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("a", "b"):
+        ...     Image.fromarray(np.full((4, 5), 1000, dtype=np.uint16)).save(folder / f"{name}.png")
+        >>> _ = (folder / "frames.csv").write_text("file,exposure,label\\na.png,1e-3,7\\nb.png,1e-3,2\\n")
+        >>> import_folder(folder, folder / "device.h5", bits=12)
+        >>> from photonet.measured import MeasuredData
+        >>> with MeasuredData(folder / "device.h5") as measured:
+        ...     print(measured.scenes.shape, measured.scenes.label.tolist())
+        torch.Size([2, 4, 5]) [7, 2]
+    """
+    folder = Path(folder)
+    table = folder / TABLE
+    if not table.is_file():
+        raise DataMissing(
+            f"there is no table {table}; it has a row per picture with the columns {', '.join(NEEDED)}"
+        )
+    groups = _read_table(table)
+    first = _read_picture(folder, *groups["scenes"][0])
+    parts = {
+        name: Part(
+            data=_pictures(folder, rows, first),
+            exposure=_numbers(table, rows, "exposure"),
+            temperature=_numbers(table, rows, "temperature"),
+            time=_numbers(table, rows, "time"),
+            label=_labels(table, rows) if name == "scenes" else None,
+            name=[row["name"] for _, row in rows] if any(row["name"] for _, row in rows) else None,
+            position=_positions(table, rows) if name == "psf" else None,
+        )
+        for name, rows in groups.items()
+    }
+    write(
+        path,
+        parts["scenes"],
+        dark=parts.get("dark"),
+        flat=parts.get("flat"),
+        psf=parts.get("psf"),
+        bits=bits,
+        camera=camera,
+        mask=mask,
+        wavelength=wavelength,
+        notes=notes,
+    )
+
+
+def _read_table(table: Path) -> dict[str, list[tuple[int, Row]]]:
+    """Rows with their line numbers, by group."""
+    groups: dict[str, list[tuple[int, Row]]] = {}
+    try:
+        with open(table, newline="", encoding="utf-8-sig") as f:
+            reader = csv.DictReader(f, skipinitialspace=True, strict=True)
+            header = [str(name).strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = header
+            missing = [name for name in NEEDED if name not in header]
+            if missing:
+                raise DataError(f"{table}: there is no column {missing[0]!r}")
+            unknown = [name for name in header if name not in COLUMNS]
+            if unknown or len(set(header)) != len(header):
+                raise DataError(f"{table}: expected columns of {', '.join(COLUMNS)}, each once, got {header}")
+            for raw in reader:
+                line = reader.line_num
+                if None in raw or None in raw.values():
+                    raise DataError(f"{table}, line {line}: expected {len(header)} values")
+                row = {name: (raw.get(name) or "").strip() for name in COLUMNS}
+                group = row["group"] or "scenes"
+                if group not in GROUPS:
+                    raise DataError(f"{table}, line {line}: group {group!r} is none of {', '.join(GROUPS)}")
+                groups.setdefault(group, []).append((line, row))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{table}: not a CSV table: {error}") from None
+    if "scenes" not in groups:
+        raise DataError(f"{table}: there is no scene in it")
+    return groups
+
+
+def _pictures(folder: Path, rows: list[tuple[int, Row]], first: np.ndarray) -> Iterator[np.ndarray]:
+    size = max(1, BATCH_BYTES // first.nbytes)
+    for start in range(0, len(rows), size):
+        batch = []
+        for line, row in rows[start : start + size]:
+            picture = _read_picture(folder, line, row)
+            if picture.shape != first.shape:
+                raise DataError(
+                    f"{folder / row['file']} (line {line}): {picture.shape[0]} x {picture.shape[1]} pixels, "
+                    f"but the first scene has {first.shape[0]} x {first.shape[1]}"
+                )
+            batch.append(picture)
+        yield np.stack(batch)
+
+
+def _read_picture(folder: Path, line: int, row: Row) -> np.ndarray:
+    from PIL import Image
+
+    path = folder / row["file"]
+    where = f"{path} (line {line})"
+    if not row["file"] or not path.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{where}: expected a file in the folder")
+    if not path.is_file():
+        raise DataMissing(f"there is no picture {where}")
+    try:
+        with Image.open(path, formats=["PNG", "TIFF"]) as image:
+            frames, mode, (width, height) = getattr(image, "n_frames", 1), image.mode, image.size
+            if frames != 1 or mode not in ("L", "I;16", "I;16B") or width * height > MOST_PIXELS:
+                raise DataError(
+                    f"{where}: expected one grey picture of 8 or 16 bits, got {frames} of mode {mode}, "
+                    f"{height} x {width}"
+                )
+            return np.array(image).astype(np.uint16)
+    except DataError:
+        raise
+    except Exception as error:  # Pillow raises many kinds for a damaged picture
+        raise DataError(f"{where}: cannot be read as a picture: {error}") from None
+
+
+def _numbers(table: Path, rows: list[tuple[int, Row]], column: str) -> np.ndarray:
+    values = np.full(len(rows), np.nan)
+    for i, (line, row) in enumerate(rows):
+        text = row[column]
+        if not text:
+            if column in NEEDED:
+                raise DataError(f"{table}, line {line}: no {column}")
+            continue
+        try:
+            values[i] = (
+                datetime.fromisoformat(text).timestamp() if "-" in text[1:-3] and ":" in text else float(text)
+            )
+        except ValueError:
+            raise DataError(f"{table}, line {line}: {column} {text!r} is not a number") from None
+        if column == "exposure" and not 0 < values[i] < np.inf:
+            raise DataError(f"{table}, line {line}: exposure {text!r} is not a positive time in s")
+    return values
+
+
+def _labels(table: Path, rows: list[tuple[int, Row]]) -> np.ndarray | None:
+    """Labels with -1 where the cell is empty; None when all are."""
+    if not any(row["label"] for _, row in rows):
+        return None
+    labels = np.full(len(rows), -1, dtype=np.int64)
+    for i, (line, row) in enumerate(rows):
+        if row["label"]:
+            if not row["label"].isdecimal() or len(row["label"]) > 18:
+                raise DataError(f"{table}, line {line}: label {row['label']!r} is not a whole number from 0")
+            labels[i] = int(row["label"])
+    return labels
+
+
+def _positions(table: Path, rows: list[tuple[int, Row]]) -> np.ndarray | None:
+    position = np.stack([_numbers(table, rows, axis) for axis in ("y", "x")], 1)
+    if np.isnan(position).all():
+        return None
+    if not np.isfinite(position).all():
+        raise DataError(f"{table}: point sources need both y and x, or none of them either")
+    return position

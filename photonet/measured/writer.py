@@ -1,0 +1,215 @@
+"""Write measured data: what the camera saw of which scenes, and the darks, flats and PSFs beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import checks
+from ..errors import InvalidArgument
+from ..files import atomic_path
+from .container import HEADER_BYTES, seal
+from .schema import FORMAT, KINDS
+
+__all__ = ["Part", "write"]
+
+SATURATED = 0.999
+"""A pixel counts as saturated from this part of the full scale of its bits."""
+
+NAME_BYTES = 64
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Part:
+    """One group of frames with what was noted beside them, ready to be written.
+
+    Args:
+        data: [n, ..., y, x] numbers, or an iterable of such batches (for more than fits into memory).
+        exposure: exposure time in s, one for all or [n].
+        temperature: of the camera in degrees C, one or [n]; NaN where unknown.
+        time: seconds since 1970, one or [n]; NaN where unknown.
+        label: class [n] or classes of the pixels [n, y, x], whole numbers, -1 where missing (scenes only).
+        name: identifier of each scene or point source, [n], at most 64 bytes each.
+        position: of each point source (y, x) in m, [n, 2] (psf only).
+    """
+
+    data: Any
+    exposure: Any
+    temperature: Any = float("nan")
+    time: Any = float("nan")
+    label: Any = None
+    name: Sequence[str] | None = None
+    position: Any = None
+
+
+def write(
+    path: str | Path,
+    scenes: Part,
+    *,
+    dark: Part | None = None,
+    flat: Part | None = None,
+    psf: Part | None = None,
+    kind: str = "frames",
+    bits: int | None = None,
+    camera: str = "",
+    mask: str = "",
+    wavelength: Any = None,
+    notes: str = "",
+) -> None:
+    """Write measured data to one sealed HDF5 file, atomically; the same input gives the same bytes.
+
+    What was measured is written as it is, also when it is faulty: `check` says so, and `MeasuredData`
+    refuses.
+
+    Args:
+        path: the file to write.
+        scenes: what the camera saw of the scenes.
+        dark: frames without light, at the exposure of the scenes.
+        flat: frames of uniform light.
+        psf: frames of point sources.
+        kind: ``"frames"`` as the camera gave them, or ``"features"``, maps that were made of them.
+        bits: resolution of the camera, to tell saturation by; None when unknown.
+        camera, mask: what was measured with: a name, a file, a serial number.
+        wavelength: in m, one or more; None when unknown.
+        notes: anything else.
+
+    Raises:
+        InvalidArgument: lengths that do not match, frames of another size, or values of another kind.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "device.h5"
+        >>> frames = torch.randint(0, 4000, (6, 8, 8))
+        >>> write(path, Part(frames, exposure=1e-3, label=[3, 1, 4, 1, 5, 9]), bits=12, camera="IMX249")
+        >>> from photonet.measured import MeasuredData
+        >>> with MeasuredData(path) as measured:
+        ...     print(len(measured.scenes), measured.scenes[2].shape, measured.scenes.label.tolist())
+        6 torch.Size([8, 8]) [3, 1, 4, 1, 5, 9]
+    """
+    import h5py
+
+    from .. import __version__
+
+    attributes: dict[str, Any] = {
+        "format": FORMAT,
+        "kind": checks.choice("kind", kind, KINDS),
+        "bits": 0 if bits is None else checks.count("bits", bits),
+        "wavelength": np.zeros(0) if wavelength is None else checks.wavelength(wavelength).detach().numpy(),
+        "photonet": __version__,
+    }
+    for name, text in (("camera", camera), ("mask", mask), ("notes", notes)):
+        if not isinstance(text, str) or "\0" in text:
+            raise InvalidArgument(name, "a text", repr(text)[:80])
+        attributes[name] = np.bytes_(text.encode())  # fixed length: nothing in the file points elsewhere
+    full = SATURATED * (2**bits - 1) if bits and kind == "frames" else np.inf
+    parts = {"scenes": scenes, "dark": dark, "flat": flat, "psf": psf}
+    with atomic_path(path) as temporary:
+        with h5py.File(temporary, "w", userblock_size=HEADER_BYTES) as f:
+            for key, value in attributes.items():
+                f.attrs[key] = np.bytes_(value) if isinstance(value, str) else value
+            shape: tuple[int, ...] | None = None
+            for name, part in parts.items():
+                if part is not None:
+                    shape = _write_part(f.create_group(name), name, part, shape, full)
+        seal(temporary)
+
+
+def _write_part(
+    group: Any, name: str, part: Part, shape: tuple[int, ...] | None, full: float
+) -> tuple[int, ...]:
+    """Stream one part into its group; returns the shape of a frame."""
+    means: list[np.ndarray] = []
+    shares: list[np.ndarray] = []
+    data = None
+    for batch in _batches(part.data):
+        if batch.ndim < 3 or 0 in batch.shape:
+            raise InvalidArgument(f"{name}.data", "frames [n, ..., y, x], none of them empty", batch.shape)
+        if shape is not None and batch.shape[1:] != shape:
+            raise InvalidArgument(f"{name}.data", f"frames of {shape}, like the ones before", batch.shape[1:])
+        shape = batch.shape[1:]
+        if data is None:
+            rows = min(len(batch), max(1, CHUNK_BYTES // batch[0].nbytes))
+            data = group.create_dataset(
+                "data", shape=(0, *shape), maxshape=(None, *shape), chunks=(rows, *shape), dtype=batch.dtype
+            )
+        if batch.dtype != data.dtype:
+            raise InvalidArgument(f"{name}.data", f"batches of {data.dtype}", batch.dtype)
+        data.resize(data.shape[0] + len(batch), axis=0)
+        data[-len(batch) :] = batch
+        flat = batch.reshape(len(batch), -1)
+        with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are kept, and found by `check`
+            means.append(flat.mean(1, dtype=np.float64))
+        shares.append((flat >= full).mean(1))
+    if data is None or shape is None:
+        raise InvalidArgument(f"{name}.data", "at least one frame", "none")
+    n = data.shape[0]
+    group["mean"], group["saturated"] = np.concatenate(means), np.concatenate(shares)
+    for column in ("exposure", "temperature", "time"):
+        group[column] = _column(f"{name}.{column}", getattr(part, column), n)
+    if not (np.isfinite(group["exposure"][:]).all() and (group["exposure"][:] > 0).all()):
+        raise InvalidArgument(f"{name}.exposure", "positive times in s", "others")
+    if part.label is not None:
+        if name != "scenes":
+            raise InvalidArgument(f"{name}.label", "None: only scenes have labels", "labels")
+        group["label"] = _labels(part.label, n, shape)
+    if part.name is not None:
+        group["name"] = _names(f"{name}.name", part.name, n)
+    if part.position is not None:
+        position = np.asarray(part.position, dtype=np.float64)
+        if name != "psf" or position.shape != (n, 2) or not np.isfinite(position).all():
+            raise InvalidArgument(
+                f"{name}.position", f"[{n}, 2] finite positions of psf sources", position.shape
+            )
+        group["position"] = position
+    return shape
+
+
+def _batches(data: Any) -> Iterator[np.ndarray]:
+    whole = isinstance(data, (np.ndarray, torch.Tensor, list)) or hasattr(data, "values")
+    for batch in [data] if whole else data:
+        array = batch.detach().cpu().numpy() if isinstance(batch, torch.Tensor) else np.asarray(batch)
+        if array.dtype.kind not in "iuf":
+            raise InvalidArgument("data", "real numbers", f"an array of {array.dtype}")
+        if array.dtype.kind == "i":  # grey values are counts
+            if array.size and array.min() < 0:
+                raise InvalidArgument(
+                    "data", "grey values of at least 0, or floating point", int(array.min())
+                )
+            array = array.astype(np.uint16 if not array.size or array.max() < 2**16 else np.uint32)
+        yield np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+
+
+def _column(name: str, value: Any, n: int) -> np.ndarray:
+    try:
+        column = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InvalidArgument(name, f"one number, or {n} of them", repr(value)[:80]) from None
+    if column.shape not in ((), (n,)):
+        raise InvalidArgument(name, f"one number, or {n} of them", f"shape {column.shape}")
+    return np.broadcast_to(column, (n,))
+
+
+def _labels(value: Any, n: int, frame: tuple[int, ...]) -> np.ndarray:
+    label = np.asarray(value.cpu() if isinstance(value, torch.Tensor) else value)
+    if label.dtype.kind not in "iu" or label.shape[:1] != (n,) or label.ndim not in (1, 3):
+        raise InvalidArgument(
+            "scenes.label", f"{n} whole numbers, or maps [{n}, y, x] of them", f"{label.dtype} {label.shape}"
+        )
+    if label.min() < -1:
+        raise InvalidArgument("scenes.label", "classes from 0, and -1 where missing", int(label.min()))
+    return label.astype(np.int64)
+
+
+def _names(name: str, value: Sequence[str], n: int) -> np.ndarray:
+    if len(value) != n or not all(isinstance(v, str) and "\0" not in v for v in value):
+        raise InvalidArgument(name, f"{n} texts", f"{len(value)} values")
+    encoded = [v.encode() for v in value]
+    if max(map(len, encoded)) > NAME_BYTES:
+        raise InvalidArgument(name, f"texts of at most {NAME_BYTES} bytes", max(map(len, encoded)))
+    return np.array(encoded, dtype=f"S{NAME_BYTES}")

@@ -1,0 +1,139 @@
+"""The optical frontend: a convolution whose kernels are point spread functions."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .. import checks
+from ..errors import InvalidArgument
+from ..optics.imaging import image_by_kernels
+
+__all__ = ["OpticalConv2d", "merge_signed", "split_signed"]
+
+
+def split_signed(kernel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two non-negative unit-power PSFs and their digital gains, from a signed kernel.
+
+    Light cannot be negative, so a signed kernel is measured twice: behind an optic whose PSF is the
+    positive part and behind one whose PSF is the negative part. Each PSF carries unit power, whatever
+    the kernel's scale (an optic spends all its light); the scale returns as a gain at the subtraction.
+
+    Args:
+        kernel: [k, c, y, x], signed.
+
+    Returns:
+        PSFs [2, k, c, y, x] with sum 1 over (c, y, x) (0 where the part is empty), gains [2, k].
+
+    Example:
+        >>> psf, gain = split_signed(torch.tensor([[[[3.0, -1.0, 1.0]]]]))
+        >>> psf[0, 0, 0].tolist(), gain[:, 0].tolist()
+        ([[0.75, 0.0, 0.25]], [4.0, 1.0])
+    """
+    parts = torch.stack([kernel.clamp(min=0), (-kernel).clamp(min=0)])
+    gain = parts.sum(dim=(-3, -2, -1))
+    safe = torch.where(gain > 0, gain, torch.ones_like(gain))
+    return parts / safe[..., None, None, None], gain
+
+
+def merge_signed(psf: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
+    """The signed kernel that two PSFs and their digital gains act as; the inverse of `split_signed`.
+
+    Args:
+        psf: [..., 2, k, c, y, x], the positive and the negative captures.
+        gain: [..., 2, k].
+
+    Returns:
+        [..., k, c, y, x].
+
+    Example:
+        >>> kernel = torch.randn(4, 1, 7, 7)
+        >>> torch.allclose(merge_signed(*split_signed(kernel)), kernel)
+        True
+    """
+    scaled = psf * gain[..., None, None, None]
+    return scaled.select(-5, 0) - scaled.select(-5, 1)
+
+
+class OpticalConv2d(nn.Module):
+    r"""Convolution by light: every output channel is the difference of two incoherent images.
+
+    The layer holds signed kernels; `psf` gives the pairs of non-negative point spread functions that
+    realise them. Without noise the difference of the two captures equals one convolution with the
+    signed kernel, which is what `forward` computes. After a mask has been designed or measured,
+    `set_kernels` puts the PSFs that the optics really have in place of the wished ones.
+
+    Args:
+        in_channels: colours of the scene.
+        out_channels: signed kernels; the optic needs twice as many PSFs.
+        kernel_size: pixels along each axis, odd (a kernel with a middle).
+        binning: sensor pixels averaged into one feature, along each axis.
+
+    Shape:
+        [n, in_channels, y, x] -> [n, out_channels, y / binning, x / binning].
+
+    Raises:
+        InvalidArgument: an even kernel, or counts below one.
+
+    Example:
+        >>> layer = OpticalConv2d(1, 8, kernel_size=7, binning=4)
+        >>> layer(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 8, 7, 7])
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, binning: int = 1) -> None:
+        super().__init__()
+        checks.count("in_channels", in_channels)
+        checks.count("out_channels", out_channels)
+        self.binning = checks.count("binning", binning)
+        if checks.count("kernel_size", kernel_size) % 2 == 0:
+            raise InvalidArgument(
+                "kernel_size", "an odd number, so that the kernel has a middle", kernel_size
+            )
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel_size, kernel_size))
+        nn.init.kaiming_uniform_(self.weight, a=5**0.5)
+
+    def forward(self, scene: torch.Tensor) -> torch.Tensor:
+        """Signed feature maps of the scenes."""
+        return image_by_kernels(scene, self.weight, self.binning)
+
+    def psf(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Unit-power PSFs [2, k, c, y, x] and digital gains [2, k] that realise the kernels."""
+        return split_signed(self.weight)
+
+    def set_kernels(self, kernels: torch.Tensor) -> None:
+        """Replace the kernels by those of a real optic [k, c, y, x]; their size may differ."""
+        if kernels.ndim != 4 or kernels.shape[:2] != self.weight.shape[:2]:
+            raise InvalidArgument(
+                "kernels",
+                f"shape [{self.weight.shape[0]}, {self.weight.shape[1]}, y, x]",
+                f"{tuple(kernels.shape)}",
+            )
+        checks.finite("kernels", kernels)
+        trainable = self.weight.requires_grad
+        self.weight = nn.Parameter(kernels.detach().to(self.weight).clone(), requires_grad=trainable)
+
+    def extra_repr(self) -> str:
+        """Sizes, for ``print(model)``."""
+        k, c, y, x = self.weight.shape
+        return f"{c}, {k}, kernel_size=({y}, {x}), binning={self.binning}"
+
+    def ntk_factors(self, scene: torch.Tensor, delta: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Per-sample gradients of the kernels, the extension point of `photonet.ntk.layers`.
+
+        Args:
+            scene: [n, c, y, x], the layer's input.
+            delta: [n, m, k, v, u], gradients of m output directions at the layer's output.
+
+        Returns:
+            ``{"weight": [n, m, k, c, ky, kx]}``.
+        """
+        ky, kx = self.weight.shape[-2:]
+        padded = F.pad(scene, (kx - 1 - kx // 2, kx // 2, ky - 1 - ky // 2, ky // 2))
+        # a weight sees the mean over each bin of the scene beneath it
+        smooth = F.avg_pool2d(padded, self.binning, stride=1) if self.binning > 1 else padded
+        seen = F.unfold(smooth, (ky, kx), stride=self.binning)  # [n, c * ky * kx, v * u]
+        gradient = torch.einsum("nmkq,npq->nmkp", delta.flatten(-2), seen)
+        n, m, k, _ = gradient.shape
+        return {"weight": gradient.reshape(n, m, k, -1, ky, kx).flip(-2, -1)}

@@ -1,0 +1,42 @@
+"""Empirical neural tangent kernels of any torch module; nothing here knows of optics."""
+
+from __future__ import annotations
+
+from .directions import centred_directions, pixel_directions, random_directions
+from .empirical import forward_gram, gram
+from .factors import Correlation, Outer
+from .infinite import infinite_gram
+from .jacobian import Tangents, tangents
+from .layers import conv_factor
+from .parameters import frozen_statistics, select
+from .regression import Regression, Spectrum, informative, leverage, regress, spectrum
+from .similarity import alignment, center
+from .sketch import Sketch, sketch_error
+from .teacher import TeacherFeatures
+
+__all__ = [
+    "Correlation",
+    "Outer",
+    "Regression",
+    "Sketch",
+    "Spectrum",
+    "Tangents",
+    "TeacherFeatures",
+    "alignment",
+    "center",
+    "centred_directions",
+    "conv_factor",
+    "forward_gram",
+    "frozen_statistics",
+    "gram",
+    "infinite_gram",
+    "informative",
+    "leverage",
+    "pixel_directions",
+    "random_directions",
+    "regress",
+    "select",
+    "sketch_error",
+    "spectrum",
+    "tangents",
+]

@@ -1,0 +1,115 @@
+"""Directions in output space: which combinations of the outputs a kernel looks at."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .. import checks
+from ..errors import InvalidArgument
+
+__all__ = ["centred_directions", "output_directions", "pixel_directions", "random_directions"]
+
+
+def random_directions(
+    outputs: int, generator: torch.Generator, *, count: int = 1, like: Tensor | None = None
+) -> Tensor:
+    """Random signs: the kernel along them is an unbiased estimate of the trace kernel.
+
+    With v of independent +-1, E[v v^T] = I, hence E[(J v)(J' v)^T] = sum over outputs. The rows are
+    divided by sqrt(count), so that the sum over rows keeps that expectation.
+
+    Args:
+        outputs: how many outputs the model has.
+        generator: source of randomness, on the CPU.
+        count: how many directions.
+        like: dtype and device of the result.
+
+    Returns:
+        [count, outputs].
+
+    Example:
+        >>> v = random_directions(10, torch.Generator().manual_seed(0), count=4)
+        >>> v.abs().unique().tolist()
+        [0.5]
+    """
+    signs = torch.randint(0, 2, (checks.count("count", count), outputs), generator=generator)
+    dtype, device = (like.dtype, like.device) if like is not None else (torch.get_default_dtype(), None)
+    return (2 * signs - 1).to(device=device, dtype=dtype) / count**0.5
+
+
+def centred_directions(
+    outputs: int, *, generator: torch.Generator | None = None, count: int = 1, like: Tensor | None = None
+) -> Tensor:
+    """Directions without what all classes share, which softmax does not see.
+
+    Args:
+        outputs: number of classes.
+        generator: None for all directions, I - 1/C; else ``count`` random ones with that covariance.
+
+    Returns:
+        [C, C] or [count, C].
+
+    Example:
+        >>> centred_directions(4).sum(1).abs().max().item()
+        0.0
+    """
+    if checks.count("outputs", outputs) < 2:
+        raise InvalidArgument("outputs", "at least 2 classes to centre", outputs)
+    if generator is not None:
+        v = random_directions(outputs, generator, count=count, like=like)
+    else:
+        dtype, device = (like.dtype, like.device) if like is not None else (torch.get_default_dtype(), None)
+        v = torch.eye(outputs, dtype=dtype, device=device)
+    return v - v.mean(1, keepdim=True)
+
+
+def pixel_directions(
+    shape: tuple[int, ...], generator: torch.Generator, *, count: int, like: Tensor | None = None
+) -> Tensor:
+    """One output each at random places of a dense output, scaled to estimate the trace kernel.
+
+    Args:
+        shape: shape of one sample's output, for instance (C, H, W).
+        generator: source of randomness, on the CPU.
+        count: how many places, drawn without repetition.
+
+    Returns:
+        [count, C H W], each row one entry sqrt(C H W / count).
+
+    Example:
+        >>> v = pixel_directions((2, 4, 4), torch.Generator().manual_seed(0), count=8)
+        >>> v.shape, v.square().sum().item()
+        (torch.Size([8, 32]), 32.0)
+    """
+    outputs = torch.Size(shape).numel()
+    if checks.count("count", count) > outputs:
+        raise InvalidArgument("count", f"at most the {outputs} outputs", count)
+    chosen = torch.randperm(outputs, generator=generator)[:count]
+    dtype, device = (like.dtype, like.device) if like is not None else (torch.get_default_dtype(), None)
+    v = torch.zeros(count, outputs, dtype=dtype, device=device)
+    v[torch.arange(count), chosen] = (outputs / count) ** 0.5
+    return v
+
+
+def output_directions(
+    outputs: str | Tensor, like: Tensor, generator: torch.Generator | None = None, count: int = 1
+) -> Tensor:
+    """The rows [m, C] that an ``outputs=`` argument means, for a model output ``like`` [n, ...].
+
+    Raises:
+        InvalidArgument: an unknown name, a tensor of another width, or random directions without generator.
+    """
+    width = like[0].numel()
+    if isinstance(outputs, Tensor):
+        v = outputs.to(like).flatten(1) if outputs.ndim > 1 else outputs.to(like).unsqueeze(0)
+        if v.shape[1] != width or len(v) == 0:
+            raise InvalidArgument("outputs", f"directions [m, {width}]", f"shape {tuple(outputs.shape)}")
+        return v
+    if checks.choice("outputs", outputs, ("trace", "sum", "random", "full")) == "random":
+        if generator is None:
+            raise InvalidArgument("generator", "a torch.Generator for outputs='random'", None)
+        return random_directions(width, generator, count=count, like=like)
+    if outputs == "sum":
+        return like.new_ones(1, width)
+    return torch.eye(width, dtype=like.dtype, device=like.device)

@@ -1,0 +1,117 @@
+"""Kernels of infinitely wide students in closed form: linear convolution, average pool, ReLU dense layers.
+
+All layers are in the NTK parameterisation: weights are normal numbers of unit variance, divided by
+sqrt(fan in). The convolution has infinitely many kernels, so the covariance of its pooled maps is that of
+pooled patches; after flattening, a dense layer sees the mean over positions. ReLU layers follow the
+arc-cosine recursion (Cho and Saul, NeurIPS 2009; Jacot et al., NeurIPS 2018, arXiv 1806.07572).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .. import checks
+from ..errors import InvalidArgument
+
+__all__ = ["infinite_gram", "relu_expectations"]
+
+
+def relu_expectations(cross: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """E[relu(u) relu(v)] and E[relu'(u) relu'(v)] of normal u, v.
+
+    Args:
+        cross: their covariance, [..., n, n2].
+        a: variance of u, [..., n, 1].
+        b: variance of v, [..., 1, n2].
+
+    Returns:
+        two tensors [..., n, n2]; the first is s (sqrt(1 - c^2) + c (pi - arccos c)) / 2 pi and the second
+        (pi - arccos c) / 2 pi, with s = sqrt(a b) and c = cross / s.
+
+    Example:
+        >>> one = torch.ones(1, 1)
+        >>> [round(e.item(), 4) for e in relu_expectations(one, one, one)]
+        [0.5, 0.5]
+    """
+    scale = (a * b).sqrt()
+    cosine = (cross / scale.clamp_min(torch.finfo(scale.dtype).tiny)).clamp(-1, 1)
+    angle = math.pi - torch.arccos(cosine)
+    value = scale * ((1 - cosine.square()).clamp_min(0).sqrt() + cosine * angle) / (2 * math.pi)
+    return value, angle / (2 * math.pi)
+
+
+def _pooled_patches(x: Tensor, kernel: int, padding: int, pool: int) -> Tensor:
+    """[n, positions, c kernel^2]: convolution and mean are linear, so the windows may be averaged first."""
+    n, c, height, width = x.shape
+    columns = F.unfold(x, kernel, padding=padding)
+    space = (height + 2 * padding - kernel + 1, width + 2 * padding - kernel + 1)
+    return F.avg_pool2d(columns.reshape(n, c * kernel**2, *space), pool).flatten(2).mT
+
+
+def infinite_gram(
+    x: Tensor,
+    x2: Tensor | None = None,
+    *,
+    kernel: int,
+    padding: int | None = None,
+    pool: int = 1,
+    hidden: int = 1,
+    weight_variance: float = 2.0,
+    bias_variance: float = 0.0,
+    frontend: str = "trained",
+) -> tuple[Tensor, Tensor]:
+    """Kernels of the hybrid student with infinitely many optical kernels and infinitely wide hidden layers.
+
+    Args:
+        x: images [n, c, y, x].
+        x2: [n2, c, y, x]; None for x itself.
+        kernel: side of the optical kernels, pixels.
+        padding: pixels of zeros around the image; None keeps the size (odd kernels).
+        pool: side of the average pool behind the convolution (the sensor's binning).
+        hidden: ReLU layers between the feature maps and the readout; 0 is the linear readout.
+        weight_variance: of the dense weights; 2 keeps the scale through ReLU layers (He et al. 2015).
+        bias_variance: of the dense biases.
+        frontend: ``"trained"`` counts the gradients of the kernels, ``"frozen"`` keeps them random.
+
+    Returns:
+        (covariance of the outputs, tangent kernel), each [n, n2].
+
+    Raises:
+        InvalidArgument: not images of the same size, or a pool larger than the maps.
+
+    Example:
+        >>> x = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        >>> covariance, tangent = infinite_gram(x, kernel=3, pool=2)
+        >>> tangent.shape, bool((torch.linalg.eigvalsh(tangent) > 0).all())
+        (torch.Size([4, 4]), True)
+    """
+    checks.choice("frontend", frontend, ("trained", "frozen"))
+    kernel, pool = checks.count("kernel", kernel), checks.count("pool", pool)
+    weights = checks.positive("weight_variance", weight_variance)
+    biases = checks.non_negative("bias_variance", bias_variance)
+    other = x if x2 is None else x2
+    if x.ndim != 4 or other.shape[1:] != x.shape[1:]:
+        raise InvalidArgument(
+            "x", "images [n, c, y, x], all alike", f"{tuple(x.shape)}, {tuple(other.shape)}"
+        )
+    border = kernel // 2 if padding is None else checks.count("padding", padding, 0)
+    if min(x.shape[2:]) + 2 * border - kernel + 1 < pool:
+        raise InvalidArgument("pool", "at most the side of the feature maps", pool)
+
+    left = _pooled_patches(x, kernel, border, pool).flatten(1)
+    right = left if x2 is None else _pooled_patches(other, kernel, border, pool).flatten(1)
+    # per kernel element and per position, as the division by sqrt(fan in) of both layers leaves it
+    norm = left.shape[1]
+    cross = weights * (left @ right.mT) / norm + biases
+    a = weights * left.square().sum(1, keepdim=True) / norm + biases
+    b = weights * right.square().sum(1)[None] / norm + biases
+    tangent = cross + (cross - biases if frontend == "trained" else 0)
+    for _ in range(checks.count("hidden", hidden, 0)):
+        value, slope = relu_expectations(cross, a, b)
+        cross, a, b = weights * value + biases, weights * a / 2 + biases, weights * b / 2 + biases
+        tangent = cross + weights * slope * tangent
+    return cross, tangent

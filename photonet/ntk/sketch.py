@@ -1,0 +1,139 @@
+"""Short random features of per-sample gradients whose inner products estimate the kernel.
+
+CountSketch adds every entry, with a random sign, into one of k buckets (Charikar et al. 2002); of an outer
+product it is the circular convolution of two short sketches (TensorSketch, Pham and Pagh, KDD 2013). The
+Gaussian product sketch multiplies random projections of both sides. All are unbiased, with a relative
+error of order 1/sqrt(k), and linear in the output direction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from .. import checks
+from ..errors import InvalidArgument
+from .factors import Factor, Outer, dense
+from .jacobian import Tangents
+
+__all__ = ["Sketch", "sketch_error"]
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """A fixed random map from Jacobians to ``size`` numbers per sample and direction.
+
+    The same seed gives the same map for every batch, chunk and process.
+
+    Args:
+        size: numbers per sample and direction.
+        kind: ``"count"`` or ``"gaussian"``.
+        seed: of the map.
+        blocks: independent parts, whose spread is the error estimate of `sketch_error`.
+
+    Raises:
+        InvalidArgument: a size that the blocks do not divide, or an unknown kind.
+
+    Example:
+        >>> from photonet.ntk import tangents
+        >>> model = torch.nn.Linear(30, 2)
+        >>> Sketch(size=64)(tangents(model, torch.ones(5, 30))).shape
+        torch.Size([5, 2, 64])
+    """
+
+    size: int = 1024
+    kind: str = "count"
+    seed: int = 0
+    blocks: int = 4
+    _drawn: dict[tuple[object, ...], Tensor] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        checks.choice("kind", self.kind, ("count", "gaussian"))
+        if checks.count("size", self.size) % checks.count("blocks", self.blocks, 2):
+            raise InvalidArgument("size", f"a multiple of the {self.blocks} blocks", self.size)
+
+    def __call__(self, found: Tangents) -> Tensor:
+        """Features [n, m, size]; their inner products estimate the kernel. Differentiable."""
+        kind = self._count if self.kind == "count" else self._gaussian
+        total = found.outputs.new_zeros(len(found.outputs), found.directions, self.size)
+        for name, factor in found.factors.items():
+            total = total + kind(name, factor)
+        return total
+
+    def _draw(self, name: str, what: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """Signs, buckets or normal numbers that depend on the seed, the parameter and the purpose only."""
+        key = (name, what, shape, like.dtype, like.device)
+        if key not in self._drawn:
+            digest = hashlib.sha256(f"{self.seed}/{name}/{what}".encode()).digest()
+            generator = torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1)
+            if what.startswith("bucket"):
+                drawn = torch.randint(0, self.size // self.blocks, shape, generator=generator)
+                self._drawn[key] = drawn.to(like.device)
+            elif what.startswith("sign"):
+                signs = 2 * torch.randint(0, 2, shape, generator=generator) - 1
+                self._drawn[key] = signs.to(like)
+            else:
+                self._drawn[key] = torch.randn(shape, generator=generator, dtype=torch.float64).to(like)
+        return self._drawn[key]
+
+    def _fold(self, name: str, side: str, values: Tensor) -> Tensor:
+        """CountSketch of the last axis: [..., p] -> [..., blocks, size / blocks]."""
+        p, blocks = values.shape[-1], self.blocks
+        bucket = self._draw(name, f"bucket {side}", (blocks, p), values)
+        sign = self._draw(name, f"sign {side}", (blocks, p), values)
+        rows = values.reshape(-1, p).T
+        # whole rows are added, which is fast; columns are not
+        folded = [
+            rows.new_zeros(self.size // blocks, rows.shape[1]).index_add(
+                0, bucket[b], rows * sign[b, :, None]
+            )
+            for b in range(blocks)
+        ]
+        return torch.stack(folded).permute(2, 0, 1).reshape(*values.shape[:-1], blocks, -1)
+
+    def _count(self, name: str, factor: Factor) -> Tensor:
+        scale = self.blocks**-0.5
+        if isinstance(factor, Outer) and factor.act.shape[2] == 1:
+            i, o = factor.act.shape[-1], factor.delta.shape[-1]
+            if i * o > 16 * self.size:  # a rule of sizes alone, so that all batches take the same road
+                left = torch.fft.rfft(self._fold(name, "act", factor.act[:, :, 0]))
+                right = torch.fft.rfft(self._fold(name, "delta", factor.delta[:, :, 0]))
+                product = (left * right).sum(2)
+                return torch.fft.irfft(product, n=self.size // self.blocks).flatten(2) * scale
+        return self._fold(name, "all", dense(factor)).flatten(2) * scale
+
+    def _gaussian(self, name: str, factor: Factor) -> Tensor:
+        scale = self.size**-0.5
+        if isinstance(factor, Tensor):
+            j = factor.flatten(2)
+            return j @ self._draw(name, "normal all", (j.shape[2], self.size), j) * scale
+        pair = factor if isinstance(factor, Outer) else factor.outer()
+        g, i, o = pair.act.shape[2], pair.act.shape[4], pair.delta.shape[4]
+        left = pair.act @ self._draw(name, "normal act", (g, i, self.size), pair.act)
+        right = pair.delta @ self._draw(name, "normal delta", (g, o, self.size), pair.delta)
+        return (left * right).sum((2, 3)) * scale
+
+
+def sketch_error(features: Tensor, blocks: int = 4) -> Tensor:
+    """Estimated relative error (Frobenius) of a sketched kernel, from the spread of its independent blocks.
+
+    Args:
+        features: [n, m, size] of a `Sketch` with that many blocks.
+
+    Returns:
+        [], the standard error over the norm of the kernel.
+
+    Example:
+        >>> from photonet.ntk import tangents
+        >>> features = Sketch(size=64)(tangents(torch.nn.Linear(30, 2), torch.eye(30)))
+        >>> 0 < sketch_error(features).item() < 1
+        True
+    """
+    n, m, size = features.shape
+    parts = features.reshape(n, m, blocks, size // blocks).permute(2, 0, 1, 3).flatten(2)
+    kernels = blocks * parts @ parts.mT
+    spread = (kernels - kernels.mean(0)).square().sum() / (blocks * (blocks - 1))
+    return spread.sqrt() / torch.linalg.matrix_norm(kernels.mean(0))

@@ -1,0 +1,129 @@
+"""What a worker does: make one batch of devices, measure each, and say which of them failed.
+
+A failure travels as a value, not as an exception: it must come back from any process or machine, and the
+devices that did finish come with it.
+"""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+__all__ = ["Failure", "Job", "Metric", "Outcome", "System", "run_batch", "run_jobs"]
+
+System = Callable[[dict[str, torch.Tensor], list[int]], Sequence[Any]]
+Metric = Callable[[Any], float | Mapping[str, float]]
+
+
+class Job(NamedTuple):
+    """The devices of one batch: their indices, draws [B] by name, and seeds."""
+
+    devices: list[int]
+    draws: dict[str, np.ndarray]
+    seeds: list[int]
+
+
+class Failure(NamedTuple):
+    """Which device of the batch failed (its position in it), why, and the traceback if there is one."""
+
+    position: int
+    reason: str
+    trace: str = ""
+
+
+class Outcome(NamedTuple):
+    """Metrics by position in the batch, and what stopped the rest."""
+
+    metrics: dict[int, dict[str, float]]
+    failure: Failure | None
+
+
+def run_batch(system: System, metric: Metric, job: Job) -> Outcome:
+    """Make the devices of ``job`` in one call of ``system`` and apply ``metric`` to each."""
+    try:
+        draws = {name: torch.tensor(values, dtype=torch.float64) for name, values in job.draws.items()}
+        devices = list(system(draws, list(job.seeds)))
+    except Exception as error:
+        return _one_by_one(system, metric, job, error)
+    if len(devices) != len(job.seeds):
+        reason = f"system: expected a sequence of {len(job.seeds)} devices, got {len(devices)}"
+        return Outcome({}, Failure(0, reason))
+    metrics: dict[int, dict[str, float]] = {}
+    for position, device in enumerate(devices):
+        try:
+            metrics[position] = _named(metric(device))
+        except Exception as error:
+            return Outcome(metrics, _described(position, error))
+        for name, value in metrics[position].items():
+            if math.isnan(value):
+                del metrics[position]
+                return Outcome(metrics, Failure(position, f"metric {name!r} is NaN"))
+    return Outcome(metrics, None)
+
+
+def _named(result: Any) -> dict[str, float]:
+    named = result if isinstance(result, Mapping) else {"metric": result}
+    return {str(name): float(value) for name, value in named.items()}
+
+
+def _described(position: int, error: Exception) -> Failure:
+    return Failure(position, f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error)))
+
+
+def _one_by_one(system: System, metric: Metric, job: Job, error: Exception) -> Outcome:
+    """Find which device made ``system`` raise ``error`` for the whole batch, and finish those before it."""
+    metrics: dict[int, dict[str, float]] = {}
+    if len(job.seeds) == 1:
+        return Outcome(metrics, _described(0, error))
+    for position in range(len(job.seeds)):
+        one = slice(position, position + 1)
+        alone = Job(job.devices[one], {n: v[one] for n, v in job.draws.items()}, job.seeds[one])
+        outcome = run_batch(system, metric, alone)
+        if outcome.failure is not None:
+            return Outcome(metrics, outcome.failure._replace(position=position))
+        metrics[position] = outcome.metrics[0]
+    # Each works alone: the batch itself is the fault (memory, or a system that cannot take several).
+    failure = _described(0, error)
+    reason = f"{len(job.seeds)} devices together raise {failure.reason}, though none does alone"
+    return Outcome({}, failure._replace(reason=reason + "; pass a smaller batch"))
+
+
+def run_jobs(
+    system: System, metric: Metric, jobs: Sequence[Job], executor: Any
+) -> Iterator[tuple[Job, Outcome]]:
+    """Outcomes as they come, in any order; after a failure nothing new is begun.
+
+    Args:
+        system: makes the devices of a batch.
+        metric: measures one device.
+        jobs: the batches.
+        executor: None, a ``concurrent.futures.Executor``, or a ``dask.distributed.Client``, which offers
+            itself as one.
+    """
+    if executor is None:
+        for job in jobs:
+            outcome = run_batch(system, metric, job)
+            yield job, outcome
+            if outcome.failure is not None:
+                return
+        return
+    pool = executor.get_executor(pure=False) if hasattr(executor, "get_executor") else executor
+    waiting = {pool.submit(run_batch, system, metric, job): job for job in jobs}
+    try:
+        for future in as_completed(waiting):
+            if future.cancelled():
+                continue
+            outcome = future.result()
+            if outcome.failure is not None:
+                for other in waiting:
+                    other.cancel()  # those that run already still report
+            yield waiting[future], outcome
+    finally:
+        for future in waiting:
+            future.cancel()

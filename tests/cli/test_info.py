@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import torch
+from typer.testing import CliRunner
+
+import photonet
+from photonet import materials
+from photonet.cli import app
+
+
+def info(**environment):
+    result = CliRunner().invoke(app, ["info"], env={"PHOTONET_DATA": None, **environment})
+    assert result.exit_code == 0, result.output
+    return dict(line.split(maxsplit=1) for line in result.output.splitlines())
+
+
+def test_versions_and_places():
+    rows = info()
+    assert rows["photonet"].split()[0] == photonet.__version__
+    assert rows["torch"] == torch.__version__
+    counts, folder = rows["materials"].split(" in ")
+    assert f"{len(materials.names('dispersion'))} dispersion" in counts
+    assert (Path(folder) / "dispersion" / "SiO2.toml").is_file()
+    assert rows["devices"].startswith("cpu")
+    assert rows["threads"].startswith(f"{torch.get_num_threads()} of torch")
+
+
+def test_an_extra_that_is_missing_is_said_to_be():
+    for part in info()["extras"].split(", "):
+        extra, version = part.rstrip(")").split(" (")
+        assert extra in {"validation", "cluster", "rcwa", "gds", "docs"}
+        assert version == "not installed" or version[0].isdigit()
+
+
+def test_the_state_of_the_data_folder(tmp_path):
+    assert info()["data"] == "digits (PHOTONET_DATA is not set)"
+    assert info(PHOTONET_DATA=str(tmp_path))["data"] == f"digits (PHOTONET_DATA names {tmp_path})"
+    gone = str(tmp_path / "gone")
+    assert info(PHOTONET_DATA=gone)["data"] == f"digits (PHOTONET_DATA names {gone}, which is not a folder)"
+    (tmp_path / "mnist.h5").touch()
+    assert info(PHOTONET_DATA=str(tmp_path))["data"].startswith("digits, mnist (")

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from photonet import ntk
+from photonet.errors import InvalidArgument
+
+
+def test_random_directions_have_unit_covariance(generator: torch.Generator) -> None:
+    v = ntk.random_directions(6, generator, count=20_000, like=torch.ones(1, dtype=torch.float64))
+    # off-diagonal entries are means of 20,000 signs: standard error 1 / sqrt(20000); five of them
+    assert (v.mT @ v - torch.eye(6)).abs().max() < 5 / 20_000**0.5
+
+
+def test_centred_directions_project_out_the_mean(generator: torch.Generator) -> None:
+    v = ntk.centred_directions(5)
+    torch.testing.assert_close(v @ v, v)
+    assert ntk.centred_directions(5, generator=generator, count=3).sum(1).abs().max() < 1e-6
+    with pytest.raises(InvalidArgument, match="2 classes"):
+        ntk.centred_directions(1)
+
+
+def test_pixels_estimate_the_trace(generator: torch.Generator) -> None:
+    rows = [ntk.pixel_directions((2, 3), generator, count=2) for _ in range(3000)]
+    mean = torch.stack([v.mT @ v for v in rows]).mean(0)
+    # a pixel is drawn with probability 1/3 and then weighs 3: variance 2; five standard errors
+    assert (mean - torch.eye(6)).abs().max() < 5 * (2 / 3000) ** 0.5
+    with pytest.raises(InvalidArgument, match="at most the 6"):
+        ntk.pixel_directions((2, 3), generator, count=7)

@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from photonet import ntk
+from photonet.errors import InvalidArgument, UnknownName
+
+from .conftest import MODELS, build
+
+# Both sides sum some thousands of float64 products of order one: 1e-10 leaves four digits of room.
+EXACT = 1e-10
+
+
+def reference(model: nn.Module, x: Tensor) -> Tensor:
+    """Jacobian [n, C, P], one plain backward pass per sample and output."""
+    parameters = list(model.parameters())
+    rows = []
+    for sample in x:
+        outputs = model(sample[None]).reshape(-1)
+        gradients = [
+            torch.autograd.grad(out, parameters, retain_graph=True, materialize_grads=True) for out in outputs
+        ]
+        rows.append(torch.stack([torch.cat([g.reshape(-1) for g in each]) for each in gradients]))
+    return torch.stack(rows)
+
+
+def by_jacrev(model: nn.Module, x: Tensor) -> Tensor:
+    """The same by vmap(jacrev), as the tutorials of torch do it."""
+    parameters = dict(model.named_parameters())
+
+    def one(values: dict[str, Tensor], sample: Tensor) -> Tensor:
+        return torch.func.functional_call(model, values, (sample[None],))[0].reshape(-1)
+
+    jacobians = torch.func.vmap(torch.func.jacrev(one), (None, 0))(parameters, x)
+    return torch.cat([j.flatten(2) for j in jacobians.values()], dim=2).detach()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_layer_agrees_with_plain_gradients(name: str) -> None:
+    model, x = build(name)
+    j = reference(model, x)
+    scale = float(j.square().sum(2).max())
+    full = torch.einsum("acp,bdp->abcd", j, j)
+    v = torch.randn(2, j.shape[1], dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(ntk.gram(model, x, outputs="full"), full, rtol=0, atol=EXACT * scale)
+    expected = full.diagonal(dim1=2, dim2=3).sum(2)
+    torch.testing.assert_close(ntk.gram(model, x), expected, rtol=0, atol=EXACT * scale)
+    expected = torch.einsum("abcd,mc,md->ab", full, v, v)
+    torch.testing.assert_close(ntk.gram(model, x, outputs=v), expected, rtol=0, atol=10 * EXACT * scale)
+    torch.testing.assert_close(
+        ntk.gram(model, x, x[:2], outputs="sum"), full.sum((2, 3))[:, :2], rtol=0, atol=10 * EXACT * scale
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "conv2d strided, dilated",
+        "conv2d and pool",
+        "conv_transpose2d",
+        "layer called twice",
+        "layer_norm",
+        "borrowed weight",
+    ],
+)
+def test_gradient_of_the_kernel_is_that_of_the_jacobian_method(name: str) -> None:
+    model, x = build(name, n=4)
+    weight = torch.randn(4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    gradients = []
+    for method in ("auto", "jacobian"):
+        loss = (ntk.gram(model, x, method=method) * weight).sum()
+        gradients.append(torch.autograd.grad(loss, list(model.parameters()), materialize_grads=True))
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+def test_agrees_with_jacrev() -> None:
+    model, x = build("conv2d")
+    j = by_jacrev(model, x)
+    torch.testing.assert_close(ntk.gram(model, x), torch.einsum("acp,bcp->ab", j, j), rtol=EXACT, atol=EXACT)
+
+
+def test_gradcheck_through_the_kernel() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 2), nn.Tanh(), nn.Flatten(), nn.Linear(8, 2)).double()
+    x = torch.randn(3, 1, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    names = [name for name, _ in model.named_parameters()]
+
+    def kernel(*values: Tensor) -> Tensor:
+        with torch.no_grad():
+            for p, value in zip(model.parameters(), values, strict=True):
+                p.copy_(value)
+        return ntk.gram(model, x)
+
+    values = [p.detach().clone() for p in model.parameters()]
+    weight = torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    found = torch.autograd.grad(
+        (kernel(*values) * weight).sum(), list(model.parameters()), materialize_grads=True
+    )
+    step = 1e-5
+    for k, name in enumerate(names):
+        tangent = torch.randn(
+            values[k].shape, dtype=torch.float64, generator=torch.Generator().manual_seed(k)
+        )
+        ends = []
+        for sign in (1, -1):
+            moved = [v + sign * step * tangent if i == k else v for i, v in enumerate(values)]
+            ends.append(float((kernel(*moved).detach() * weight).sum()))
+        # central differences: error of order step^2 times the third derivative, and rounding / step
+        assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(
+            float((found[k] * tangent).sum()), rel=1e-6
+        ), name
+
+
+def test_chunks_change_nothing() -> None:
+    model, x = build("conv2d", n=7)
+    for outputs in ("trace", "full"):
+        whole = ntk.gram(model, x, outputs=outputs)
+        torch.testing.assert_close(
+            ntk.gram(model, x, outputs=outputs, chunk=3), whole, rtol=1e-12, atol=1e-10
+        )
+        torch.testing.assert_close(
+            ntk.gram(model, x, x[:5], outputs=outputs, chunk=2), whole[:, :5], rtol=1e-12, atol=1e-10
+        )
+
+
+def test_parameters_can_be_chosen_in_four_ways() -> None:
+    model, x = build("linear")
+    front = ntk.gram(model, x, params="0")
+    back = ntk.gram(model, x, params=lambda name: name.startswith("2"))
+    torch.testing.assert_close(front + back, ntk.gram(model, x))
+    torch.testing.assert_close(ntk.gram(model, x, params=model[0].parameters()), front)
+    model[0].requires_grad_(False)
+    torch.testing.assert_close(ntk.gram(model, x), back)
+
+
+def test_random_directions_estimate_the_trace(generator: torch.Generator) -> None:
+    model, x = build("linear")
+    exact = ntk.gram(model, x)
+    estimate = ntk.gram(model, x, outputs="random", directions=4000, generator=generator)
+    # The variance of one +-1 draw is at most 2 |K_ab|_F^2 over the outputs; four standard errors.
+    full = ntk.gram(model, x, outputs="full")
+    bound = 4 * (2 * full.square().sum((2, 3)) / 4000).sqrt()
+    assert bool(((estimate - exact).abs() <= bound).all())
+
+
+def test_without_gradients_nothing_is_kept() -> None:
+    model, x = build("conv2d")
+    with torch.no_grad():
+        kernel = ntk.gram(model, x)
+    assert not kernel.requires_grad
+    torch.testing.assert_close(kernel, ntk.gram(model, x).detach())
+
+
+def test_inference_mode_is_left_for_the_derivatives() -> None:
+    model, x = build("conv2d")
+    with torch.inference_mode():
+        kernel = ntk.gram(model, x.clone())
+    torch.testing.assert_close(kernel, ntk.gram(model, x).detach())
+
+
+@settings(deadline=None, max_examples=12)
+@given(
+    name=st.sampled_from(["conv2d strided, dilated", "residual", "tied embedding", "conv2d and pool"]),
+    n=st.integers(1, 6),
+    chunk=st.integers(1, 7),
+    seed=st.integers(0, 99),
+)
+def test_a_kernel_is_symmetric_positive_and_follows_the_samples(
+    name: str, n: int, chunk: int, seed: int
+) -> None:
+    model, _ = build(name)
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, *MODELS[name][0], generator=generator, dtype=torch.float64)
+    order = torch.randperm(n, generator=generator)
+    with torch.no_grad():
+        kernel = ntk.gram(model, x)
+        scale = float(kernel.diagonal().max())
+        near = {"rtol": 0, "atol": 1e-12 * scale}  # some thousands of roundings of 1e-16
+        torch.testing.assert_close(kernel, kernel.mT, **near)
+        assert torch.linalg.eigvalsh(kernel).min() > -1e-12 * scale
+        torch.testing.assert_close(ntk.gram(model, x[order]), kernel[order][:, order], **near)
+        torch.testing.assert_close(ntk.gram(model, x, chunk=chunk), kernel, **near)
+        torch.testing.assert_close(ntk.gram(model, x, x[order]), kernel[:, order], **near)
+
+
+def test_forward_gram_returns_what_the_two_calls_return() -> None:
+    model, x = build("residual")
+    v = torch.randn(1, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    logits, kernel = ntk.forward_gram(model, x, outputs=v)
+    torch.testing.assert_close(logits, model(x))
+    torch.testing.assert_close(kernel, ntk.gram(model, x, outputs=v))
+    (logits.sum() + kernel.sum()).backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_the_rules_that_were_used_can_be_asked() -> None:
+    used = {
+        "conv2d and pool": ("0.weight", "Conv2d and AvgPool2d"),
+        "pool and skip": ("conv.weight", "Conv2d"),
+        "bilinear readout": ("1.directions", "vjp"),
+        "attention": ("attention.in_proj_weight", "network"),
+        "declared": ("0.weight", "Declared"),
+    }
+    for name, (parameter, rule) in used.items():
+        assert ntk.tangents(*build(name)).rules[parameter] == rule
+
+
+def test_an_unreached_parameter_has_a_zero_kernel() -> None:
+    model, x = build("residual")
+    model.unused = nn.Linear(5, 5).double()
+    assert ntk.gram(model, x, params="unused").eq(0).all()
+    assert ntk.gram(model, x, params="unused", outputs="full").shape == (5, 5, 3, 3)
+
+
+def test_the_slow_road_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    model, x = build("borrowed weight")
+    with caplog.at_level(logging.WARNING, "photonet.ntk"):
+        ntk.gram(model, x)
+        ntk.gram(model, x)
+    assert [r.levelname for r in caplog.records] == ["WARNING"]
+    assert "inner.weight" in caplog.text
+    assert ntk.tangents(model, x).rules["inner.weight"] == "network"
+    with pytest.raises(InvalidArgument, match=r"inner\.weight"):
+        ntk.gram(model, x, method="structured")
+
+
+def test_bad_input_is_named() -> None:
+    model, x = build("linear")
+    with pytest.raises(UnknownName, match="jacobian"):
+        ntk.gram(model, x, method="jacobain")
+    with pytest.raises(InvalidArgument, match="generator"):
+        ntk.gram(model, x, outputs="random")
+    with pytest.raises(InvalidArgument, match=r"directions \[m, 3\]"):
+        ntk.gram(model, x, outputs=torch.ones(2, 4))
+    with pytest.raises(InvalidArgument, match="prefix"):
+        ntk.gram(model, x, params="backend")
+    with pytest.raises(InvalidArgument, match="does not own"):
+        ntk.gram(model, x, params=[torch.ones(2)])
+    with pytest.raises(InvalidArgument, match="at least one sample"):
+        ntk.gram(model, x[:0])
+    model[0].weight.requires_grad_(False)
+    with pytest.raises(InvalidArgument, match="frozen"):
+        ntk.gram(model, x, params="0")
+    with pytest.raises(InvalidArgument, match="trainable"):
+        ntk.gram(model.requires_grad_(False), x)
+
+
+def test_batch_normalisation_must_be_frozen() -> None:
+    model, x = build("batch_norm2d")
+    model.train()
+    with pytest.raises(InvalidArgument, match="frozen_statistics"):
+        ntk.gram(model, x)
+    with ntk.frozen_statistics(model):
+        frozen = ntk.gram(model, x)
+    assert model.training
+    assert model[1].training
+    torch.testing.assert_close(frozen, ntk.gram(model.eval(), x))
+
+
+def test_an_input_changed_after_the_call_is_refused() -> None:
+    class Careless(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(5, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            entry = x * 2
+            out = self.layer(entry)
+            entry.zero_()
+            return out
+
+    with pytest.raises(InvalidArgument, match="in place"):
+        ntk.gram(Careless(), torch.ones(2, 5))

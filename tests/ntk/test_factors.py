@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from photonet.ntk.factors import Correlation, Factor, Outer, dense, full_product, merge, trace_product
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def factor(kind: str, n: int, seed: int = 0) -> Factor:
+    """Three directions; few or many positions, so that both ways to multiply are taken."""
+    few, many = (2, 40)
+    if kind == "dense":
+        return normal(n, 3, 5, 4, seed=seed)
+    if kind in ("few", "many"):
+        t = few if kind == "few" else many
+        return Outer(normal(n, 1, 2, t, 20, seed=seed), normal(n, 3, 2, t, 15, seed=seed + 1))
+    if kind == "directed activations":
+        return Outer(normal(n, 3, 2, few, 20, seed=seed), normal(n, 1, 2, few, 15, seed=seed + 1))
+    side = 3 if kind == "small map" else 9
+    x, delta = normal(n, 1, 4, side + 2, side + 1, seed=seed), normal(n, 3, 6, side, side, seed=seed + 1)
+    return Correlation(x, delta, (3, 2), (1, 1), (1, 1), groups=2)
+
+
+@pytest.mark.parametrize("kind", ["dense", "few", "many", "directed activations", "small map", "large map"])
+def test_products_are_those_of_the_jacobians(kind: str) -> None:
+    a, b = factor(kind, 4), factor(kind, 3, seed=5)
+    p, q = dense(a), dense(b)
+    expected = torch.einsum("amp,bnp->abmn", p, q)
+    torch.testing.assert_close(full_product(a, b), expected)
+    torch.testing.assert_close(trace_product(a, b), expected.diagonal(dim1=2, dim2=3).sum(2))
+    torch.testing.assert_close(trace_product(a, a), torch.einsum("amp,bmp->ab", p, p))
+    if isinstance(a, Correlation):
+        torch.testing.assert_close(dense(a.outer()), p)
+
+
+def test_uses_of_one_parameter_add() -> None:
+    for kinds in (("few", "few"), ("few", "many"), ("dense", "dense"), ("small map", "large map")):
+        uses = [factor(kind, 4, seed=3 * k) for k, kind in enumerate(kinds)]
+        torch.testing.assert_close(dense(merge(uses)), dense(uses[0]) + dense(uses[1]))
+
+
+def test_second_derivatives_of_the_products() -> None:
+    act, delta = normal(3, 1, 1, 2, 2).requires_grad_(), normal(3, 1, 1, 2, 3, seed=1).requires_grad_()
+    assert torch.autograd.gradgradcheck(
+        lambda a, d: trace_product(f := Outer(a, d), f), (act, delta), check_fwd_over_rev=False
+    )
+    x, delta = normal(2, 1, 1, 4).requires_grad_(), normal(2, 1, 2, 2, seed=1).requires_grad_()
+    inputs = (x, delta)
+    assert torch.autograd.gradcheck(lambda x, d: Correlation(x, d, (2,), (2,), (1,)).dense(), inputs)
+    assert torch.autograd.gradgradcheck(lambda x, d: Correlation(x, d, (2,), (2,), (1,)).dense(), inputs)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from photonet import ntk
+from photonet.errors import InvalidArgument
+
+
+def kernel(n: int, seed: int) -> torch.Tensor:
+    features = torch.randn(n, n + 2, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return features @ features.mT
+
+
+@settings(deadline=None, max_examples=20)
+@given(n=st.integers(4, 12), seed=st.integers(0, 1000), scale=st.floats(1e-6, 1e6))
+def test_scale_and_order_do_not_matter(n: int, seed: int, scale: float) -> None:
+    a, b = kernel(n, seed), kernel(n, seed + 1)
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    for kind in ("cka", "cosine", "unbiased"):
+        value = ntk.alignment(a, b, kind)
+        torch.testing.assert_close(ntk.alignment(scale * a, b, kind), value, rtol=1e-9, atol=1e-12)
+        shuffled = ntk.alignment(a[order][:, order], b[order][:, order], kind)
+        torch.testing.assert_close(shuffled, value, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(ntk.alignment(b, a, kind), value)
+        assert ntk.alignment(a, a, kind).item() == pytest.approx(1)
+    assert 0 <= ntk.alignment(a, b, "cka") <= 1
+
+
+def test_centred_kernel_is_that_of_centred_features() -> None:
+    x = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    centred = x - x.mean(0)
+    torch.testing.assert_close(ntk.center(x @ x.mT), centred @ centred.mT)
+
+
+def test_unbiased_alignment_of_independent_kernels_is_zero_on_average() -> None:
+    values = torch.stack(
+        [ntk.alignment(kernel(8, 2 * s), kernel(8, 2 * s + 1), "unbiased") for s in range(400)]
+    )
+    # four standard errors of the mean
+    assert abs(values.mean()) < 4 * values.std() / 20
+    biased = torch.stack([ntk.alignment(kernel(8, 2 * s), kernel(8, 2 * s + 1)) for s in range(400)])
+    assert biased.mean() > 0.5
+
+
+def test_alignment_has_a_gradient() -> None:
+    a, b = kernel(5, 0).requires_grad_(), kernel(5, 1)
+    for kind in ("cka", "cosine", "unbiased"):
+        assert torch.autograd.gradcheck(lambda k, kind=kind: ntk.alignment(k, b, kind), (a,))
+
+
+def test_bad_kernels_are_refused() -> None:
+    with pytest.raises(InvalidArgument, match="at least 2 samples"):
+        ntk.center(torch.ones(1, 1))
+    with pytest.raises(InvalidArgument, match="same 3 samples"):
+        ntk.alignment(torch.eye(3), torch.eye(4))
+    with pytest.raises(InvalidArgument, match=r"\[\.\.\., n, n\]"):
+        ntk.alignment(torch.ones(3), torch.eye(3))
+    with pytest.raises(InvalidArgument, match="at least 4"):
+        ntk.alignment(torch.eye(3), torch.eye(3), "unbiased")

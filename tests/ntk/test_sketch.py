@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from photonet import ntk
+from photonet.errors import InvalidArgument, UnknownName
+
+from .conftest import build
+
+
+def wide() -> tuple[nn.Module, torch.Tensor]:
+    """Both roads of the CountSketch: a large linear layer and small others."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 60), nn.ReLU(), nn.Linear(60, 3))
+    return model, torch.randn(6, 1, 8, 8)
+
+
+@pytest.mark.parametrize("kind", ["count", "gaussian"])
+def test_mean_over_seeds_is_the_kernel(kind: str) -> None:
+    model, x = wide()
+    with torch.no_grad():
+        found = ntk.tangents(model, x, outputs="sum")
+        features = torch.stack([ntk.Sketch(256, kind, seed)(found) for seed in range(80)])
+    rows = features.flatten(2)
+    kernels = rows @ rows.mT
+    exact = found.gram()
+    # five standard errors of the mean, entry by entry
+    assert bool(((kernels.mean(0) - exact).abs() < 5 * kernels.std(0) / 80**0.5).all())
+
+
+@pytest.mark.parametrize("kind", ["count", "gaussian"])
+def test_the_error_estimate_is_the_error(kind: str) -> None:
+    model, x = wide()
+    with torch.no_grad():
+        found = ntk.tangents(model, x)
+    exact = found.gram()
+    errors, estimates = [], []
+    for seed in range(30):
+        features = ntk.Sketch(512, kind, seed)(found)
+        rows = features.flatten(1)
+        errors.append(float((rows @ rows.mT - exact).norm() / exact.norm()))
+        estimates.append(float(ntk.sketch_error(features)))
+    ratio = (sum(e * e for e in estimates) / sum(e * e for e in errors)) ** 0.5
+    # root mean squares over 30 seeds of three degrees of freedom each: about 10 % either way
+    assert 0.7 < ratio < 1.4
+
+
+def test_the_map_depends_on_the_seed_only() -> None:
+    model, x = wide()
+    found = ntk.tangents(model, x)
+    sketch = ntk.Sketch(128)
+    parts = torch.cat([ntk.Sketch(128)(ntk.tangents(model, part)) for part in x.split(4)])
+    torch.testing.assert_close(parts, sketch(found), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(ntk.Sketch(128, seed=1)(found), sketch(found))
+
+
+def test_a_sketch_has_the_gradient_of_its_kernel() -> None:
+    model, x = build("conv2d")
+    sketch = ntk.Sketch(32)
+    loss = sketch(ntk.tangents(model, x)).square().sum()
+    gradients = torch.autograd.grad(loss, list(model.parameters()), materialize_grads=True)
+    assert max(g.abs().max() for g in gradients) > 0
+
+
+@pytest.mark.parametrize(("method", "size"), [("jvp", 128), ("sketch", 4096)])
+def test_estimates_come_close_to_the_kernel(method: str, size: int) -> None:
+    model, x = build("linear")
+    exact = ntk.gram(model, x)
+    for chunk in (None, 2):
+        kernel = ntk.gram(
+            model, x, method=method, size=size, chunk=chunk, generator=torch.Generator().manual_seed(0)
+        )
+        # The relative error of an entry is sqrt(2 / size), of one direction of many less; three of them.
+        assert (kernel - exact).norm() < 3 * (2 / size) ** 0.5 * exact.norm()
+
+
+def test_bad_sketches_are_refused() -> None:
+    with pytest.raises(InvalidArgument, match="multiple of the 4"):
+        ntk.Sketch(30)
+    with pytest.raises(UnknownName, match="gaussian"):
+        ntk.Sketch(kind="gausian")
+    model, x = build("linear")
+    with pytest.raises(InvalidArgument, match="generator"):
+        ntk.gram(model, x, method="sketch")

@@ -1,0 +1,185 @@
+"""The file: whole at any moment, continued only by its own study, and to exactly the same result."""
+
+import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from photonet.errors import DataError
+from photonet.tolerance import Normal, Uniform, tolerance
+
+sys.path.insert(0, str(Path(__file__).parent))
+from tolerance_toys import line, measure
+
+ERRORS = {"x": Uniform(0, 1), "y": Normal(0, 1)}
+run = functools.partial(tolerance, line, measure, ERRORS, progress=False)
+load = functools.partial(xr.load_dataset, engine="h5netcdf")
+
+
+def interrupted(path, after, **options):
+    """Run until ``after`` batches were made, and stop as Ctrl-C would."""
+    left = [after]
+
+    class Interrupted(KeyboardInterrupt):
+        pass
+
+    def line(draws, seeds):
+        if left[0] == 0:
+            raise Interrupted
+        left[0] -= 1
+        return original(draws, seeds)
+
+    original = globals()["line"]
+    line.__qualname__ = original.__qualname__  # the same study by name
+    with pytest.raises(Interrupted):
+        tolerance(line, measure, ERRORS, out=path, progress=False, **options)
+
+
+def counting():
+    made = []
+
+    def line(draws, seeds):
+        made.extend(seeds)
+        return original(draws, seeds)
+
+    original = globals()["line"]
+    line.__qualname__ = original.__qualname__
+    return line, made
+
+
+def test_the_file_holds_what_is_returned(tmp_path):
+    ds = run(samples=20, out=tmp_path / "new" / "study.nc", require={"good": 0.5, "bad": 1.0})
+    assert load(tmp_path / "new" / "study.nc").identical(ds)
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["study.nc"]
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_an_interrupted_study_goes_on_to_the_same_result(tmp_path, after):
+    out = tmp_path / "study.nc"
+    interrupted(out, after, samples=20, batch=4)
+    assert int(load(out).good.notnull().sum()) == 4 * after
+    system, made = counting()
+    resumed = tolerance(system, measure, ERRORS, samples=20, batch=5, out=out, progress=False)
+    xr.testing.assert_equal(resumed, run(samples=20))
+    assert len(made) == 20 - 4 * after
+
+
+def test_a_finished_study_is_read_and_can_grow(tmp_path):
+    out = tmp_path / "study.nc"
+    run(samples=8, out=out)
+    system, made = counting()
+    again = functools.partial(tolerance, system, measure, ERRORS, out=out, progress=False)
+    xr.testing.assert_equal(again(samples=8), run(samples=8))
+    assert made == []
+    xr.testing.assert_equal(again(samples=20), run(samples=20))
+    assert len(made) == 12
+    again(samples=20, resume=False)
+    assert len(made) == 32
+
+
+def test_new_requirements_need_no_new_devices(tmp_path):
+    out = tmp_path / "study.nc"
+    run(samples=8, out=out, require={"good": 0.5})
+    system, made = counting()
+    ds = tolerance(system, measure, ERRORS, samples=8, out=out, require={"good": 0.25}, progress=False)
+    assert made == []
+    assert ds["yield"].item() == 0.75
+    assert load(out).identical(ds)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"errors": {"x": Uniform(0, 1), "y": Normal(0, 2)}},
+        {"errors": {"y": Normal(0, 1), "x": Uniform(0, 1)}},
+        {"sampler": "random"},
+        {"seed": 1},
+        {"config": {"design": "b"}},
+        {"metric": lambda device: {"good": 1.0}},
+        {"system": lambda draws, seeds: line(draws, seeds)},
+    ],
+)
+def test_another_study_is_refused_and_the_file_is_left_alone(tmp_path, change):
+    out = tmp_path / "study.nc"
+    arguments = {"system": line, "metric": measure, "errors": ERRORS, "samples": 8, "progress": False}
+    tolerance(**arguments, out=out, config={"design": "a"})
+    before = out.read_bytes()
+    with pytest.raises(DataError, match="holds another study"):
+        tolerance(**({**arguments, "config": {"design": "a"}} | change), out=out)
+    assert out.read_bytes() == before
+
+
+def test_a_latin_hypercube_of_another_size_is_another_study(tmp_path):
+    run(samples=8, sampler="lhs", out=tmp_path / "study.nc")
+    with pytest.raises(DataError, match="holds another study"):
+        run(samples=16, sampler="lhs", out=tmp_path / "study.nc")
+
+
+def test_fewer_devices_than_the_file_holds_are_refused(tmp_path):
+    run(samples=8, out=tmp_path / "study.nc")
+    with pytest.raises(DataError, match="8 devices, more than samples = 4"):
+        run(samples=4, out=tmp_path / "study.nc")
+
+
+def test_other_draws_from_the_same_seed_are_noticed(tmp_path):
+    out = tmp_path / "study.nc"
+    ds = run(samples=8, out=out)
+    ds["y"][2] += 1e-12  # as another version of a library might draw it
+    ds.to_netcdf(out, engine="h5netcdf")
+    with pytest.raises(DataError, match=r"drawn otherwise \(y differs"):
+        run(samples=8, out=out)
+
+
+def test_a_file_that_is_no_study_is_refused(tmp_path):
+    out = tmp_path / "study.nc"
+    out.write_bytes(b"not a netCDF file")
+    with pytest.raises(DataError, match="cannot read"):
+        run(samples=8, out=out)
+    assert out.read_bytes() == b"not a netCDF file"
+    xr.Dataset({"x": ("y", np.zeros(3))}).to_netcdf(out, engine="h5netcdf")
+    with pytest.raises(DataError, match="no study at all"):
+        run(samples=8, out=out)
+
+
+KILLED_STUDIES = """
+import itertools, os, random, signal, sys, time
+import h5netcdf, xarray, scipy.stats, torch
+sys.path.insert(0, {toys!r})
+from tolerance_toys import line, measure
+from photonet.tolerance import Normal, Uniform, tolerance
+
+path, rng = sys.argv[1], random.Random(0)
+errors = {{"x": Uniform(0, 1), "y": Normal(0, 1)}}
+for kill in itertools.count():
+    child = os.fork()
+    if child == 0:
+        tolerance(line, measure, errors, samples=24, batch=1, out=path)
+        os._exit(0)
+    time.sleep(rng.uniform(0.0, 0.05 + 0.06 * kill))  # ever longer, so that any machine comes to the end
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if os.path.exists(path):
+        with xarray.open_dataset(path, engine="h5netcdf") as kept:
+            print(int(kept.good.notnull().sum()), flush=True)
+    if os.WIFEXITED(status):
+        sys.exit(os.WEXITSTATUS(status))
+"""
+
+
+def test_a_study_killed_at_random_moments_never_leaves_half_a_file(tmp_path):
+    out = tmp_path / "study.nc"
+    code = KILLED_STUDIES.format(toys=str(Path(__file__).parent))
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", code, out], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    kept = [int(word) for word in done.stdout.split()]
+    assert kept == sorted(kept)  # nothing finished was ever lost
+    assert kept[-1] == 24
+    xr.testing.assert_equal(load(out), run(samples=24))
