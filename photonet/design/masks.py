@@ -10,7 +10,7 @@ import torch
 from .. import checks, materials
 from ..errors import InvalidArgument
 from ..grid import Grid
-from ..mask import Mask
+from ..mask import HeightMask, Mask
 from ..nn.optical_conv import merge_signed, split_signed
 from ..optics.psf import bin_pixels, psf
 from ..progress import track
@@ -33,7 +33,7 @@ class MaskDesign:
         error: [2, k] relative L2 distance of the PSF, stray light included, from the wished one.
     """
 
-    mask: Mask
+    mask: HeightMask
     gain: torch.Tensor
     pixel: int
     efficiency: torch.Tensor

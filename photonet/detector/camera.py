@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from .. import checks
+from .. import checks, materials
 from ..arrays import as_tensor, real_dtype
-from ..errors import DataError, DataMissing, InvalidArgument, UnknownName
+from ..errors import DataError, DataMissing, InvalidArgument
 from ..grid import Grid
 from .adc import digitize, full_scale
 from .model import dark_current, photons, read_out, shot_noise
@@ -150,7 +150,7 @@ class Detector:
             >>> Detector.from_file("imx249", exposure=1e-3).pitch
             (5.86e-06, 5.86e-06)
         """
-        path = Path(file) if str(file).endswith(".toml") else _camera_file(str(file))
+        path = Path(file) if str(file).endswith(".toml") else materials.path("cameras", str(file))
         try:
             content = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -427,12 +427,3 @@ def _parts(name: str, value: Any) -> tuple[float, float, float]:
         raise InvalidArgument(name, "one number, or its (row, column, pixel) parts", f"{len(value)} values")
     row, column, pixel = (checks.non_negative(name, v) for v in value)
     return row, column, pixel
-
-
-def _camera_file(name: str) -> Path:
-    package = Path(__file__).parents[1]
-    folders = [p / "cameras" for p in (package / "_materials", package.parent / "materials")]
-    files = {f.stem: f for folder in folders for f in sorted(folder.glob("*.toml"))}
-    if name not in files:
-        raise UnknownName("file", name, files)
-    return files[name]

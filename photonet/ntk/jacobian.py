@@ -90,7 +90,8 @@ def tangents(
     independent_samples(model)
     keep_graph = torch.is_grad_enabled()
     calls: list[Call] = []
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
+        x = x.clone() if x.is_inference() else x  # an inference tensor cannot enter a graph
         if method == "jacobian":
             result, strays = model(x), set(chosen)
         else:

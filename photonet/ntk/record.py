@@ -77,7 +77,7 @@ def record(
         if not isinstance(out, Tensor) or not out.requires_grad:
             strays.update(own.values())
             return
-        per_sample = alone and len(tensors[0]) == len(out) == len(x)
+        per_sample = alone and tensors[0].shape[:1] == out.shape[:1] == x.shape[:1]
         if not per_sample:
             strays.update(own.values())
         sources = tuple(get_gradient_edge(a) for a in tensors if a.requires_grad)

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from .beams import gaussian_schell, hermite_beam, laguerre_beam
 from .elements import circular_aperture, ideal_lens, quadratic_lens, rectangular_aperture
+from .gratings import aspheric_sag, blazed_grating, levels, zone_plate
 from .plan import Plan, plan
 from .propagate import propagate
 from .psf import bin_pixels, convolve, psf, shift, signed
 from .sources import gaussian_beam, plane_wave, point_source
+from .zernike import noll, osa, wavefront, zernike
 
 __all__ = [
     "Plan",
+    "aspheric_sag",
     "bin_pixels",
+    "blazed_grating",
     "circular_aperture",
     "convolve",
     "gaussian_beam",
+    "gaussian_schell",
+    "hermite_beam",
     "ideal_lens",
+    "laguerre_beam",
+    "levels",
+    "noll",
+    "osa",
     "plan",
     "plane_wave",
     "point_source",
@@ -24,4 +35,7 @@ __all__ = [
     "rectangular_aperture",
     "shift",
     "signed",
+    "wavefront",
+    "zernike",
+    "zone_plate",
 ]

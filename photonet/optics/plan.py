@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -9,15 +10,21 @@ from typing import Any
 import torch
 
 from .. import checks
-from ..errors import GridMismatch, InvalidArgument
+from ..errors import GridMismatch, InvalidArgument, SamplingError
 from ..grid import Grid
 from .fourier import fast_length
+from .sampling import critical_distance, predict, sideways
 from .scalars import plain
 
 __all__ = ["METHODS", "Plan", "plan"]
 
-METHODS = ("auto", "angular_spectrum", "rayleigh_sommerfeld", "fresnel", "fresnel_response")
 RESPONSES = ("rayleigh_sommerfeld", "fresnel_response")
+TRANSFERS = ("angular_spectrum", "fresnel")
+ZOOMS = ("fresnel_zoom", "fraunhofer")
+METHODS = ("auto", *TRANSFERS, *RESPONSES, *ZOOMS)
+
+SMOOTH_SAMPLES = 256
+"""Samples within which the two kernels can change over without ringing themselves."""
 
 
 @dataclass(frozen=True)
@@ -28,36 +35,51 @@ class Plan:
         method: the method that runs.
         shape: samples (y, x) of the transform.
         padding: transform over source samples, per axis; 1 is periodic.
-        band: interval ((low, high) for y and x) of ``wavelength * frequency``, that is ``sin(theta)``, of
-            the light that reaches the output window.
+        reach: interval ((low, high) for y and x) of ``sin(theta)``, that is ``wavelength * frequency``,
+            of the light that arrives in the output window.
+        band: the same for the light that is kept; what lies between the two is faded out.
         band_limit: largest ``sin(theta)`` kept, per wavelength and axis (y, x).
-        alias_energy: fraction of the spectrum that is cut or folded; of a white spectrum when
+        alias_energy: fraction of the energy that arrives in the wrong place; of a white spectrum when
             no field was given, which is the worst case.
-        memory: bytes of the largest buffers alive at once, per field of the batch.
+        cut_energy: fraction of the energy that is left out because it would miss the window.
+        paraxial_error: relative L2 error by the paraxial phase; zero for the exact methods.
+        critical: distance in m from where the pitch samples the impulse response over the whole window.
+        smooth: whether the transfer function is mixed with the impulse response where that is sampled, so
+            that the sharp end of the spectrum at the sampling limit does not ring.
+        memory: bytes of the buffers of a propagation, per field of the batch.
+        kernel_memory: bytes of the kernel, which is kept for the next call.
         reason: the numbers that decided, in words.
     """
 
     method: str
     shape: tuple[int, int]
     padding: tuple[float, float]
+    reach: tuple[tuple[float, float], tuple[float, float]]
     band: tuple[tuple[float, float], tuple[float, float]]
     band_limit: tuple[tuple[float, float], ...]
     alias_energy: float
+    cut_energy: float
+    paraxial_error: float
+    critical: float
+    smooth: bool
     memory: int
+    kernel_memory: int
     reason: str
 
     def __str__(self) -> str:
         limits = ", ".join(f"{y:.3f} x {x:.3f}" for y, x in self.band_limit)
-        return "\n".join(
-            [
-                f"method        {self.method}: {self.reason}",
-                f"transform     {self.shape[0]} x {self.shape[1]} samples"
-                f" ({self.padding[0]:.3g} x {self.padding[1]:.3g} of the window)",
-                f"band limit    sin(theta) {limits} (y x x, per wavelength)",
-                f"alias energy  {self.alias_energy:.2g}",
-                f"memory        {self.memory / 2**20:.3g} MiB per field",
-            ]
-        )
+        lines = [
+            f"method        {self.method}: {self.reason}",
+            f"transform     {self.shape[0]} x {self.shape[1]} samples"
+            f" ({self.padding[0]:.3g} x {self.padding[1]:.3g} of the window)",
+            f"band limit    sin(theta) {limits} (y x x, per wavelength)",
+            f"alias energy  {self.alias_energy:.2g}, cut because it misses the window {self.cut_energy:.2g}",
+            f"memory        {self.memory / 2**20:.3g} MiB per field,"
+            f" {self.kernel_memory / 2**20:.3g} MiB for the kernel",
+        ]
+        if self.paraxial_error:
+            lines.insert(4, f"paraxial      relative error {self.paraxial_error:.2g}")
+        return "\n".join(lines)
 
 
 def plan(
@@ -78,17 +100,21 @@ def plan(
         wavelength: one or more wavelengths in m.
         distance: along the axis in m, finite, negative to trace back.
         output: samples of the destination plane; the source's when None.
-        method: one of `METHODS`; ``auto`` takes the impulse response where the pitch samples it over
-            the whole window, else the transfer function, which is sampled exactly there.
+        method: one of `METHODS`; ``auto`` takes the Rayleigh-Sommerfeld convolution where the pitch
+            samples the impulse response over the whole window, else the angular spectrum, padded on
+            each axis until no light the pitch can hold wraps around. A destination of another pitch
+            always takes the angular spectrum.
         padding: None for a linear convolution (twice the window), 1 for a periodic window.
         dtype: of the field, for the memory.
-        field: [..., y, x]; when given, the alias energy is that of its spectrum.
+        field: [..., y, x]; when given, the energies are those of its spectrum.
 
     Returns:
         A `Plan`.
 
     Raises:
         InvalidArgument: a distance that is not finite, or a combination that has no meaning.
+        GridMismatch: another pitch of the output, with a method that cannot change it.
+        SamplingError: an output window that no light of this pitch can reach.
         UnknownName: a method that does not exist.
 
     Source of the band limit: Matsushima and Shimobaba, Opt. Express 17, 19662 (2009), eq. (13); of the
@@ -100,118 +126,153 @@ def plan(
         ('rayleigh_sommerfeld', [0.364, 0.364, 0.364])
     """
     checks.choice("method", method, METHODS)
-    waves = checks.wavelength(wavelength).detach().tolist()
+    waves = tuple(checks.wavelength(wavelength).detach().tolist())
     z = checks.real("distance", plain(distance), "a finite length in m")
-    output = grid if output is None else output
-    if any(abs(a / b - 1) > 1e-9 for a, b in zip(grid.pitch, output.pitch, strict=True)):
-        raise GridMismatch("output", f"the pitch of the source, {grid.pitch} m", f"{output.pitch} m")
-    periodic = padding is not None and float(checks.pair("padding", padding)[0]) == 1.0
-    if padding is not None and not periodic and min(map(float, checks.pair("padding", padding))) < 2:
-        raise InvalidArgument("padding", "None, 1 (periodic) or at least 2", padding)
-    if periodic and not output.matches(grid):
-        raise InvalidArgument("padding", "None when the output is not the source's grid", padding)
+    arguments = (grid, waves, z, grid if output is None else output, method, _padding(padding), dtype)
+    return _remembered(*arguments) if field is None else _decide(*arguments, field)
 
-    # the longest sideways way from a source sample to an output sample, per axis
-    reach = tuple(
-        (c_out - c_in - (n_in + n_out) / 2 * d, c_out - c_in + (n_in + n_out) / 2 * d)
-        for c_out, c_in, n_out, n_in, d in zip(
-            output.centre, grid.centre, output.shape, grid.shape, grid.pitch, strict=True
+
+def _decide(
+    grid: Grid,
+    waves: tuple[float, ...],
+    z: float,
+    output: Grid,
+    method: str,
+    factors: tuple[float, float] | None,
+    dtype: torch.dtype,
+    field: torch.Tensor | None = None,
+) -> Plan:
+    periodic = factors == (1.0, 1.0)
+    if periodic and not output.matches(grid):
+        raise InvalidArgument("padding", "None when the output is not the source's grid", 1)
+    # sideways ways from source samples to output samples, per axis
+    ways = [
+        (c_out - c_in - (w_in + w_out) / 2, c_out - c_in + (w_in + w_out) / 2)
+        for c_out, c_in, w_out, w_in in zip(
+            output.centre, grid.centre, output.extent, grid.extent, strict=True
         )
-    )
-    far = (max(-reach[0][0], reach[0][1]), max(-reach[1][0], reach[1][1]))
+    ]
+    far = [max(-low, high) for low, high in ways]
+    same_pitch = all(abs(a / b - 1) < 1e-9 for a, b in zip(grid.pitch, output.pitch, strict=True))
     # where the impulse response oscillates at the sampling limit of the shortest wave
     critical = max(critical_distance(w, d, r) for w in waves for d, r in zip(grid.pitch, far, strict=True))
-    sampled = abs(z) >= critical
-    if method == "auto":
-        method = "rayleigh_sommerfeld" if sampled else "angular_spectrum"
-    if method in RESPONSES and (periodic or z == 0):
-        raise InvalidArgument("method", "a transfer function for zero distance or a periodic window", method)
-    relation = ">=" if sampled else "<"
+    sampled, auto = abs(z) >= critical, method == "auto"
+    if auto:
+        method = "rayleigh_sommerfeld" if sampled and same_pitch and not periodic else "angular_spectrum"
+    _check_method(method, periodic, z, same_pitch, output)
+    paraxial = method in ("fresnel", "fresnel_response", *ZOOMS)
     reason = (
-        f"|z| = {abs(z):.4g} m {relation} {critical:.4g} m, from where the pitch samples the impulse response"
+        f"|z| = {abs(z):.4g} m {'>=' if sampled else '<'} {critical:.4g} m, "
+        "from where the pitch samples the impulse response over the whole window"
     )
+    if auto and not same_pitch:
+        reason = "the output has another pitch, so the spectrum is summed at its samples"
 
-    if periodic:
-        shape, factors = grid.shape, (1.0, 1.0)
-        band = ((-math.inf, math.inf), (-math.inf, math.inf))
-    else:
-        wanted = checks.pair("padding", 2 if padding is None else padding)
-        shape = tuple(  # type: ignore[assignment]
-            fast_length(max(math.ceil(float(f) * n) if padding is not None else 0, n + m))
-            for f, n, m in zip(wanted, grid.shape, output.shape, strict=True)
+    shape, everything = list(grid.shape), (-math.inf, math.inf)
+    reach, band = [everything, everything], [everything, everything]
+    for axis, (low, high) in enumerate(ways if not periodic and method not in ZOOMS else []):
+        d = grid.pitch[axis]
+        least = full = math.ceil((high - low) / d - 1e-6)
+        if factors is not None:
+            least = max(least, math.ceil(factors[axis] * grid.shape[axis]))
+        if auto and method == "angular_spectrum":
+            # room for the steepest wave the pitch can hold, so that none comes back and none is cut
+            widest = sideways(max(waves), d, z)
+            least = max(least, math.ceil(min(max(high + widest, widest - low) / d, 2 * full)))
+        shape[axis] = fast_length(least)
+        reach[axis] = _sines(low, high, z, paraxial)
+        room = (high - shape[axis] * d, low + shape[axis] * d)
+        band[axis] = reach[axis] if method in RESPONSES else _sines(*room, z, paraxial)
+    nyquist = [(w / (2 * grid.pitch[0]), w / (2 * grid.pitch[1])) for w in waves]
+    _check_reach(reach, nyquist, output)
+    band_limit = tuple((min(max(map(abs, band[0])), y), min(max(map(abs, band[1])), x)) for y, x in nyquist)
+    smooth = (
+        auto
+        and method == "angular_spectrum"
+        and not periodic
+        and all(
+            kept[axis] == limit[axis] < 1 and sideways(w, d, z) > SMOOTH_SAMPLES * d
+            for w, kept, limit in zip(waves, band_limit, nyquist, strict=True)
+            for axis, d in enumerate(grid.pitch)
         )
-        factors = (shape[0] / grid.shape[0], shape[1] / grid.shape[1])
-        band = tuple(_band(interval, z, method == "fresnel") for interval in reach)  # type: ignore[assignment]
-    band_limit = tuple(
-        tuple(min(max(map(abs, interval)), w / (2 * d)) for interval, d in zip(band, grid.pitch, strict=True))
-        for w in waves
     )
-    alias = _alias_energy(method, band, grid, waves, z, far, field)
-    size = shape[0] * shape[1] * (16 if dtype in (torch.complex128, torch.float64) else 8)
+    alias = cut = error = 0.0
+    response = method not in TRANSFERS
+    if paraxial or field is not None or (response and not sampled):
+        alias, cut, error = predict(response, grid, waves, z, band, far, paraxial, field)
+    elif not response:
+        parts = [_kept(band, limit, w) for limit, w in zip(nyquist, waves, strict=True)]
+        cut = 1 - sum(parts) / len(parts)
+    item = 16 if dtype in (torch.complex128, torch.float64) else 8
+    samples = max(grid.shape[0], output.shape[0]) * shape[1] + output.shape[0] * output.shape[1]
     return Plan(
         method=method,
-        shape=shape,
-        padding=factors,
-        band=band,
+        shape=(shape[0], shape[1]),
+        padding=(shape[0] / grid.shape[0], shape[1] / grid.shape[1]),
+        reach=(reach[0], reach[1]),
+        band=(band[0], band[1]),
         band_limit=band_limit,
         alias_energy=alias,
-        memory=2 * size * len(waves),
+        cut_energy=cut,
+        paraxial_error=error,
+        critical=critical,
+        smooth=smooth,
+        memory=item * samples * len(waves),
+        kernel_memory=item * shape[0] * shape[1] * len(waves),
         reason=reason,
     )
 
 
-def critical_distance(wavelength: float, pitch: float, reach: float) -> float:
-    """Distance in m from which ``pitch`` samples the impulse response out to ``reach`` (all in m).
-
-    At ``reach`` the response has ``sin(theta) / wavelength`` cycles per m; half a cycle per sample is
-    the limit. Below half a wavelength of pitch every distance of some wavelengths will do.
-    """
-    sine = wavelength / (2 * pitch)
-    if sine >= 1:
-        return 4 * wavelength
-    return max(reach * math.sqrt(1 - sine**2) / sine, 4 * wavelength)
+_remembered = functools.lru_cache(maxsize=256)(_decide)
 
 
-def _band(reach: tuple[float, float], z: float, paraxial: bool) -> tuple[float, float]:
-    """``sin(theta)`` of the rays that go ``reach`` sideways over z; paraxial optics takes the tangent."""
+def _padding(padding: Any) -> tuple[float, float] | None:
+    if padding is None:
+        return None
+    factors = tuple(checks.positive("padding", p) for p in checks.pair("padding", padding))
+    if factors != (1.0, 1.0) and min(factors) < 2:
+        raise InvalidArgument("padding", "None, 1 (periodic) or at least 2", padding)
+    return factors[0], factors[1]
+
+
+def _check_method(method: str, periodic: bool, z: float, same_pitch: bool, output: Grid) -> None:
+    if method in (*RESPONSES, *ZOOMS) and (periodic or z == 0):
+        raise InvalidArgument("method", "a transfer function for zero distance or a periodic window", method)
+    if method in RESPONSES and not same_pitch:
+        raise GridMismatch(
+            "output",
+            "the pitch of the source",
+            f"{output}",
+            f"method {method!r} cannot change it; use 'auto'",
+        )
+
+
+def _check_reach(reach: list[tuple[float, float]], nyquist: list[tuple[float, float]], output: Grid) -> None:
+    """Refuse a window that lies beyond the steepest light the source's pitch can hold."""
+    for axis, (low, high) in enumerate(reach):
+        steepest = max(limit[axis] for limit in nyquist)
+        if low >= steepest or high <= -steepest:
+            raise SamplingError(
+                "output",
+                f"a window within the source's steepest light, sin(theta) = {steepest:.3g}",
+                f"{output}, where sin(theta) is at least {min(abs(low), abs(high)):.3g}",
+                "sample the source more finely or move the window towards the axis",
+            )
+
+
+def _kept(band: list[tuple[float, float]], nyquist: tuple[float, float], wave: float) -> float:
+    """Fraction of a white spectrum inside ``band``."""
+    part = 1.0
+    for (low, high), limit in zip(band, nyquist, strict=True):
+        part *= max(0.0, min(high, limit) - max(low, -limit)) / (2 * limit)
+    return part
+
+
+def _sines(low: float, high: float, z: float, paraxial: bool) -> tuple[float, float]:
+    """``sin(theta)`` of the rays that go that far sideways over z; paraxial optics takes the tangent."""
     if z == 0:
         return (-math.inf, math.inf)
-    low, high = sorted(math.copysign(1.0, z) * r / (abs(z) if paraxial else math.hypot(r, z)) for r in reach)
-    return low, high
-
-
-def _alias_energy(
-    method: str,
-    band: tuple[tuple[float, float], tuple[float, float]],
-    grid: Grid,
-    waves: list[float],
-    z: float,
-    far: tuple[float, float],
-    field: torch.Tensor | None,
-) -> float:
-    """Mean over wavelengths of the spectral energy a method cuts (transfer function) or folds (response)."""
-    total = 0.0
-    for index, w in enumerate(waves):
-        if method in RESPONSES:
-            limits = [(-r / math.hypot(r, z) / w, r / math.hypot(r, z) / w) for r in far]
-            inside = [min(1.0, 0.5 / d / high) for d, (_, high) in zip(grid.pitch, limits, strict=True)]
-            total += 1 - inside[0] * inside[1]
-            continue
-        limits = [(low / w, high / w) for low, high in band]
-        if field is None:
-            inside = [
-                max(0.0, min(high, 0.5 / d) - max(low, -0.5 / d)) * d
-                for d, (low, high) in zip(grid.pitch, limits, strict=True)
-            ]
-            total += 1 - inside[0] * inside[1]
-            continue
-        u = field if field.ndim < 3 else field[..., index if field.shape[-3] > 1 else 0, :, :]
-        power = (
-            torch.fft.fft2(u.detach()).abs().square().flatten(0, -3).sum(0)
-            if u.ndim > 2
-            else (torch.fft.fft2(u.detach()).abs().square())
-        )
-        f = [torch.fft.fftfreq(n, d, device=u.device) for n, d in zip(grid.shape, grid.pitch, strict=True)]
-        keep = [(q >= low) & (q <= high) for q, (low, high) in zip(f, limits, strict=True)]
-        total += 1 - float((power * keep[0][:, None] * keep[1][None]).sum() / power.sum().clamp_min(1e-300))
-    return max(0.0, total / len(waves))
+    sines = sorted(
+        math.copysign(1.0, z) * r / (abs(z) if paraxial else math.hypot(r, z)) for r in (low, high)
+    )
+    return sines[0], sines[1]

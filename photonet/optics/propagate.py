@@ -10,10 +10,13 @@ import torch
 from .. import checks
 from ..errors import GridMismatch, InvalidArgument
 from ..grid import Grid
-from . import kernels
-from .fourier import convolve_kernel
-from .plan import RESPONSES, Plan, plan
-from .scalars import scalar
+from .convolution import convolve_kernel
+from .fourier import mirror
+from .plan import ZOOMS, Plan, plan
+from .sampling import LIMIT, announce, check_memory
+from .scalars import plain, scalar
+from .transfer import cached, transfer
+from .zoom import far_field, through_spectrum
 
 __all__ = ["propagate"]
 
@@ -27,6 +30,8 @@ def propagate(
     output: Grid | None = None,
     method: str = "auto",
     padding: Any = None,
+    pitch: Any = None,
+    strict: bool = False,
 ) -> torch.Tensor:
     """Carry a field from the plane of ``grid`` to a parallel plane ``distance`` further on.
 
@@ -42,8 +47,12 @@ def propagate(
             zero is the identity.
         output: samples of the destination plane, ``grid`` when None.
         method: ``auto``, ``angular_spectrum``, ``rayleigh_sommerfeld``, ``fresnel`` (paraxial transfer
-            function) or ``fresnel_response`` (paraxial impulse response).
+            function), ``fresnel_response`` (paraxial impulse response), ``fresnel_zoom`` (paraxial, one
+            Fourier sum to any output grid) or ``fraunhofer`` (the far field).
         padding: None for the linear convolution; 1 for a periodic window without padding.
+        pitch: (y, x) in m in place of the pitch of ``grid`` (and ``output``), where a gradient with respect
+            to it is wanted.
+        strict: raise where a `SamplingWarning` would be given.
 
     Returns:
         The field on ``output``, complex [..., L, y, x], of the dtype of ``u``.
@@ -52,6 +61,12 @@ def propagate(
         InvalidArgument: not a complex field, a distance that is not finite.
         GridMismatch: ``u`` does not lie on ``grid``, or its wavelength axis does not match.
         UnknownName: a method that does not exist.
+        MemoryEstimateError: more memory would be needed than is free.
+        SamplingError: an output that light of this pitch cannot reach; with ``strict``, a predicted
+            error above 1 %.
+
+    Warns:
+        SamplingWarning: a predicted error above 1 % of a method that was asked for by name.
 
     Example:
         >>> grid = Grid(64, 2e-6)
@@ -61,52 +76,81 @@ def propagate(
     """
     waves = checks.wavelength(wavelength)
     _check_field(u, grid, waves)
+    if pitch is not None:
+        grid = Grid(grid.shape, tuple(map(plain, checks.pair("pitch", pitch))), grid.centre)
+        output = None if output is None else Grid(output.shape, grid.pitch, output.centre)
+    sides = grid.pitch if pitch is None else checks.pair("pitch", pitch)
     output = grid if output is None else output
     choice = plan(grid, waves, distance, output, method=method, padding=padding, dtype=u.dtype)
+    _check_sampling(u, choice, grid, waves, distance, output, padding, strict)
+    batch = u[..., 0, 0, 0].numel()
+    check_memory(
+        choice.memory * batch + choice.kernel_memory,
+        u.device,
+        "use fewer samples, or stream the mask (stream_psf)",
+    )
     z = scalar("distance", distance, "a finite length in m", device=u.device)
     if not z.requires_grad and z == 0 and output.matches(grid):
         return u
-    kernel = transfer(choice, grid, waves.to(u.device), z, output)
-    return convolve_kernel(u, kernel.to(u.dtype), output.shape)
-
-
-def transfer(
-    choice: Plan, grid: Grid, wavelength: torch.Tensor, distance: torch.Tensor, output: Grid
-) -> torch.Tensor:
-    """The transform of the kernel that `propagate` multiplies with, complex128 [L, Y, X]."""
-    device = wavelength.device
-    axes = tuple(zip(choice.shape, grid.pitch, strict=True))
-    shift = [
-        c_out - c_in - (m // 2 - n // 2) * d
-        for c_out, c_in, m, n, d in zip(
-            output.centre, grid.centre, output.shape, grid.shape, grid.pitch, strict=True
-        )
+    waves = waves.to(u.device)
+    lengths = [
+        scalar("pitch", d, "a positive length in m", check=checks.positive, device=u.device) for d in sides
     ]
-    if choice.method in RESPONSES:
-        y, x = (
-            _offsets(n, m, device) * d + s for (n, d), m, s in zip(axes, output.shape, shift, strict=True)
-        )
-        response = (
-            kernels.rayleigh_sommerfeld
-            if choice.method == "rayleigh_sommerfeld"
-            else kernels.fresnel_response
-        )
-        return torch.fft.fft2(response(y[:, None], x[None], wavelength, distance)) * grid.cell
-    fy, fx = (torch.fft.fftfreq(n, d, dtype=torch.float64, device=device) for n, d in axes)
-    spectrum = kernels.fresnel if choice.method == "fresnel" else kernels.angular_spectrum
-    kernel = spectrum(fy[:, None], fx[None], wavelength, distance)
-    for axis, f, s, (low, high) in ((-2, fy, shift[0], choice.band[0]), (-1, fx, shift[1], choice.band[1])):
-        factor = torch.exp(2j * math.pi * f * s) if s != 0 else torch.ones_like(f)
-        sines = wavelength.detach()[:, None] * f
-        factor = factor * ((sines >= low) & (sines <= high))
-        kernel = kernel * factor.unsqueeze(-1 if axis == -2 else -2)
-    return kernel
+    steps = (lengths[0], lengths[1])
+    if choice.method in ZOOMS:
+        return far_field(u, grid, waves, z, output, steps, fresnel=choice.method == "fresnel_zoom")
+    same_pitch = all(abs(a / b - 1) < 1e-9 for a, b in zip(grid.pitch, output.pitch, strict=True))
+    target = output if same_pitch else Grid(output.shape, grid.pitch, _unshifted(grid, output))
+
+    def build() -> torch.Tensor:
+        return transfer(choice, grid, waves, z, target, steps, u.dtype)
+
+    if any(t.requires_grad for t in (waves, z, *steps)):
+        kernel = build()
+        for length, dim in zip(choice.shape, (-1, -2), strict=True):
+            kernel = mirror(kernel, length, dim) if kernel.shape[dim] < length else kernel
+    else:
+        key = (choice, grid, target, tuple(waves.tolist()), float(z), u.dtype, u.device)
+        kernel = cached(key, build)
+    if same_pitch:
+        return convolve_kernel(u, kernel, choice.shape, output.shape)
+    return through_spectrum(u, kernel, choice.shape, grid, output)
 
 
-def _offsets(length: int, last: int, device: torch.device) -> torch.Tensor:
-    """Offsets from source to output samples in circular order: 0 to last - 1, then the negative ones."""
-    index = torch.arange(length, dtype=torch.float64, device=device)
-    return torch.where(index < last, index, index - length)
+def _unshifted(grid: Grid, output: Grid) -> tuple[float, float]:
+    """Centre of a window of the output's size whose first sample is the source's first."""
+    cy, cx = (
+        c + (m // 2 - n // 2) * d
+        for c, m, n, d in zip(grid.centre, output.shape, grid.shape, grid.pitch, strict=True)
+    )
+    return cy, cx
+
+
+def _check_sampling(
+    u: torch.Tensor,
+    choice: Plan,
+    grid: Grid,
+    waves: torch.Tensor,
+    distance: Any,
+    output: Grid,
+    padding: Any,
+    strict: bool,
+) -> None:
+    """Say when a method that was asked for does not suit: first by geometry, then by the light itself."""
+    if max(choice.alias_energy, choice.paraxial_error**2) <= LIMIT**2:
+        return
+    method = choice.method
+    found = plan(grid, waves, distance, output, method=method, padding=padding, field=u)
+    z = abs(float(plain(distance)))
+    if found.alias_energy > 0:
+        remedy = f"|z| of at least {choice.critical:.3g} m would hold, or method='auto'"
+        if padding is not None:
+            remedy = "padding=None would hold"
+        what = f"{method} over |z| = {z:.3g} m puts {found.alias_energy:.1%} of the energy in the wrong place"
+        announce(math.sqrt(found.alias_energy), what, remedy, strict)
+    what = f"{method} over |z| = {z:.3g} m is paraxial, and this light is too steep for it"
+    remedy = f"|z| below {z * LIMIT / max(found.paraxial_error, LIMIT):.2g} m would hold, or method='auto'"
+    announce(found.paraxial_error, what, remedy, strict)
 
 
 def _check_field(u: torch.Tensor, grid: Grid, waves: torch.Tensor) -> None:

@@ -81,7 +81,8 @@ def gaussian_beam(grid: Grid, wavelength: Any, *, waist: Any, distance: Any = 0.
     y, x = grid.mesh(waves.device)
     k = (2 * math.pi / waves)[:, None, None]
     amplitude = math.sqrt(2 / math.pi) / w0 * -1j * rayleigh[:, None, None] / q
-    return amplitude * torch.exp(0.5j * k * (y**2 + x**2) / q) * carrier(waves, z)[:, None, None]
+    bend = 0.5j * k * (y**2 + x**2) / q
+    return amplitude * torch.exp(bend + 1j * carrier(waves, z)[:, None, None])
 
 
 def point_source(grid: Grid, wavelength: Any, *, distance: Any, position: Any = (0.0, 0.0)) -> torch.Tensor:
@@ -111,4 +112,4 @@ def point_source(grid: Grid, wavelength: Any, *, distance: Any, position: Any = 
     r = (rho2 + z**2).sqrt()
     beyond = rho2 / (r + z.abs()) * z.sign()
     k = (2 * math.pi / waves)[:, None, None]
-    return z.abs() / r * torch.exp(1j * k * beyond) * carrier(waves, z)[:, None, None]
+    return z.abs() / r * torch.exp(1j * (k * beyond + carrier(waves, z)[:, None, None]))

@@ -4,6 +4,8 @@ import logging
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from photonet import ntk
@@ -153,6 +155,38 @@ def test_without_gradients_nothing_is_kept() -> None:
         kernel = ntk.gram(model, x)
     assert not kernel.requires_grad
     torch.testing.assert_close(kernel, ntk.gram(model, x).detach())
+
+
+def test_inference_mode_is_left_for_the_derivatives() -> None:
+    model, x = build("conv2d")
+    with torch.inference_mode():
+        kernel = ntk.gram(model, x.clone())
+    torch.testing.assert_close(kernel, ntk.gram(model, x).detach())
+
+
+@settings(deadline=None, max_examples=12)
+@given(
+    name=st.sampled_from(["conv2d strided, dilated", "residual", "tied embedding", "conv2d and pool"]),
+    n=st.integers(1, 6),
+    chunk=st.integers(1, 7),
+    seed=st.integers(0, 99),
+)
+def test_a_kernel_is_symmetric_positive_and_follows_the_samples(
+    name: str, n: int, chunk: int, seed: int
+) -> None:
+    model, _ = build(name)
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, *MODELS[name][0], generator=generator, dtype=torch.float64)
+    order = torch.randperm(n, generator=generator)
+    with torch.no_grad():
+        kernel = ntk.gram(model, x)
+        scale = float(kernel.diagonal().max())
+        near = {"rtol": 0, "atol": 1e-12 * scale}  # some thousands of roundings of 1e-16
+        torch.testing.assert_close(kernel, kernel.mT, **near)
+        assert torch.linalg.eigvalsh(kernel).min() > -1e-12 * scale
+        torch.testing.assert_close(ntk.gram(model, x[order]), kernel[order][:, order], **near)
+        torch.testing.assert_close(ntk.gram(model, x, chunk=chunk), kernel, **near)
+        torch.testing.assert_close(ntk.gram(model, x, x[order]), kernel[:, order], **near)
 
 
 def test_forward_gram_returns_what_the_two_calls_return() -> None:

@@ -1,0 +1,160 @@
+"""Beams of higher order and partially coherent light as a sum of modes; complex128 [L, y, x]."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from .. import checks
+from ..grid import Grid
+from .kernels import carrier
+from .scalars import scalar
+
+__all__ = ["gaussian_schell", "hermite_beam", "laguerre_beam"]
+
+
+def hermite_beam(
+    grid: Grid, wavelength: Any, *, waist: Any, order: tuple[int, int] = (0, 0), distance: Any = 0.0
+) -> torch.Tensor:
+    """Hermite-Gaussian beam of unit power, ``distance`` behind its waist.
+
+    Source: Siegman, Lasers, eq. (16.54), in the convention exp(-i omega t).
+
+    Args:
+        grid: samples of the plane.
+        wavelength: in m, one value or [L].
+        waist: radius w0 of the lowest mode in m.
+        order: (n_y, n_x).
+        distance: from the waist in m.
+
+    Returns:
+        complex128 [L, y, x] in sqrt(W)/m.
+
+    Raises:
+        InvalidArgument: a waist that is not positive, a negative order.
+
+    Example:
+        >>> grid = Grid(64, 1e-6)
+        >>> u = hermite_beam(grid, 633e-9, waist=8e-6, order=(2, 1))
+        >>> round(float(u.abs().square().sum()) * grid.cell, 6)
+        1.0
+    """
+    ny, nx = (checks.count("order", n, least=0) for n in checks.pair("order", order))
+    waves, z, w, bend, gouy = _beam(wavelength, waist, distance)
+    y, x = grid.mesh()
+    modes = _hermite(ny, math.sqrt(2) * y / w) * _hermite(nx, math.sqrt(2) * x / w)
+    phase = bend * (y**2 + x**2) - (ny + nx + 1) * gouy + carrier(waves, z)[:, None, None]
+    return math.sqrt(2) / w * modes * torch.exp(1j * phase)
+
+
+def laguerre_beam(
+    grid: Grid, wavelength: Any, *, waist: Any, radial: int = 0, azimuthal: int = 0, distance: Any = 0.0
+) -> torch.Tensor:
+    """Laguerre-Gaussian beam of unit power with phase exp(i l phi), ``distance`` behind its waist.
+
+    Source: Siegman, Lasers, eq. (16.64), in the convention exp(-i omega t).
+
+    Args:
+        grid: samples of the plane.
+        wavelength: in m, one value or [L].
+        waist: radius w0 of the lowest mode in m.
+        radial: p, from 0.
+        azimuthal: l, of either sign.
+        distance: from the waist in m.
+
+    Returns:
+        complex128 [L, y, x] in sqrt(W)/m.
+
+    Raises:
+        InvalidArgument: a waist that is not positive, a negative radial order.
+
+    Example:
+        >>> grid = Grid(64, 1e-6)
+        >>> u = laguerre_beam(grid, 633e-9, waist=8e-6, radial=1, azimuthal=-2)
+        >>> round(float(u.abs().square().sum()) * grid.cell, 6)
+        1.0
+    """
+    p, turns = checks.count("radial", radial, least=0), abs(int(azimuthal))
+    waves, z, w, bend, gouy = _beam(wavelength, waist, distance)
+    y, x = grid.mesh()
+    rho2 = y**2 + x**2
+    t = 2 * rho2 / w**2
+    before, laguerre = torch.zeros_like(t), torch.ones_like(t)
+    for n in range(p):
+        following = ((2 * n + 1 + turns - t) * laguerre - (n + turns) * before) / (n + 1)
+        before, laguerre = laguerre, following
+    scale = math.sqrt(2 * math.factorial(p) / (math.pi * math.factorial(p + turns)))
+    vortex = (torch.complex(x + 0 * y, math.copysign(1.0, azimuthal) * y + 0 * x) * math.sqrt(2) / w) ** turns
+    phase = bend * rho2 - (2 * p + turns + 1) * gouy + carrier(waves, z)[:, None, None]
+    return scale / w * vortex * laguerre * torch.exp(-t / 2 + 1j * phase)
+
+
+def gaussian_schell(
+    grid: Grid, wavelength: Any, *, waist: Any, coherence: Any, modes: int = 10
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Partially coherent light of a Gaussian-Schell source as coherent modes that add in irradiance.
+
+    Irradiance ``exp(-2 rho^2 / waist^2)``, degree of coherence ``exp(-d^2 / (2 coherence^2))``. Per axis the
+    modes are Hermite-Gaussian with weights that fall geometrically.
+    Source: Starikov and Wolf, J. Opt. Soc. Am. 72, 923 (1982).
+
+    Args:
+        grid: samples of the plane.
+        wavelength: in m, one value or [L].
+        waist: radius at 1/e^2 of the irradiance in m.
+        coherence: width of the degree of coherence in m.
+        modes: kept per axis.
+
+    Returns:
+        The modes, complex128 [modes^2, L, y, x], each of unit power, and their weights, float64 [modes^2];
+        the weights' sum is the part of the power that is kept. Propagate the modes as a batch and
+        add ``weights * |u|^2``.
+
+    Raises:
+        InvalidArgument: a width that is not positive.
+
+    Example:
+        >>> u, weights = gaussian_schell(Grid(32, 2e-6), 5e-7, waist=20e-6, coherence=20e-6, modes=6)
+        >>> tuple(u.shape), round(float(weights.sum()), 3)
+        ((36, 1, 32, 32), 1.0)
+    """
+    w = scalar("waist", waist, "a positive length in m", check=checks.positive)
+    d = scalar("coherence", coherence, "a positive length in m", check=checks.positive)
+    count = checks.count("modes", modes)
+    a, b = 1 / w**2, 1 / (2 * d**2)  # 1 / (4 sigma^2) with sigma = w / 2
+    c = (a**2 + 2 * a * b).sqrt()
+    ratio = b / (a + b + c)
+    powers = torch.arange(count, dtype=torch.float64)
+    axis = (1 - ratio) * ratio**powers
+    y, x = grid.mesh()
+    width = 1 / c.sqrt()  # waist of the lowest mode
+    rows = torch.stack([_hermite(n, math.sqrt(2) * y / width) for n in range(count)])
+    columns = torch.stack([_hermite(n, math.sqrt(2) * x / width) for n in range(count)])
+    fields = math.sqrt(2) / width * (rows[:, None] * columns[None]).flatten(0, 1)
+    waves = checks.wavelength(wavelength)
+    fields = fields[:, None].expand(-1, len(waves), -1, -1).to(torch.complex128)
+    return fields, (axis[:, None] * axis).flatten()
+
+
+def _beam(
+    wavelength: Any, waist: Any, distance: Any
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Wavelengths, distance, width, curvature phase per m^2 and Gouy phase, the last three [L, 1, 1]."""
+    waves = checks.wavelength(wavelength)
+    w0 = scalar("waist", waist, "a positive length in m", check=checks.positive)
+    z = scalar("distance", distance, "a finite length in m")
+    rayleigh = (math.pi * w0**2 / waves)[:, None, None]
+    width = w0 * (1 + (z / rayleigh) ** 2).sqrt()
+    bend = math.pi / waves[:, None, None] * z / (z**2 + rayleigh**2)
+    return waves, z, width, bend, torch.atan(z / rayleigh)
+
+
+def _hermite(n: int, t: torch.Tensor) -> torch.Tensor:
+    """Hermite function of unit norm over t, by its stable recurrence."""
+    before = torch.zeros_like(t)
+    value = math.pi**-0.25 * torch.exp(-(t**2) / 2)
+    for k in range(n):
+        before, value = value, math.sqrt(2 / (k + 1)) * t * value - math.sqrt(k / (k + 1)) * before
+    return value

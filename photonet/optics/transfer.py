@@ -1,0 +1,158 @@
+"""The transform of the propagation kernel that a plan asks for, and a small cache of them."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+
+import torch
+
+from ..arrays import real_dtype
+from ..grid import Grid
+from . import kernels
+from .fourier import even_transform
+from .plan import Plan
+
+__all__ = ["cached", "clear_cache", "transfer"]
+
+CACHE_BYTES = 2**30
+"""Kernels kept at most, in bytes; the least recently used go first."""
+
+SMOOTH = (0.5, 0.9)
+"""Part of the sampling limit up to which, and from which on, the two kernels are mixed."""
+
+_cache: OrderedDict[Hashable, torch.Tensor] = OrderedDict()
+_lock = threading.Lock()
+
+
+def transfer(
+    choice: Plan,
+    grid: Grid,
+    wavelength: torch.Tensor,
+    distance: torch.Tensor,
+    output: Grid,
+    pitch: tuple[torch.Tensor, torch.Tensor],
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    """Transform of the kernel, axes exchanged, differentiable.
+
+    Args:
+        choice: from `plan.plan`.
+        grid: samples of the source plane.
+        wavelength: float64 [L] in m.
+        distance: float64 scalar in m.
+        output: samples of the destination plane.
+        pitch: of both planes (y, x) in m, float64 scalars that may require a gradient.
+        dtype: of the result; phases are computed in double before they are cast.
+
+    Returns:
+        [L, X, Y], or the quadrant [L, X // 2 + 1, Y // 2 + 1] of an even kernel.
+    """
+    device = wavelength.device
+    shift = [
+        c_out - c_in - (m // 2 - n // 2) * d
+        for c_out, c_in, m, n, d in zip(
+            output.centre, grid.centre, output.shape, grid.shape, pitch, strict=True
+        )
+    ]
+    even = all(abs(float(s.detach())) < 1e-12 * d for s, d in zip(shift, grid.pitch, strict=True))
+    height, width = choice.shape
+
+    def counts(length: int, last: int) -> torch.Tensor:
+        """Index of every sample in circular order; half the period when the other half is its mirror."""
+        if even:
+            return torch.arange(length // 2 + 1, dtype=torch.float64, device=device)
+        index = torch.arange(length, dtype=torch.float64, device=device)
+        return torch.where(index < last, index, index - length)
+
+    def response(function: Callable[..., torch.Tensor]) -> torch.Tensor:
+        y, x = counts(height, output.shape[0]) * pitch[0], counts(width, output.shape[1]) * pitch[1]
+        if not even:
+            y, x = y + shift[0], x + shift[1]
+        return (function(y[None, :], x[:, None], wavelength, distance) * (pitch[0] * pitch[1])).to(dtype)
+
+    def transform(samples: torch.Tensor, inverse: bool = False) -> torch.Tensor:
+        if even:
+            return even_transform(samples, (width, height), inverse=inverse)
+        return torch.fft.ifft2(samples) if inverse else torch.fft.fft2(samples)
+
+    if choice.method == "rayleigh_sommerfeld":
+        kernel = transform(response(kernels.rayleigh_sommerfeld))
+    elif choice.method == "fresnel_response":
+        kernel = transform(response(kernels.fresnel_response))
+    else:
+        fy = counts(height, (height + 1) // 2) / (height * pitch[0])
+        fx = counts(width, (width + 1) // 2) / (width * pitch[1])
+        spectrum = kernels.fresnel if choice.method == "fresnel" else kernels.angular_spectrum
+        kernel = spectrum(fy[None, :], fx[:, None], wavelength, distance).to(dtype)
+        for f, s, dim in ((fy, shift[0], -2), (fx, shift[1], -1)):
+            if not even:
+                kernel = kernel * torch.exp(2j * math.pi * f * s).unsqueeze(dim).to(dtype)
+        if choice.smooth:
+            direct = response(kernels.rayleigh_sommerfeld)
+            limits = [wavelength.detach().min() / (2 * d) for d in grid.pitch]
+            taper = [
+                _taper((counts(n, m) * d + s).detach(), distance.detach(), limit)
+                for n, m, d, s, limit in zip(choice.shape, output.shape, pitch, shift, limits, strict=True)
+            ]
+            weight = (taper[0][None, :] * taper[1][:, None]).to(real_dtype(dtype))
+            mixed = (direct - transform(kernel, inverse=True)) * weight
+            kernel = kernel + transform(mixed)
+        kernel = _limit(kernel, choice, wavelength.detach(), fy.detach(), fx.detach())
+    return kernel
+
+
+def _taper(position: torch.Tensor, distance: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
+    """One where the impulse response is sampled well, falling to zero before its sampling limit."""
+    part = position.abs() / torch.hypot(position, distance) / limit
+    return _fall((part - SMOOTH[0]) / (SMOOTH[1] - SMOOTH[0]))
+
+
+def _fall(t: torch.Tensor) -> torch.Tensor:
+    """From one at t <= 0 to zero at t >= 1; all derivatives vanish at both ends."""
+    remaining = torch.exp(-1 / (1 - t).clamp(1e-9, 1))
+    return remaining / (remaining + torch.exp(-1 / t.clamp(1e-9, 1)))
+
+
+def _limit(
+    kernel: torch.Tensor, choice: Plan, wavelength: torch.Tensor, fy: torch.Tensor, fx: torch.Tensor
+) -> torch.Tensor:
+    """Fade out the light that misses the output, before it would come back on the other side."""
+    for f, inner, outer, dim in (
+        (fy, choice.reach[0], choice.band[0], -2),
+        (fx, choice.reach[1], choice.band[1], -1),
+    ):
+        sines = wavelength[:, None] * f
+        if sines.max() <= outer[1] and sines.min() >= outer[0]:
+            continue
+        low = (inner[0] - sines) / max(inner[0] - outer[0], 1e-12)
+        high = (sines - inner[1]) / max(outer[1] - inner[1], 1e-12)
+        keep = _fall(torch.maximum(low, high))
+        kernel = kernel * keep.unsqueeze(dim).to(real_dtype(kernel.dtype))
+    return kernel
+
+
+def cached(key: Hashable, build: Callable[[], torch.Tensor]) -> torch.Tensor:
+    """``build()``, or what it gave the last time under the same key (which must hold every input)."""
+    with _lock:
+        if key in _cache:
+            _cache.move_to_end(key)
+            return _cache[key]
+    # a tensor made in inference mode could not be saved for a later backward pass
+    with torch.inference_mode(False), torch.no_grad():
+        kernel = build()
+    with _lock:
+        _cache[key] = kernel
+        size = sum(k.numel() * k.element_size() for k in _cache.values())
+        while size > CACHE_BYTES:
+            _, oldest = _cache.popitem(last=False)
+            size -= oldest.numel() * oldest.element_size()
+    return kernel
+
+
+def clear_cache() -> None:
+    """Forget all kernels."""
+    with _lock:
+        _cache.clear()

@@ -1,0 +1,116 @@
+"""Zernike polynomials on the unit disc, normalised to unit variance (Noll), with Noll and OSA indices."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from .. import checks
+from ..errors import InvalidArgument
+from ..grid import Grid
+from .scalars import scalar
+
+__all__ = ["noll", "osa", "wavefront", "zernike"]
+
+
+def noll(index: int) -> tuple[int, int]:
+    """Radial and azimuthal order (n, m) of Noll's index, from 1; m > 0 is a cosine, m < 0 a sine.
+
+    Source: Noll, J. Opt. Soc. Am. 66, 207 (1976), table I.
+
+    Example:
+        >>> [noll(j) for j in (1, 2, 3, 4, 5, 6, 11)]
+        [(0, 0), (1, 1), (1, -1), (2, 0), (2, -2), (2, 2), (4, 0)]
+    """
+    j = checks.count("index", index)
+    n = (math.isqrt(8 * j - 7) - 1) // 2
+    place = j - n * (n + 1) // 2 - 1  # within the row of n, counted from 0
+    m = 2 * ((place + 1) // 2) if n % 2 == 0 else 2 * (place // 2) + 1
+    return n, m if j % 2 == 0 else -m
+
+
+def osa(index: int) -> tuple[int, int]:
+    """Radial and azimuthal order (n, m) of the OSA/ANSI index, from 0; m > 0 is a cosine, m < 0 a sine.
+
+    Source: ANSI Z80.28.
+
+    Example:
+        >>> [osa(j) for j in (0, 1, 2, 3, 4, 5, 12)]
+        [(0, 0), (1, -1), (1, 1), (2, -2), (2, 0), (2, 2), (4, 0)]
+    """
+    j = checks.count("index", index, least=0)
+    n = (math.isqrt(8 * j + 1) - 1) // 2
+    return n, 2 * j - n * (n + 2)
+
+
+def zernike(n: int, m: int, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Zernike polynomial of unit variance over the unit disc; it goes on as a polynomial outside.
+
+    Args:
+        n: radial order.
+        m: azimuthal order, ``|m| <= n`` of the same parity; negative for the sine.
+        y, x: positions over the radius of the disc, broadcastable.
+
+    Returns:
+        Values of the broadcast shape.
+
+    Raises:
+        InvalidArgument: orders that do not belong together.
+
+    Example:
+        >>> float(zernike(2, 0, torch.tensor(0.0), torch.tensor(1.0)))  # sqrt(3) (2 r^2 - 1)
+        1.7320507764816284
+    """
+    n, order = checks.count("n", n, least=0), abs(m)
+    if order > n or (n - order) % 2:
+        raise InvalidArgument("m", f"|m| <= n = {n} of the same parity", m)
+    r2 = y**2 + x**2
+    radial = torch.zeros_like(r2)
+    for s in range((n - order) // 2 + 1):
+        top = (-1) ** s * math.factorial(n - s)
+        bottom = (
+            math.factorial(s) * math.factorial((n + order) // 2 - s) * math.factorial((n - order) // 2 - s)
+        )
+        radial = radial + top / bottom * r2 ** ((n - order) // 2 - s)
+    # rho^m times cosine and sine, as the parts of (x + i y)^m: smooth at the origin, for gradients too
+    cosine, sine = torch.ones_like(r2), torch.zeros_like(r2)
+    for _ in range(order):
+        cosine, sine = cosine * x - sine * y, cosine * y + sine * x
+    scale = math.sqrt(n + 1) if m == 0 else math.sqrt(2 * (n + 1))
+    return scale * radial * (sine if m < 0 else cosine)
+
+
+def wavefront(
+    grid: Grid, diameter: Any, coefficients: dict[int, Any], *, index: str = "noll"
+) -> torch.Tensor:
+    """Sum of Zernike terms over a pupil, in the unit of the coefficients (rad, waves or m).
+
+    Args:
+        grid: samples of the plane.
+        diameter: of the pupil in m; outside of it the wavefront is zero.
+        coefficients: index to rms value; values may be tensors that require a gradient.
+        index: ``noll`` or ``osa``.
+
+    Returns:
+        float64 [y, x].
+
+    Raises:
+        UnknownName: another index.
+
+    Example:
+        >>> grid = Grid(200, 1e-6)
+        >>> defocus = wavefront(grid, 180e-6, {4: 0.5})
+        >>> inside = defocus[defocus != 0]
+        >>> round(float(inside.std()), 2)
+        0.5
+    """
+    orders = checks.lookup("index", index, {"noll": noll, "osa": osa})
+    radius = scalar("diameter", diameter, "a positive length in m", check=checks.positive) / 2
+    y, x = grid.mesh()
+    y, x = y / radius, x / radius
+    total = torch.zeros(grid.shape, dtype=torch.float64)
+    for j, value in coefficients.items():
+        total = total + value * zernike(*orders(j), y, x)
+    return torch.where(y**2 + x**2 <= 1, total, 0.0)
