@@ -92,7 +92,7 @@ class Device:
         return Measured(scenes, torch.cat(features), labels)
 
     def point_response(self, size: int, frames: int = 16) -> torch.Tensor:
-        """Signed kernels [k, size, size] as measured: the picture of one bright pixel in the middle of a dark scene.
+        """Signed kernels [k, size, size] as measured: pictures of one bright pixel in a dark scene.
 
         Args:
             size: pixels of the scene along each axis.

@@ -73,7 +73,7 @@ def random_psfs(student: HybridNetwork, generator: torch.Generator) -> HybridNet
         >>> network.frontend.weight.requires_grad
         False
     """
-    frontend = _optical(student)
+    frontend = student.optics
     shape = (2, *frontend.weight.shape)
     positive, negative = torch.rand(shape, generator=generator, device=generator.device)
     frontend.set_kernels((positive - negative).to(frontend.weight) / shape[-1])
@@ -98,7 +98,7 @@ def ideal_lenses(student: HybridNetwork) -> HybridNetwork:
         >>> int(network.frontend.weight.count_nonzero())
         8
     """
-    frontend = _optical(student)
+    frontend = student.optics
     channels, colours, size, _ = frontend.weight.shape
     bin_size = frontend.binning
     places = [(y, x) for y in range(bin_size) for x in range(bin_size)]
@@ -112,11 +112,3 @@ def ideal_lenses(student: HybridNetwork) -> HybridNetwork:
         kernels[channel, channel % colours, row, column] = 1.0
     frontend.set_kernels(kernels)
     return student.freeze_frontend()
-
-
-def _optical(student: HybridNetwork) -> OpticalConv2d:
-    if not isinstance(student.frontend, OpticalConv2d):
-        raise InvalidArgument(
-            "student", "a network with an OpticalConv2d in front", type(student.frontend).__name__
-        )
-    return student.frontend

@@ -7,6 +7,9 @@ from typing import Self
 import torch
 from torch import nn
 
+from ..errors import InvalidArgument
+from .optical_conv import OpticalConv2d
+
 __all__ = ["HybridNetwork"]
 
 
@@ -41,6 +44,17 @@ class HybridNetwork(nn.Module):
         """Scenes [n, c, y, x] to decisions."""
         out: torch.Tensor = self.backend(self.frontend(scene))
         return out
+
+    @property
+    def optics(self) -> OpticalConv2d:
+        """The frontend, where it is a convolution by point spread functions.
+
+        Raises:
+            InvalidArgument: it is something else.
+        """
+        if not isinstance(self.frontend, OpticalConv2d):
+            raise InvalidArgument("frontend", "an OpticalConv2d", type(self.frontend).__name__)
+        return self.frontend
 
     def freeze_frontend(self, frozen: bool = True) -> Self:
         """Stop (or resume) training the optics, as fabrication does; returns the network itself."""

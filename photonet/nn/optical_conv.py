@@ -10,7 +10,7 @@ from .. import checks
 from ..errors import InvalidArgument
 from ..optics.imaging import image_by_kernels
 
-__all__ = ["OpticalConv2d", "merge_signed", "optical_frontend", "split_signed"]
+__all__ = ["OpticalConv2d", "merge_signed", "split_signed"]
 
 
 def split_signed(kernel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

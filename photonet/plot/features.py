@@ -16,9 +16,10 @@ MOST = 400
 
 
 def embedding(features: Mapping[str, torch.Tensor], labels: torch.Tensor, seed: int = 0) -> Figure:
-    """t-SNE maps of feature maps side by side, coloured by class (van der Maaten, Hinton, JMLR 9, 2579, 2008).
+    """t-SNE maps of feature maps side by side, coloured by class.
 
-    Each panel is embedded by itself: distances can be compared within a panel, not between panels.
+    Method: van der Maaten and Hinton, JMLR 9, 2579 (2008), as in scikit-learn. Each panel is embedded by
+    itself: distances can be compared within a panel, not between panels.
 
     Args:
         features: title -> [n, ...].

@@ -10,7 +10,7 @@ from .. import checks
 __all__ = ["LEARNING_RATES", "QuickstartConfig"]
 
 LEARNING_RATES = (3e-3, 1e-2, 2e-2)
-"""Candidates of which each method takes its best on validation data: at one rate for all, the table would lie."""
+"""Each method takes the best of these on validation data: at one rate for all, the table would lie."""
 
 
 @dataclass(frozen=True)

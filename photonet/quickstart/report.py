@@ -28,7 +28,8 @@ def yield_lines(devices: xr.Dataset) -> list[str]:
         rate, low, high = (100 * float(one[v]) for v in ("yield", "yield_low", "yield_high"))
         limit = 100 * float(one["threshold"])
         lines.append(
-            f"{rate:.0f} % of {devices.sizes['device']} devices reach {limit:.1f} % {name} (95 % interval {low:.0f} to {high:.0f} %)"
+            f"{rate:.0f} % of {devices.sizes['device']} devices reach {limit:.1f} % {name} "
+            f"(95 % interval {low:.0f} to {high:.0f} %)"
         )
     return lines
 
@@ -58,8 +59,9 @@ def write_quickstart_report(
     sections = [
         Section(
             "Result",
-            f"{test.name}, {len(splits.train)} training and {len(test)} test pictures; mean and standard deviation over "
-            f"{len(roads)} seeds. The teacher is the same for all seeds. Baselines are trained by kd.\n\n"
+            f"{test.name}, {len(splits.train)} training and {len(test)} test pictures; "
+            f"mean and standard deviation over {len(roads)} seeds. The teacher is the same for all "
+            "seeds. Baselines are trained by kd.\n\n"
             f"Learning rates, chosen per method on validation data: {rates}.\n\n"
             f"What each correction kept after looking at held-out frames, per seed: {kept}.",
             table=rows,
@@ -68,16 +70,17 @@ def write_quickstart_report(
         Section("Training", name="curves", figure=plot.curves(results)),
         Section(
             "Masks",
-            f"Reliefs in fused silica at {1e9 * config.wavelength:.0f} nm; the sensor is {1e3 * config.distance:g} mm behind. "
-            f"On average {100 * float(road.design.efficiency.mean()):.0f} % of the light lands on the kernel's {side} x {side} pixels; "
+            f"Reliefs in fused silica at {1e9 * config.wavelength:.0f} nm; the sensor is "
+            f"{1e3 * config.distance:g} mm behind. On average "
+            f"{100 * float(road.design.efficiency.mean()):.0f} % of the light lands on the kernel's {side} x {side} pixels; "
             f"relative error of the point spread functions {float(road.design.error.mean()):.2f}.",
             name="masks",
             figure=plot.masks(road.design),
         ),
         Section(
             "Kernels: wished, designed, measured",
-            "The measured row is what the fabricated device's camera sees when the display shows one bright pixel: "
-            "with its gain, crosstalk, displacement and noise.",
+            "The measured row is what the fabricated device's camera sees when the display shows one bright "
+            "pixel: with its gain, crosstalk, displacement and noise.",
             name="kernels",
             figure=plot.kernel_rows(
                 {
@@ -97,7 +100,8 @@ def write_quickstart_report(
         ),
         Section(
             "Features",
-            "t-SNE of the feature maps that the backend was trained for, and of those that the device delivers.",
+            "t-SNE of the feature maps that the backend was trained for, and of those that the "
+            "device delivers.",
             name="features",
             figure=plot.embedding(
                 {"simulated": simulated, "measured": road.before.features}, test.labels, config.seed

@@ -70,7 +70,7 @@ def collect(
 def save(
     folder: Path, results: xr.Dataset, devices: xr.Dataset, roads: list[Road], config: QuickstartConfig
 ) -> None:
-    """Write ``results.nc``, ``tolerance.nc``, ``config.json`` and the weights; each file is whole or not there."""
+    """Write results, study, settings, weights and masks; each file is whole or not there."""
     from safetensors.torch import save_file
 
     write_text(folder / "config.json", json.dumps(config.as_dict(), indent=2) + "\n")

@@ -64,7 +64,7 @@ def score(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> float
 
 
 def train_teacher(splits: Splits, config: QuickstartConfig) -> nn.Module:
-    """A LeNet trained on the pictures and moved copies of them: the teacher that a user would already have."""
+    """A LeNet trained on the pictures and moved copies of them: the teacher a user would already have."""
     generator = torch.Generator().manual_seed(config.seed)
     pictures = splits.train
     if config.teacher_views:
@@ -112,17 +112,17 @@ def take_road(
         distill(baseline, teacher, train, val=val, method=BASELINE_METHOD, config=settings, seed=seed)
         table[name] = score(baseline, test.images, test.labels)
 
-    target = chosen.frontend.weight.detach().clone()
+    target = chosen.optics.weight.detach().clone()
     design = kernels_to_masks(
         target, wavelength=config.wavelength, distance=config.distance, pitch=config.pitch,
         pixel=config.pixel, samples=config.samples, seed=seed,
     )  # fmt: skip
-    chosen.frontend.set_kernels(design.kernels())
+    chosen.optics.set_kernels(design.kernels())
     chosen.freeze_frontend()
     table["designed masks, simulated"] = score(chosen, test.images, test.labels)
 
     device = make_devices(
-        design, draw_device(config, seed), [seed], binning=chosen.frontend.binning,
+        design, draw_device(config, seed), [seed], binning=chosen.optics.binning,
         light=config.light, roughness=config.roughness,
     )[0]  # fmt: skip
     measured = device.measure(test.images, test.labels)

@@ -45,9 +45,8 @@ def quickstart(
     """
     out = Path(out)
     splits = _limit(load(config.data, folder), config)
-    say(
-        f"{config.data}: {len(splits.train)} training, {len(splits.val)} validation, {len(splits.test)} test pictures"
-    )
+    sizes = ", ".join(f"{len(part)} {name}" for name, part in splits._asdict().items())
+    say(f"{config.data}: {sizes} pictures")
     say("training the teacher")
     teacher = train_teacher(splits, config)
     teacher_accuracy = score(teacher, splits.test.images, splits.test.labels)

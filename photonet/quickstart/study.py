@@ -94,7 +94,7 @@ def study(
     simulated = score(student, scenes, labels)
     limit = simulated - ALLOWED_LOSS
     result = tolerance(
-        _Factory(design, student.frontend.binning, config),
+        _Factory(design, student.optics.binning, config),
         _Bench(student, splits, config),
         errors(config),
         samples=config.devices,
