@@ -11,6 +11,7 @@ import typer
 from .. import __version__
 from ..errors import PhotonetError
 from .info import info
+from .materials import materials
 from .quickstart import quickstart
 
 __all__ = ["app", "main"]
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.command()(quickstart)
 app.command()(info)
+app.command()(materials)
 
 
 def _show_version(wanted: bool) -> None:
