@@ -12,6 +12,7 @@ from .. import __version__
 from ..errors import PhotonetError
 from .info import info
 from .materials import materials
+from .measured import app as measured
 from .quickstart import quickstart
 
 __all__ = ["app", "main"]
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.command()(quickstart)
 app.command()(info)
+app.add_typer(measured, name="measured")
 app.command()(materials)
 
 
