@@ -12,6 +12,7 @@ from ..errors import GridMismatch, InvalidArgument
 from ..grid import Grid
 from .convolution import convolve_kernel
 from .fourier import mirror
+from .irradiance import irradiance
 from .plan import ZOOMS, Plan, plan
 from .sampling import LIMIT, announce, check_memory
 from .scalars import plain, scalar
@@ -78,7 +79,8 @@ def propagate(
     _check_field(u, grid, waves)
     if pitch is not None:
         grid = Grid(grid.shape, tuple(map(plain, checks.pair("pitch", pitch))), grid.centre)
-        output = None if output is None else Grid(output.shape, grid.pitch, output.centre)
+        if output is not None and method not in ZOOMS:
+            output = Grid(output.shape, grid.pitch, output.centre)
     sides = grid.pitch if pitch is None else checks.pair("pitch", pitch)
     output = grid if output is None else output
     choice = plan(grid, waves, distance, output, method=method, padding=padding, dtype=u.dtype)
@@ -97,6 +99,8 @@ def propagate(
         scalar("pitch", d, "a positive length in m", check=checks.positive, device=u.device) for d in sides
     ]
     steps = (lengths[0], lengths[1])
+    if choice.method == "fraunhofer":
+        _check_far(u, grid, waves, distance, strict)
     if choice.method in ZOOMS:
         return far_field(u, grid, waves, z, output, steps, fresnel=choice.method == "fresnel_zoom")
     same_pitch = all(abs(a / b - 1) < 1e-9 for a, b in zip(grid.pitch, output.pitch, strict=True))
@@ -139,18 +143,30 @@ def _check_sampling(
     """Say when a method that was asked for does not suit: first by geometry, then by the light itself."""
     if max(choice.alias_energy, choice.paraxial_error**2) <= LIMIT**2:
         return
-    method = choice.method
-    found = plan(grid, waves, distance, output, method=method, padding=padding, field=u)
-    z = abs(float(plain(distance)))
-    if found.alias_energy > 0:
-        remedy = f"|z| of at least {choice.critical:.3g} m would hold, or method='auto'"
-        if padding is not None:
-            remedy = "padding=None would hold"
-        what = f"{method} over |z| = {z:.3g} m puts {found.alias_energy:.1%} of the energy in the wrong place"
-        announce(math.sqrt(found.alias_energy), what, remedy, strict)
+    method, z = choice.method, abs(float(plain(distance)))
+    alias, paraxial = choice.alias_energy, choice.paraxial_error
+    if method not in ZOOMS or alias > 0:
+        found = plan(grid, waves, distance, output, method=method, padding=padding, field=u)
+        # to a small far window light goes from the whole source: what geometry says is right there
+        alias, paraxial = found.alias_energy, paraxial if method in ZOOMS else found.paraxial_error
+    what = f"{method} over |z| = {z:.3g} m puts {alias:.1%} of the energy in the wrong place"
+    remedy = f"|z| of at least {choice.critical:.3g} m would hold, or method='auto'"
+    announce(math.sqrt(alias), what, remedy, strict)
     what = f"{method} over |z| = {z:.3g} m is paraxial, and this light is too steep for it"
-    remedy = f"|z| below {z * LIMIT / max(found.paraxial_error, LIMIT):.2g} m would hold, or method='auto'"
-    announce(found.paraxial_error, what, remedy, strict)
+    remedy = f"|z| below {z * LIMIT / max(paraxial, LIMIT):.2g} m would hold, or method='auto'"
+    announce(paraxial, what, remedy, strict)
+
+
+def _check_far(u: torch.Tensor, grid: Grid, waves: torch.Tensor, distance: Any, strict: bool) -> None:
+    """Say when Fraunhofer's formula is used too near: the curvature it leaves out, weighted by the light."""
+    y, x = grid.mesh(u.device)
+    rho2, power = y**2 + x**2, irradiance(u.detach()).sum(tuple(range(u.ndim - 2)))
+    area = float(waves.detach().min()) * abs(float(plain(distance)))
+    bend = math.pi * rho2 / area
+    error = float(((power * (2 * torch.sin(bend.clamp(max=math.pi) / 2)) ** 2).sum() / power.sum()).sqrt())
+    what = f"fraunhofer over |z| = {abs(float(plain(distance))):.3g} m leaves out the curvature of the source"
+    far = abs(float(plain(distance))) * error / LIMIT
+    announce(error, what, f"|z| of at least {far:.2g} m would hold, or method='fresnel_zoom'", strict)
 
 
 def _check_field(u: torch.Tensor, grid: Grid, waves: torch.Tensor) -> None:

@@ -10,6 +10,7 @@ from .. import checks
 from ..errors import InvalidArgument
 from ..grid import Grid
 from .fourier import fast_length
+from .irradiance import irradiance as squared
 from .propagate import propagate
 
 __all__ = ["bin_pixels", "convolve", "psf", "shift", "signed"]
@@ -49,7 +50,7 @@ def psf(
     """
     u = propagate(transmission, grid, wavelength, distance, output=output, method=method)
     area = grid.cell * grid.shape[0] * grid.shape[1]
-    return (u.real.square() + u.imag.square()) * ((output or grid).cell / area)
+    return squared(u) * ((output or grid).cell / area)
 
 
 def convolve(scene: torch.Tensor, psf: torch.Tensor) -> torch.Tensor:
