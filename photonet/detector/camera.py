@@ -13,13 +13,13 @@ from .. import checks, materials
 from ..arrays import as_tensor, real_dtype
 from ..errors import DataError, DataMissing, InvalidArgument
 from ..grid import Grid
+from ..streams import Seed, stream
 from .adc import digitize, full_scale
 from .model import dark_current, photons, read_out, shot_noise
 from .pattern import FixedPattern, nonuniformity
 from .pixels import pixel_irradiance
 from .response import clean_crosstalk, clean_response, convert, fill_well, spread
 from .spectral import channel_masks, clean_efficiency, clean_mosaic, interpolate
-from .streams import Seed, stream
 
 __all__ = ["Detector", "detect"]
 
