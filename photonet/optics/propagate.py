@@ -32,6 +32,7 @@ def propagate(
     method: str = "auto",
     padding: Any = None,
     pitch: Any = None,
+    carrier: bool = True,
     strict: bool = False,
 ) -> torch.Tensor:
     """Carry a field from the plane of ``grid`` to a parallel plane ``distance`` further on.
@@ -53,6 +54,8 @@ def propagate(
         padding: None for the linear convolution; 1 for a periodic window without padding.
         pitch: (y, x) in m in place of the pitch of ``grid`` (and ``output``), where a gradient with respect
             to it is wanted.
+        carrier: include ``exp(i k z)``. Its slope of k = 1e7 rad/m drowns the gradient of an irradiance with
+            respect to distance or wavelength in the rounding of single precision; leave it out there.
         strict: raise where a `SamplingWarning` would be given.
 
     Returns:
@@ -102,23 +105,27 @@ def propagate(
     if choice.method == "fraunhofer":
         _check_far(u, grid, waves, distance, strict)
     if choice.method in ZOOMS:
-        return far_field(u, grid, waves, z, output, steps, fresnel=choice.method == "fresnel_zoom")
+        return far_field(
+            u, grid, waves, z, output, steps, fresnel=choice.method == "fresnel_zoom", envelope=not carrier
+        )
     same_pitch = all(abs(a / b - 1) < 1e-9 for a, b in zip(grid.pitch, output.pitch, strict=True))
     target = output if same_pitch else Grid(output.shape, grid.pitch, _unshifted(grid, output))
 
+    def carry(kernel: torch.Tensor) -> torch.Tensor:
+        if same_pitch:
+            return convolve_kernel(u, kernel, choice.shape, output.shape)
+        return through_spectrum(u, kernel, choice.shape, grid, output)
+
     def build() -> torch.Tensor:
-        return transfer(choice, grid, waves, z, target, steps, u.dtype)
+        return transfer(choice, grid, waves, z, target, steps, u.dtype, envelope=not carrier)
 
     if any(t.requires_grad for t in (waves, z, *steps)):
         kernel = build()
         for length, dim in zip(choice.shape, (-1, -2), strict=True):
             kernel = mirror(kernel, length, dim) if kernel.shape[dim] < length else kernel
-    else:
-        key = (choice, grid, target, tuple(waves.tolist()), float(z), u.dtype, u.device)
-        kernel = cached(key, build)
-    if same_pitch:
-        return convolve_kernel(u, kernel, choice.shape, output.shape)
-    return through_spectrum(u, kernel, choice.shape, grid, output)
+        return carry(kernel)
+    key = (choice, grid, target, tuple(waves.tolist()), float(z), u.dtype, u.device, carrier)
+    return carry(cached(key, build))
 
 
 def _unshifted(grid: Grid, output: Grid) -> tuple[float, float]:

@@ -48,7 +48,7 @@ def psf(
         >>> 0.9 < float(image.sum()) < 1
         True
     """
-    u = propagate(transmission, grid, wavelength, distance, output=output, method=method)
+    u = propagate(transmission, grid, wavelength, distance, output=output, method=method, carrier=False)
     area = grid.cell * grid.shape[0] * grid.shape[1]
     return squared(u) * ((output or grid).cell / area)
 

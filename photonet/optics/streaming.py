@@ -118,7 +118,7 @@ def _read(mask: Any, start: int, stop: int) -> torch.Tensor:
     strip = mask[start:stop]
     if isinstance(strip, torch.Tensor):
         return strip
-    return torch.from_numpy(np.ascontiguousarray(np.asarray(strip)))
+    return torch.from_numpy(np.array(strip))  # a copy: memory-mapped files are often read-only
 
 
 def _bar(steps: range, progress: bool) -> Any:

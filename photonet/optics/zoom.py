@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 import functools
 import math
 
@@ -61,6 +62,7 @@ def far_field(
     pitch: tuple[torch.Tensor, torch.Tensor],
     *,
     fresnel: bool,
+    envelope: bool = False,
 ) -> torch.Tensor:
     """Paraxial field by one Fourier sum: Fresnel's, or Fraunhofer's, which leaves the source's curvature out.
 
@@ -76,6 +78,7 @@ def far_field(
         output: samples wanted, of any pitch.
         pitch: of the source (y, x) in m, float64 scalars that may require a gradient.
         fresnel: keep the curvature of the source.
+        envelope: leave ``exp(i k z)`` out.
 
     Returns:
         complex [..., L, *output.shape].
@@ -87,10 +90,12 @@ def far_field(
         field, area = u[..., index if u.shape[-3] > 1 else 0, :, :], wave * distance
         sides = []
         for axis in (0, 1):
-            build = functools.partial(_side, axis, grid, wave, distance, output, pitch[axis], fresnel, few, u)
+            build = functools.partial(
+                _side, axis, grid, wave, distance, output, pitch[axis], fresnel, few, envelope, u
+            )
             if constant:
-                key = ("far", axis, grid, output, float(wave), float(distance), fresnel, u.dtype, u.device)
-                sides.append(cached(key, build))
+                inputs = (grid, output, float(wave), float(distance), fresnel, envelope, u.dtype, u.device)
+                sides.append(cached(("far", axis, *inputs), build))
             else:
                 sides.append(build())
         if few:
@@ -118,6 +123,7 @@ def _side(
     pitch: torch.Tensor,
     fresnel: bool,
     few: bool,
+    envelope: bool,
     like: torch.Tensor,
 ) -> torch.Tensor:
     """All factors of one axis: a matrix [M, N], or the chirps before and after the transform [N + M]."""
@@ -125,9 +131,10 @@ def _side(
     x = (torch.arange(n, dtype=torch.float64, device=like.device) - n // 2) * pitch + grid.centre[axis]
     out = (output.y if axis == 0 else output.x).to(like.device)
     inside = curvature(x, area) if fresnel else torch.ones_like(x).to(torch.complex128)
-    # half of the phase of exp(i k z) / i and of the amplitude 1 / (w |z|) go into each axis
-    turn = (carrier(wave[None], distance)[0] - math.copysign(math.pi / 2, float(distance.detach()))) / 2
-    outside = curvature(out, area) * torch.exp(1j * turn) * (pitch / area.abs().sqrt())
+    # half of exp(i k z) / i and of the amplitude 1 / (w |z|) goes into each axis
+    turn = 1.0 if envelope else torch.exp(0.5j * carrier(wave[None], distance)[0])
+    quarter = cmath.exp(-0.25j * math.copysign(math.pi, float(distance.detach())))
+    outside = curvature(out, area) * turn * quarter * (pitch / area.abs().sqrt())
     if few:
         return (fourier_matrix(out / area, x) * inside * outside[:, None]).to(like.dtype)
     return torch.cat([inside, outside]).to(like.dtype)

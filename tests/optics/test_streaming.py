@@ -28,6 +28,8 @@ def expected(mask):
 def test_strips_add_up_from_any_array(mask, tmp_path):
     file = np.lib.format.open_memmap(tmp_path / "mask.npy", mode="w+", dtype=np.float64, shape=GRID.shape)
     file[:] = mask.numpy()
+    file.flush()
+    file = np.load(tmp_path / "mask.npy", mmap_mode="r")
     streamed = stream_psf(file, GRID, WAVES, Z, WINDOW, phase=True)
     torch.testing.assert_close(streamed, expected(mask))
     h5py = pytest.importorskip("h5py")
