@@ -43,8 +43,9 @@ def quickstart(
     Raises:
         DataMissing: the data set is not there; the message says how to get it.
     """
-    out = Path(out)
     splits = _limit(load(config.data, folder), config)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)  # a place that cannot be written to is told now, not at the end
     sizes = ", ".join(f"{len(part)} {name}" for name, part in splits._asdict().items())
     say(f"{config.data}: {sizes} pictures")
     say("training the teacher")
