@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Simulation", "plan", "simulate"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Simulation:
     """What `simulate` returns.
 
@@ -48,6 +48,10 @@ class Simulation:
     image: xr.DataArray | None = None
     plan: Plan | None = None
     attrs: dict[str, Any] = dataclass_field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        image = f", image {' x '.join(map(str, self.image.shape))} DN" if self.image is not None else ""
+        return f"<Simulation of irradiance on {self.grid}{image}>"
 
     def to_xarray(self) -> xr.Dataset:
         """Irradiance (and image) with labelled axes, units and provenance."""
@@ -135,6 +139,10 @@ def simulate(
         >>> out.image.shape, out.image.attrs["units"]
         ((16, 16), 'DN')
     """
+    if not isinstance(mask, Mask):
+        raise InvalidArgument("mask", "a photonet.Mask", type(mask).__name__, "see Mask.from_phase")
+    if not isinstance(field, Field):
+        raise InvalidArgument("field", "a photonet.Field", type(field).__name__, "see Field.from_array")
     checks.choice("coherence", coherence, ("coherent", "incoherent"))
     if seed is None and (detector is not None or fabrication is not None):
         raise InvalidArgument("seed", "a whole number, to draw the device and the exposure from", None)

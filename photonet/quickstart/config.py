@@ -6,11 +6,15 @@ import dataclasses
 from dataclasses import dataclass
 
 from .. import checks
+from ..errors import InvalidArgument
 
-__all__ = ["LEARNING_RATES", "QuickstartConfig"]
+__all__ = ["KERNEL_SIZE", "LEARNING_RATES", "QuickstartConfig"]
 
 LEARNING_RATES = (3e-3, 1e-2, 2e-2)
 """Each method takes the best of these on validation data: at one rate for all, the table would lie."""
+
+KERNEL_SIZE = 7
+"""Pixels of the kernels along each axis, as in Table 2 of arXiv 2508.08421."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,15 @@ class QuickstartConfig:
         checks.choice("data", self.data, ("digits", "mnist"))
         for name in (
             "train", "seeds", "epochs", "batch_size", "teacher_epochs", "kernels", "devices", "study_scenes",
+            "pixel", "samples",
         ):  # fmt: skip
             checks.count(name, getattr(self, name))
+        if self.samples // self.pixel < KERNEL_SIZE:
+            raise InvalidArgument(
+                "samples",
+                f"at least {KERNEL_SIZE * self.pixel}, a window of {KERNEL_SIZE} pixels",
+                self.samples,
+            )
         checks.count("seed", self.seed, least=0)
         checks.count("teacher_views", self.teacher_views, least=0)
         checks.fraction("fraction", self.fraction)

@@ -52,6 +52,7 @@ def _run(
     config: QuickstartConfig, out: Path, folder: str | Path | None, say: Callable[[str], None]
 ) -> tuple[xr.Dataset, xr.Dataset, list[Road]]:
     splits = _limit(load(config.data, folder), config)
+    out.mkdir(parents=True, exist_ok=True)  # a place that cannot be written to is told now, not at the end
     sizes = ", ".join(f"{len(part)} {name}" for name, part in splits._asdict().items())
     say(f"{config.data}: {sizes} pictures")
     say("training the teacher")
