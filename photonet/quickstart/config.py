@@ -41,7 +41,8 @@ class QuickstartConfig:
         samples: of a mask along each axis.
         height: standard deviation of a device's relative height error.
         roughness: the same of every mask sample by itself.
-        shift: largest displacement of the images on the sensor, in sensor pixels.
+        shift: largest displacement of the images on the sensor, in sensor pixels (a feature is 4 of them
+            wide, so the default stays well below one feature).
         gain: standard deviation of the captures' relative brightness.
         crosstalk: largest fraction of a capture's light that lands on its neighbours.
         light: electrons in a pixel that a white scene gives with all the light of a capture.
