@@ -20,11 +20,12 @@ Seed = int | torch.Generator
 """A whole number (a fresh stream from it), or a generator that is advanced."""
 
 
-def stream(seed: Seed, name: str, device: torch.device | str = "cpu") -> torch.Generator:
+def stream(seed: Seed | None, name: str, device: torch.device | str = "cpu") -> torch.Generator:
     """The generator of one cause of randomness.
 
     Args:
-        seed: a whole number of at least 0; or a `torch.Generator`, which is returned as it is.
+        seed: a whole number of at least 0; or a `torch.Generator`, which is returned as it is. (None is
+            what the callers default to, and is refused here for all of them.)
         name: the cause, such as ``"exposure"``; equal seeds with other names are independent.
         device: where the numbers are drawn (a GPU's numbers are not the CPU's).
 
