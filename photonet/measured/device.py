@@ -44,10 +44,11 @@ ERRORS: dict[str, str] = {
 images on the sensor in feature pixels. ``gain``: standard deviation of the captures' brightness, relative.
 ``crosstalk``: fraction of each capture's light that lands on its two neighbours. ``defocus``: displacement
 of the sensor away from the masks. ``rotation``, ``scale``: of the images on the sensor about their axes,
-the displacement included; ``scale`` is the relative enlargement. ``vignetting``: fraction of the light missing
-in the corners. ``pixel_gain``: standard deviation of the sensor pixels' response, relative. ``offset``: stray
-light, the scale of a half-normal draw for each capture, relative to white. ``saturation``: white over the
-level where the response is flat (tanh). ``drift``: relative change of the laser's power per hour.
+the displacement included; ``scale`` is the relative enlargement. ``vignetting``: fraction of the light
+missing in the corners. ``pixel_gain``: standard deviation of the sensor pixels' response, relative.
+``offset``: stray light, the scale of a half-normal draw for each capture, relative to white.
+``saturation``: white over the level where the response is flat (tanh). ``drift``: relative change of the
+laser's power per hour.
 """
 
 BENCH = ("rotation", "scale", "vignetting", "pixel_gain", "offset", "saturation", "drift")

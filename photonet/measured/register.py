@@ -126,7 +126,7 @@ def register(simulated: torch.Tensor, measured: torch.Tensor, *, binning: int = 
     variance = 2 * found.cost / max(1, slope.shape[0] - 4)
     error = (variance * torch.linalg.pinv(slope.T @ slope).diagonal()).sqrt().tolist()
     rotation, scale, dy, dx = found.x.tolist()
-    after = (2 * found.cost) ** 0.5 / contrast
+    after = float(2 * found.cost) ** 0.5 / contrast
     return Registration(rotation, scale, dy, dx, (error[0], error[1], error[2], error[3]), before, after)
 
 
