@@ -46,7 +46,7 @@ def prepare(splits: data.Splits) -> tuple[torch.nn.Module, HybridNetwork, MaskDe
 
 
 def devices(kind: str, count: int, design: MaskDesign, binning: int) -> list[Device]:
-    """Devices whose saturating camera, lens and pixels err; misregistered ones are turned and enlarged too."""
+    """Devices with a saturating camera and unequal pixels; ``misreg`` ones are turned and enlarged too."""
     generator = torch.Generator().manual_seed(KINDS.index(kind))
     signs = (2 * torch.randint(0, 2, (count, 3), generator=generator) - 1).T
     draws = {
