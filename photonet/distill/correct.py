@@ -97,7 +97,7 @@ def correct(
     ``self-kd``              distillation of the network's own answers before fabrication; no labels
     ``calibration+...``      one after the other
     ``twin``                 register, fit a twin of the device, and re-train on its view of clean scenes:
-                             the full linear map, then distillation (teacher, or self); no labels
+                             the full linear map, then self-distillation; no labels
     ``auto``                 the best of none, calibration, calibration + self-kd and twin; no labels
     =======================  =============================================================================
 
@@ -109,7 +109,7 @@ def correct(
     Args:
         student: the simulated network (its frontend gives the feature maps the backend was trained for).
         measured: frames of the device.
-        teacher: for the methods that distil; ``twin`` and ``auto`` do without one if they have to.
+        teacher: for the methods that distil it; ``self-kd``, ``twin`` and ``auto`` need none.
         fraction: part of ``measured`` that may be used, in (0, 1].
         method: a key of `CORRECTIONS`.
         scenes: clean scenes without labels that were not measured, [m, c, y, x], for the twin; some
@@ -167,7 +167,7 @@ def correct(
         wide = errors[1] < errors[0]
         candidates["calibration"] = merge_into_backend(full if wide else shared, student.backend, shape)
     if tuning == "twin" or (tuning == "auto" and _can_have_a_twin(student)):
-        candidates["twin"], found = _by_twin(student, train, teacher, scenes, seed)
+        candidates["twin"], found = _by_twin(student, train, scenes, seed)
         metrics |= {"registration/before": found.before, "registration/after": found.after}
     if tuning not in (None, "twin"):
         backend = copy.deepcopy(candidates["calibration" if calibrates else "none"]).requires_grad_(True)
@@ -184,7 +184,7 @@ def correct(
         fit_map = fit_full_map if wide else fit_ridge_map
         backend = merge_into_backend(fit_map(used.features, simulated), student.backend, shape)
     elif kept == "twin":
-        backend, _ = _by_twin(student, used, teacher, scenes, seed)
+        backend, _ = _by_twin(student, used, scenes, seed)
     for name in candidates:
         agreement, loss = judge.numbers(candidates[name])
         metrics |= {f"{name}/agreement": agreement, f"{name}/loss": loss}
@@ -206,7 +206,6 @@ def _can_have_a_twin(student: HybridNetwork) -> bool:
 def _by_twin(
     student: HybridNetwork,
     frames: Measured,
-    teacher: nn.Module | None,
     scenes: torch.Tensor | None,
     seed: int,
 ) -> tuple[nn.Module, Registration]:
@@ -220,7 +219,7 @@ def _by_twin(
     linear = fit_full_map(features, predict(student.frontend, scenes))
     _, channels, height, width = features.shape
     backend = copy.deepcopy(merge_into_backend(linear, student.backend, (channels, height, width)))
-    samples = Samples(features, None, predict(teacher or student, scenes))
+    samples = Samples(features, None, predict(student, scenes))
     fit(
         backend.requires_grad_(True),
         samples,
