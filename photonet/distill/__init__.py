@@ -1,10 +1,11 @@
 """Knowledge from a digital teacher: training of the student, and correction after fabrication."""
 
-from .calibrate import fit_ridge_map, merge_into_backend
+from .calibrate import fit_full_map, fit_ridge_map, merge_into_backend
 from .config import METHODS, TrainConfig
 from .correct import CORRECTIONS, Corrected, correct
 from .run import Distilled, distill
 from .trainer import accuracy, predict
+from .twin import Twin, fit_twin
 
 __all__ = [
     "CORRECTIONS",
@@ -12,10 +13,13 @@ __all__ = [
     "Corrected",
     "Distilled",
     "TrainConfig",
+    "Twin",
     "accuracy",
     "correct",
     "distill",
+    "fit_full_map",
     "fit_ridge_map",
+    "fit_twin",
     "merge_into_backend",
     "predict",
 ]

@@ -9,7 +9,7 @@ from torch import nn
 from .. import checks
 from ..errors import GridMismatch, InvalidArgument
 
-__all__ = ["fit_ridge_map", "merge_into_backend"]
+__all__ = ["fit_full_map", "fit_ridge_map", "merge_into_backend"]
 
 STRENGTHS = tuple(10.0**e for e in range(-6, 1))
 """Ridge strengths that cross-validation chooses from, relative to the mean diagonal."""
@@ -83,6 +83,56 @@ def fit_ridge_map(measured: torch.Tensor, simulated: torch.Tensor, neighbourhood
     return conv
 
 
+def fit_full_map(measured: torch.Tensor, simulated: torch.Tensor) -> nn.Sequential:
+    r"""Fit a linear map from all measured features of a scene to all simulated ones.
+
+    It undoes what no shared convolution can: rotation, scale, unequal pixels. Ridge regression with an
+    intercept that is not penalised; the strength is the one with the least leave-one-out error, which follows
+    from one singular value decomposition: the residual of scene i divided by :math:`1 - h_{ii}`, where the
+    leverage h includes the intercept's 1/n. Solved in float64.
+
+    Args:
+        measured: [n, k, y, x], n >= 2.
+        simulated: [n, c, v, u] of the same scenes.
+
+    Returns:
+        A module [n, k, y, x] -> [n, c, v, u] without gradients: flatten, linear, unflatten.
+
+    Raises:
+        GridMismatch: different scenes.
+        InvalidArgument: fewer than two scenes, or values that are not finite.
+
+    Example:
+        >>> measured = torch.rand(200, 2, 5, 5)
+        >>> turned = measured.rot90(1, (2, 3)) + 0.3
+        >>> float((fit_full_map(measured, turned)(measured) - turned).abs().max()) < 1e-2
+        True
+    """
+    if len(measured) != len(simulated):
+        raise GridMismatch("simulated", f"{len(measured)} scenes", f"{len(simulated)}")
+    if len(measured) < 2:
+        raise InvalidArgument("measured", "two or more scenes", len(measured))
+    checks.finite("measured", measured)
+    x, y = measured.double().flatten(1), simulated.double().flatten(1)
+    mean_x, mean_y = x.mean(0), y.mean(0)
+    u, s, vh = torch.linalg.svd(x - mean_x, full_matrices=False)
+    projected = u.T @ (y - mean_y)
+    power = s.square()
+    best, least = torch.zeros_like(power), torch.inf
+    for strength in STRENGTHS:
+        share = power / (power + (strength * power.mean()).clamp_min(torch.finfo(power.dtype).tiny))
+        leverage = (u.square() * share).sum(1) + 1 / len(x)
+        left = (y - mean_y - u @ (share[:, None] * projected)) / (1 - leverage).clamp_min(1e-6)[:, None]
+        error = float(left.square().sum())
+        if error < least:
+            best, least = share, error
+    inverse = torch.where(s > 0, best / s.clamp_min(torch.finfo(s.dtype).tiny), 0.0)
+    weight = (vh.T * inverse) @ projected
+    linear = nn.Linear(x.shape[1], y.shape[1]).to(measured).requires_grad_(False)
+    linear.load_state_dict({"weight": weight.T, "bias": mean_y - mean_x @ weight})
+    return nn.Sequential(nn.Flatten(), linear, nn.Unflatten(1, tuple(simulated.shape[1:])))
+
+
 def _solve(gram: torch.Tensor, right: torch.Tensor, strength: float) -> torch.Tensor:
     """Ridge solution from the normal equations; the last column, the intercept, is not penalised."""
     penalty = torch.full_like(gram[0], strength * float(gram.diagonal()[:-1].mean()))
@@ -93,11 +143,11 @@ def _solve(gram: torch.Tensor, right: torch.Tensor, strength: float) -> torch.Te
     return torch.linalg.pinv(gram + penalty.diag(), hermitian=True) @ right
 
 
-def merge_into_backend(calibration: nn.Conv2d, backend: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
+def merge_into_backend(calibration: nn.Module, backend: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
     """A backend with the calibration merged into its first dense layer: inference costs nothing more.
 
     Args:
-        calibration: linear map of feature maps, from `fit_ridge_map`.
+        calibration: linear map of feature maps, from `fit_ridge_map` or `fit_full_map`.
         backend: ``Sequential(Flatten, Linear, ...)``; any other backend gets the calibration in front.
         shape: [k, y, x] of the measured feature maps.
 

@@ -8,6 +8,7 @@ from .faults import Finding
 from .features import Measured
 from .importer import import_folder
 from .reader import Frames, MeasuredData
+from .register import Registration, register
 from .writer import Part, write
 
 __all__ = [
@@ -18,8 +19,10 @@ __all__ = [
     "Measured",
     "MeasuredData",
     "Part",
+    "Registration",
     "check",
     "import_folder",
     "make_devices",
+    "register",
     "write",
 ]

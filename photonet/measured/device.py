@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -14,10 +14,12 @@ from ..design.masks import MaskDesign
 from ..detector import Detector, detect
 from ..errors import InvalidArgument, UnknownName
 from ..fabrication import HeightError
+from ..mask import Mask
 from ..optics.imaging import image_by_kernels
 from ..optics.psf import bin_pixels, shift
 from ..streams import stream
 from .features import Measured
+from .lab import cos4_falloff, laser_power, soft_saturation, warp
 
 __all__ = ["ERRORS", "Device", "make_devices"]
 
@@ -27,13 +29,30 @@ ERRORS: dict[str, str] = {
     "shift_x": "pixel",
     "gain": "",
     "crosstalk": "",
+    "defocus": "m",
+    "rotation": "rad",
+    "scale": "",
+    "vignetting": "",
+    "pixel_gain": "",
+    "offset": "",
+    "saturation": "",
+    "drift": "1/h",
 }
 """The drawn errors of a device, with their units.
 
 ``height``: relative error of every height (etch depth). ``shift_y``, ``shift_x``: displacement of the
 images on the sensor in feature pixels. ``gain``: standard deviation of the captures' brightness, relative.
-``crosstalk``: fraction of each capture's light that lands on its two neighbours.
+``crosstalk``: fraction of each capture's light that lands on its two neighbours. ``defocus``: displacement
+of the sensor away from the masks. ``rotation``, ``scale``: of the images on the sensor about their axes,
+the displacement included; ``scale`` is the relative enlargement. ``vignetting``: fraction of the light
+missing in the corners. ``pixel_gain``: standard deviation of the sensor pixels' response, relative.
+``offset``: stray light, the scale of a half-normal draw for each capture, relative to white.
+``saturation``: white over the level where the response is flat (tanh). ``drift``: relative change of the
+laser's power per hour.
 """
+
+BENCH = ("rotation", "scale", "vignetting", "pixel_gain", "offset", "saturation", "drift")
+"""The errors that act on the sensor, after the point spread functions."""
 
 SCENES_AT_ONCE = 256
 
@@ -49,6 +68,7 @@ class Device:
         light: electrons in a pixel that a white scene gives with all the light of a capture.
         seed: of the camera's individual and of the exposures.
         binning: sensor pixels averaged into a feature, along each axis.
+        bench: errors that act on the sensor, those of `ERRORS` that are not in ``psf``.
     """
 
     design: MaskDesign
@@ -57,9 +77,15 @@ class Device:
     light: float
     seed: int
     binning: int = 1
+    bench: Mapping[str, float] = field(default_factory=dict)
 
     def measure(
-        self, scenes: torch.Tensor, labels: torch.Tensor | None = None, *, exposure: int = 0
+        self,
+        scenes: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        *,
+        exposure: int = 0,
+        time: torch.Tensor | float = 0.0,
     ) -> Measured:
         """Show scenes, take the frames and read feature maps from them.
 
@@ -70,12 +96,14 @@ class Device:
             scenes: [n, 1, y, x] in [0, 1].
             labels: of the scenes, if they are known.
             exposure: number of the measurement; another one sees other noise.
+            time: when the frames are taken, in s since the bench was aligned: one time or [n].
 
         Returns:
             `Measured` with features [n, k, y / binning, x / binning] on the scale of the simulation.
 
         Raises:
-            InvalidArgument: scenes outside [0, 1] (a display has a black and a white).
+            InvalidArgument: scenes outside [0, 1] (a display has a black and a white), or another number of
+                times than of scenes.
         """
         checks.finite("scenes", scenes)
         if scenes.ndim != 4 or scenes.shape[1] != 1:
@@ -84,10 +112,16 @@ class Device:
             raise InvalidArgument(
                 "scenes", "values in [0, 1]", f"{float(scenes.min()):g} to {float(scenes.max()):g}"
             )
+        times = torch.as_tensor(time, dtype=torch.float64, device=scenes.device)
+        if times.shape not in ((), (len(scenes),)):
+            raise InvalidArgument("time", f"one time or {len(scenes)} of them", f"shape {tuple(times.shape)}")
+        power = laser_power(times, self.bench.get("drift", 0.0)).to(scenes).expand(len(scenes))
         # a stream per batch: the noise of a scene does not depend on how many are measured after it
         features = [
-            self._features(batch, stream(self.seed, f"exposure {exposure}.{index}", batch.device))
-            for index, batch in enumerate(scenes.split(SCENES_AT_ONCE))
+            self._features(batch, lit, stream(self.seed, f"exposure {exposure}.{index}", batch.device))
+            for index, (batch, lit) in enumerate(
+                zip(scenes.split(SCENES_AT_ONCE), power.split(SCENES_AT_ONCE), strict=True)
+            )
         ]
         return Measured(scenes, torch.cat(features), labels)
 
@@ -103,9 +137,12 @@ class Device:
         whole = replace(self, binning=1).measure(scene, exposure=-1)
         return whole.features.mean(dim=0)
 
-    def _features(self, scenes: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def _features(
+        self, scenes: torch.Tensor, power: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
         psf = self.psf.to(scenes)
-        captures = image_by_kernels(scenes, psf.flatten(0, 1)).clamp(min=0)
+        captures = image_by_kernels(scenes, psf.flatten(0, 1)) * power[:, None, None, None]
+        captures = self._on_the_bench(captures).clamp(min=0)
         sensor = (self.light * captures).flatten(1, 2)  # all captures lie on one sensor, one above the other
         maps = self.detector.pattern(sensor.shape[-2:], self.seed, dtype=sensor.dtype, device=sensor.device)
         grey = detect(sensor, self.detector, seed=generator, pattern=maps)
@@ -113,6 +150,22 @@ class Device:
         pairs = light.unflatten(1, psf.shape[:2]) * self.design.gain.to(light)[..., None, None]
         signed = pairs[:, 0] - pairs[:, 1]
         return F.avg_pool2d(signed, self.binning) if self.binning > 1 else signed
+
+    def _on_the_bench(self, captures: torch.Tensor) -> torch.Tensor:
+        """What geometry, lens, stray light and response of this bench make of captures [n, 2k, y, x]."""
+        error = {name: self.bench.get(name, 0.0) for name in BENCH}
+        if error["rotation"] or error["scale"]:
+            captures = warp(captures, error["rotation"], error["scale"])
+        shape = captures.shape[1:]
+        if error["vignetting"]:
+            captures = captures * cos4_falloff((shape[-2], shape[-1]), error["vignetting"]).to(captures)
+        if error["offset"]:
+            stray = torch.randn(shape[0], 1, 1, generator=stream(self.seed, "stray light")).abs()
+            captures = captures + error["offset"] * stray.to(captures)
+        if error["pixel_gain"]:
+            unequal = torch.randn(shape, generator=stream(self.seed, "pixel gain"))
+            captures = captures * torch.exp(error["pixel_gain"] * unequal).to(captures)
+        return soft_saturation(captures, error["saturation"])
 
 
 def make_devices(
@@ -130,7 +183,9 @@ def make_devices(
     Heights are changed before the phase, by the device's systematic error and an independent one of every
     mask sample; the point spread functions follow from the exact propagation. The images are displaced on
     the sensor by band-limited interpolation of the fine point spread function, captures differ in
-    brightness, and each loses a part of its light to its neighbours (in the order positive, negative).
+    brightness, and each loses a part of its light to its neighbours (in the order positive, negative). The
+    errors that act on the sensor follow in the order rotation and scale, vignetting, stray light, gain of the
+    pixels, response.
 
     Args:
         design: masks and gains.
@@ -164,7 +219,12 @@ def make_devices(
         design.mask.perturb(HeightError(mean=float(height), random=roughness), seed=seed)
         for height, seed in zip(values["height"], seeds, strict=True)
     ]
-    fine = torch.stack([design.fine_psf(mask) for mask in made])
+    fine = torch.stack(
+        [
+            design.fine_psf(_with_sensor_at(mask, float(defocus)))
+            for mask, defocus in zip(made, values["defocus"], strict=True)
+        ]
+    )
     column = (-1, *([1] * (fine.ndim - 3)))
     fine = shift(
         fine,
@@ -175,9 +235,20 @@ def make_devices(
     psf = psf * _brightness(values["gain"], seeds, psf.shape[1:3]).to(psf)[..., None, None, None]
     psf = _leak(psf, values["crosstalk"].to(psf))
     return [
-        Device(design, one, detector or Detector(), light, seed, binning)
-        for one, seed in zip(psf, seeds, strict=True)
+        Device(design, one, detector or Detector(), light, seed, binning, _bench(values, index))
+        for index, (one, seed) in enumerate(zip(psf, seeds, strict=True))
     ]
+
+
+def _bench(values: Mapping[str, torch.Tensor], index: int) -> dict[str, float]:
+    return {name: float(values[name][index]) for name in BENCH}
+
+
+def _with_sensor_at(mask: Mask, defocus: float) -> Mask:
+    """The mask with its sensor farther away."""
+    if mask.distance is None or not defocus:
+        return mask
+    return replace(mask, distance=mask.distance + defocus)
 
 
 def _brightness(spread: torch.Tensor, seeds: Sequence[int], captures: torch.Size) -> torch.Tensor:

@@ -1,0 +1,154 @@
+"""A twin of a measured device: its geometry, kernels, response and pixels, fitted to a few frames."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..errors import InvalidArgument
+from ..measured.features import Measured
+from ..measured.lab import warp
+from ..measured.register import Registration, register
+from ..nn import HybridNetwork, split_signed
+from ..optics.imaging import image_by_kernels
+
+__all__ = ["Twin", "fit_twin", "moved_scenes"]
+
+STEPS = 200
+BATCH = 64
+RATES = {"kernels": 3e-4, "response": 3e-2, "gain": 1e-2, "offset": 1e-3}
+"""Peak learning rates of Adam: a tenth or so of each quantity's own size over the whole descent."""
+
+SHRINKAGE = 1e-2
+"""Of the kernels and the gains towards the design: a feature that tells nothing keeps what was designed."""
+
+
+class Twin(nn.Module):
+    r"""Feature maps as a device gives them: light, response, geometry, bins and gains.
+
+    .. math:: z = \sum_\pm \pm\, g_\pm\, G \odot B\, \frac{\tanh(\sigma_\pm (K_\pm * x))}{\sigma_\pm} + O
+
+    B displaces and bins, G and O are a gain and an offset of each feature, :math:`g_\pm` the digital gains.
+
+    Args:
+        student: its frontend is an `OpticalConv2d` for one colour.
+        registration: the geometry of the bench.
+        scene: (y, x) of the scenes.
+
+    Shape:
+        [n, 1, y, x] -> [n, k, y / binning, x / binning].
+
+    Raises:
+        InvalidArgument: another frontend.
+    """
+
+    design: torch.Tensor
+    digital: torch.Tensor
+    geometry: torch.Tensor
+    noise: torch.Tensor
+
+    def __init__(self, student: HybridNetwork, registration: Registration, scene: tuple[int, int]) -> None:
+        super().__init__()
+        optics = student.optics
+        psf, digital = split_signed(optics.weight.detach())
+        pixels = torch.eye(scene[0] * scene[1], dtype=psf.dtype, device=psf.device)
+        moved = registration.apply(pixels.reshape(-1, 1, *scene))
+        features = F.avg_pool2d(moved, optics.binning)
+        maps = (psf.shape[1], *features.shape[-2:])
+        self.register_buffer("design", psf.flatten(0, 1))
+        self.register_buffer("digital", digital[..., None, None])
+        self.register_buffer("geometry", features.flatten(1))
+        self.kernels = nn.Parameter(psf.flatten(0, 1).clone())
+        self.response = nn.Parameter(psf.new_full((len(self.kernels), 1, 1), -1.0))  # log sigma
+        self.gain = nn.Parameter(psf.new_ones(maps))
+        self.offset = nn.Parameter(psf.new_zeros(maps))
+        self.register_buffer("noise", psf.new_zeros(maps))
+
+    def forward(self, scenes: torch.Tensor) -> torch.Tensor:
+        """Expected feature maps, without noise."""
+        sigma = self.response.exp()
+        light = torch.tanh(sigma * image_by_kernels(scenes, self.kernels)) / sigma
+        seen = (light.flatten(2) @ self.geometry).reshape(len(scenes), 2, *self.gain.shape) * self.digital
+        out: torch.Tensor = self.gain * (seen[:, 0] - seen[:, 1]) + self.offset
+        return out
+
+    def measure(self, scenes: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Feature maps with the noise that the device showed, Gaussian and independent."""
+        with torch.no_grad():
+            clean = torch.cat([self(batch) for batch in scenes.split(256)])
+        drawn = torch.randn(clean.shape, generator=generator, dtype=clean.dtype).to(clean.device)
+        return clean + self.noise * drawn
+
+    def fit(self, frames: Measured, generator: torch.Generator) -> Self:
+        """Least squares on measured frames, by Adam; shrunk towards the design. Returns the twin itself."""
+        groups = [{"params": [getattr(self, name)], "lr": rate} for name, rate in RATES.items()]
+        optimizer = torch.optim.Adam(groups)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+        power = frames.features.var(dim=(0, 2, 3), keepdim=True).clamp_min(1e-12)
+        size = self.design.square().sum()
+        for _ in range(STEPS):
+            batch = torch.randperm(len(frames), generator=generator)[:BATCH].to(frames.scenes.device)
+            misfit = (self(frames.scenes[batch]) - frames.features[batch]).square() / power
+            bent = (self.kernels - self.design).square().sum() / size + (self.gain - 1).square().mean()
+            loss = misfit.mean() + SHRINKAGE * bent
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        with torch.no_grad():
+            left = torch.cat([self(batch) for batch in frames.scenes.split(256)]) - frames.features
+            self.noise.copy_(left.square().mean(dim=(0, 2, 3), keepdim=True)[0].sqrt().expand_as(self.noise))
+        return self.requires_grad_(False)
+
+
+def fit_twin(student: HybridNetwork, frames: Measured, seed: int = 0) -> tuple[Twin, Registration]:
+    """Register a device against its simulation, then fit a twin to its frames; labels are not used.
+
+    Args:
+        student: with an `OpticalConv2d` for one colour in front.
+        frames: measured feature maps and their scenes.
+        seed: of the order of the frames.
+
+    Returns:
+        The twin, and the registration with its residual before and after.
+
+    Raises:
+        InvalidArgument: another frontend.
+
+    Example:
+        >>> from photonet.models import compressed_meta
+        >>> student, scenes = compressed_meta(kernels=2, kernel_size=3), torch.rand(8, 1, 28, 28)
+        >>> with torch.no_grad():
+        ...     frames = Measured(scenes, 0.8 * student.features(scenes))
+        >>> twin, registration = fit_twin(student, frames)
+        >>> abs(registration.shift_x) < 0.01, twin(scenes).shape
+        (True, torch.Size([8, 2, 7, 7]))
+    """
+    optics = student.optics
+    if optics.weight.shape[1] != 1:
+        raise InvalidArgument("student", "kernels for one colour", f"{optics.weight.shape[1]} colours")
+    with torch.no_grad():
+        maps = image_by_kernels(frames.scenes, optics.weight)
+    registration = register(maps, frames.features, binning=optics.binning)
+    twin = Twin(student, registration, (maps.shape[-2], maps.shape[-1])).to(maps)
+    return twin.fit(frames, torch.Generator().manual_seed(seed)), registration
+
+
+def moved_scenes(scenes: torch.Tensor, copies: int, generator: torch.Generator) -> torch.Tensor:
+    """The scenes, and copies that are turned, zoomed and displaced a little: stand-ins for unseen ones.
+
+    Args:
+        scenes: [n, 1, y, x].
+        copies: how many, each moved by one draw (0.25 rad, 15 %, 2 samples at most).
+        generator: source of the draws, on the CPU.
+
+    Example:
+        >>> moved_scenes(torch.rand(3, 1, 8, 8), 4, torch.Generator().manual_seed(0)).shape
+        torch.Size([15, 1, 8, 8])
+    """
+    limits = torch.tensor([0.25, 0.15, 2.0, 2.0])
+    draws = limits * (2 * torch.rand(copies, 4, generator=generator) - 1)
+    return torch.cat([scenes, *(warp(scenes, *draw).clamp(0, 1) for draw in draws)])

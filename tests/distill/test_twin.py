@@ -1,0 +1,136 @@
+"""Correction of devices that are turned, enlarged and bend their response: the twin, and what is chosen."""
+
+import math
+
+import pytest
+import torch
+
+from photonet.distill import CORRECTIONS, correct, fit_full_map, fit_twin, merge_into_backend, predict
+from photonet.errors import InvalidArgument, UnknownName
+from photonet.measured import Measured
+from photonet.measured.lab import warp
+from photonet.models import compressed_meta
+from photonet.optics.imaging import image_by_kernels
+
+
+@pytest.fixture(scope="module")
+def student():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return compressed_meta(kernels=3, kernel_size=5, hidden=24)
+
+
+def scenes(n, seed=0):
+    """Smooth random scenes, dark at the border."""
+    noise = torch.randn(n, 1, 28, 28, generator=torch.Generator().manual_seed(seed))
+    smooth = torch.nn.functional.avg_pool2d(noise, 5, stride=1, padding=2)
+    window = torch.hann_window(28, periodic=False)
+    return (3 * smooth * window[:, None] * window).clamp(0, 1)
+
+
+def turned(student, shown):
+    """A device that is turned by 10 degrees, enlarged by a tenth, and bends its response."""
+    maps = image_by_kernels(shown, student.optics.weight.detach())
+    return torch.tanh(torch.nn.functional.avg_pool2d(warp(maps, 0.17, 0.1, 0.5, -0.4), 4)) + 0.02
+
+
+def relative(a, b):
+    return ((a - b).norm() / (b - b.mean(dim=(0, 2, 3), keepdim=True)).norm()).item()
+
+
+def test_a_perfect_device_is_left_alone(student):
+    shown = scenes(40)
+    measured = Measured(shown, predict(student.frontend, shown))
+    result = correct(student, measured, fraction=1.0, scenes=scenes(200, 1))
+    assert result.kept in ("none", "calibration")
+    assert result.metrics[f"{result.kept}/loss"] <= result.metrics["none/loss"] + 1e-9
+    torch.testing.assert_close(
+        predict(result.student.backend, measured.features), predict(student, shown), atol=1e-3, rtol=0
+    )
+
+
+def test_auto_is_never_worse_on_held_out_frames_and_says_why(student):
+    shown = scenes(50)
+    result = correct(student, Measured(shown, turned(student, shown)), fraction=1.0, scenes=scenes(400, 1))
+    losses = {k: v for k, v in result.metrics.items() if k.endswith("/loss")}
+    assert set(losses) == {f"{n}/loss" for n in ("none", "calibration", "twin", "calibration+self-kd")}
+    assert losses[f"{result.kept}/loss"] == min(losses.values()) < losses["none/loss"]
+    assert result.reason.startswith(f"{result.kept}: loss")
+    assert result.metrics["registration/after"] < result.metrics["registration/before"]
+    fresh = scenes(100, 2)
+    wanted = predict(student, fresh)
+    error = (predict(result.student.backend, turned(student, fresh)) - wanted).norm()
+    assert error < 0.5 * (predict(student.backend, turned(student, fresh)) - wanted).norm()
+
+
+def test_the_twin_finds_geometry_and_predicts_new_scenes(student):
+    shown, fresh = scenes(40), scenes(60, 1)
+    twin, registration = fit_twin(student, Measured(shown, turned(student, shown)))
+    assert abs(registration.rotation - 0.17) < math.radians(0.5)
+    before = relative(predict(student.frontend, fresh), turned(student, fresh))
+    assert relative(predict(twin, fresh), turned(student, fresh)) < 0.2 * before
+
+
+def test_a_full_map_undoes_a_rotation_and_merges_into_the_backend(student):
+    measured = torch.rand(300, 3, 7, 7, generator=torch.Generator().manual_seed(0))
+    wanted = measured.rot90(1, (2, 3)) * 2 + 0.3
+    full = fit_full_map(measured, wanted)
+    assert relative(full(measured), wanted) < 1e-3
+    merged = merge_into_backend(full, student.backend, (3, 7, 7))
+    torch.testing.assert_close(merged(measured), student.backend(full(measured)), atol=1e-4, rtol=1e-4)
+    assert sum(p.numel() for p in merged.parameters()) == sum(p.numel() for p in student.backend.parameters())
+
+
+def test_the_strength_of_a_full_map_is_that_of_explicit_leave_one_out():
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(30, 1, 3, 3, generator=generator, dtype=torch.float64)
+    y = x + 2.0 * torch.randn(x.shape, generator=generator, dtype=torch.float64)
+
+    def left_out(strength):
+        error = 0.0
+        for i in range(30):
+            keep = torch.arange(30) != i
+            a, b = x[keep].flatten(1), y[keep].flatten(1)
+            mean = (x.flatten(1) - x.flatten(1).mean(0)).square().sum() / 9
+            gram = (a - a.mean(0)).T @ (a - a.mean(0)) + strength * mean * torch.eye(9, dtype=a.dtype)
+            weight = torch.linalg.solve(gram, (a - a.mean(0)).T @ (b - b.mean(0)))
+            error += (
+                ((x[i].flatten() - a.mean(0)) @ weight + b.mean(0) - y[i].flatten()).square().sum().item()
+            )
+        return error, weight
+
+    from photonet.distill.calibrate import STRENGTHS
+
+    best = min(STRENGTHS, key=lambda s: left_out(s)[0])
+    a, b = x.flatten(1), y.flatten(1)
+    a, b = a - a.mean(0), b - b.mean(0)
+    penalty = best * a.square().sum() / 9 * torch.eye(9, dtype=a.dtype)
+    expected = torch.linalg.solve(a.T @ a + penalty, a.T @ b)
+    torch.testing.assert_close(fit_full_map(x, y)[1].weight.T, expected)
+
+
+def test_self_kd_needs_neither_labels_nor_teacher(student):
+    shown = scenes(40)
+    result = correct(student, Measured(shown, turned(student, shown)), fraction=1.0, method="self-kd")
+    assert result.kept in ("none", "self-kd")
+
+
+def test_same_seed_same_network(student):
+    shown = scenes(12)
+    measured, more = Measured(shown, turned(student, shown)), scenes(40, 1)
+    first, second = (
+        correct(student, measured, fraction=1.0, method="twin", scenes=more, seed=5) for _ in range(2)
+    )
+    for a, b in zip(first.student.parameters(), second.student.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_what_is_missing_is_named(student):
+    measured = Measured(scenes(20), turned(student, scenes(20)))
+    with pytest.raises(InvalidArgument, match="labels"):
+        correct(student, measured, fraction=1.0, method="ce")
+    with pytest.raises(InvalidArgument, match="6 of"):
+        correct(student, measured, fraction=0.1)
+    with pytest.raises(UnknownName, match="method"):
+        correct(student, measured, method="magic")
+    assert {"auto", "twin", "self-kd", "calibration", "none"} <= set(CORRECTIONS)
