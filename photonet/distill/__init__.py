@@ -4,13 +4,19 @@ from .calibrate import fit_ridge_map, merge_into_backend
 from .config import METHODS, TrainConfig
 from .correct import CORRECTIONS, Corrected, correct
 from .run import Distilled, distill
+from .terms import KD, NTK, CrossEntropy, Features, Term, warm_up
 from .trainer import accuracy, predict
 
 __all__ = [
     "CORRECTIONS",
+    "KD",
     "METHODS",
+    "NTK",
     "Corrected",
+    "CrossEntropy",
     "Distilled",
+    "Features",
+    "Term",
     "TrainConfig",
     "accuracy",
     "correct",
@@ -18,4 +24,5 @@ __all__ = [
     "fit_ridge_map",
     "merge_into_backend",
     "predict",
+    "warm_up",
 ]

@@ -18,7 +18,8 @@ from ..provenance import provenance
 from . import losses
 from .calibrate import fit_ridge_map, merge_into_backend
 from .config import METHODS, TrainConfig
-from .teacher import tangent_gram
+from .teacher import teacher_targets
+from .terms import needs
 from .trainer import Samples, accuracy, fit, predict
 
 if TYPE_CHECKING:
@@ -166,23 +167,23 @@ def _fine_tune(
     config: TrainConfig | None,
     seed: int,
 ) -> xr.Dataset:
-    weights = METHODS[method]
-    if weights[0] and train.labels is None:
+    terms = METHODS[method]
+    wanted = needs(terms)
+    if "labels" in wanted and train.labels is None:
         raise InvalidArgument(
             "measured", f"labels, which the method {method!r} uses", "none", "use method='calibration'"
         )
-    if teacher is None and (weights[1] or weights[2]):
+    if teacher is None and wanted - {"labels"}:
         raise InvalidArgument("teacher", f"a torch module for the method {method!r}", None)
     if config is None:
         steps = max(1, len(train) // FINE_TUNING.batch_size)
         config = replace(FINE_TUNING, epochs=math.ceil(FINE_TUNING_STEPS / steps))
-    logits = predict(teacher, train.scenes) if teacher is not None and weights[1] else None
-    gram = tangent_gram(teacher, train.scenes) if teacher is not None and weights[2] else None
+    samples = Samples(train.features, train.labels, **teacher_targets(teacher, train.scenes, terms))
     return fit(
         backend,
-        Samples(train.features, train.labels, logits, gram),
+        samples,
         Samples(test.features, test.labels),
-        weights,
+        terms,
         config,
         seed=seed,
         description=f"correcting ({method})",
