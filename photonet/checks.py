@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from .errors import InvalidArgument, UnknownName
@@ -90,8 +91,12 @@ def wavelength(value: Any, name: str = "wavelength") -> torch.Tensor:
 
     Anything below 1 nm or above 1 mm is refused: it is nearly always a number in nm or um.
     """
-    tensor = value if isinstance(value, torch.Tensor) else torch.as_tensor(value, dtype=torch.float64)
-    tensor = tensor.to(torch.float64)
+    if not isinstance(value, torch.Tensor):
+        try:  # a copy, as the coordinates of xarray are read-only
+            value = torch.from_numpy(np.array(value, dtype=np.float64))
+        except (TypeError, ValueError):
+            raise InvalidArgument(name, "one wavelength or a list of them, in m", repr(value)[:80]) from None
+    tensor = value.to(torch.float64)
     if tensor.ndim > 1 or tensor.numel() == 0:
         raise InvalidArgument(name, "one wavelength or a list of them, in m", f"shape {tuple(tensor.shape)}")
     tensor = tensor.reshape(-1)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Field"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Field:
     """Complex amplitude of light in a plane, in sqrt(W)/m: its squared modulus is irradiance.
 
@@ -59,6 +59,11 @@ class Field:
             raise GridMismatch(
                 "wavelength", f"{self.data.shape[-3]} wavelengths, as the data has", len(waves)
             )
+
+    def __repr__(self) -> str:
+        batch = " x ".join(map(str, self.data.shape[:-3]))
+        waves = ", ".join(f"{1e9 * w:g}" for w in self.wavelength.detach().tolist())
+        return f"<Field {batch + ' of ' if batch else ''}{self.grid}, {waves} nm>"
 
     # -- sources ---------------------------------------------------------------------------------
 

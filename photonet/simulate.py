@@ -11,7 +11,6 @@ import torch
 
 from . import checks
 from .detector import Detector
-from .detector.pixels import pixel_irradiance
 from .errors import InvalidArgument
 from .field import Field
 from .files import atomic_path
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Simulation", "plan", "simulate"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Simulation:
     """What `simulate` returns.
 
@@ -49,6 +48,10 @@ class Simulation:
     image: xr.DataArray | None = None
     plan: Plan | None = None
     attrs: dict[str, Any] = dataclass_field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        image = f", image {' x '.join(map(str, self.image.shape))} DN" if self.image is not None else ""
+        return f"<Simulation of irradiance on {self.grid}{image}>"
 
     def to_xarray(self) -> xr.Dataset:
         """Irradiance (and image) with labelled axes, units and provenance."""
@@ -136,6 +139,10 @@ def simulate(
         >>> out.image.shape, out.image.attrs["units"]
         ((16, 16), 'DN')
     """
+    if not isinstance(mask, Mask):
+        raise InvalidArgument("mask", "a photonet.Mask", type(mask).__name__, "see Mask.from_phase")
+    if not isinstance(field, Field):
+        raise InvalidArgument("field", "a photonet.Field", type(field).__name__, "see Field.from_array")
     checks.choice("coherence", coherence, ("coherent", "incoherent"))
     if seed is None and (detector is not None or fabrication is not None):
         raise InvalidArgument("seed", "a whole number, to draw the device and the exposure from", None)
@@ -233,7 +240,12 @@ def _record(
 
     shape = tuple(max(1, int(e / p * (1 + 1e-9))) for e, p in zip(grid.extent, detector.pitch, strict=True))
     pixels = Grid(shape, detector.pitch, _centred(grid, shape, detector.pitch))
-    grey = detector.expose(pixel_irradiance(irradiance, grid, pixels), wavelength, seed=seed)
+    collected = detector.sample(irradiance, grid, shape, pixels.centre)
+    # one seed, two streams: the camera's fixed pattern and its exposure share no numbers
+    pattern = detector.pattern(
+        shape, checks.count("seed", seed, least=0), dtype=collected.dtype, device=collected.device
+    )
+    grey = detector.expose(collected, wavelength, seed=seed, pattern=pattern)
     lead = [f"batch_{i}" for i in range(grey.ndim - 2)]
     return xr.DataArray(
         grey.detach().cpu().numpy(),
@@ -247,8 +259,7 @@ def _centred(grid: Grid, shape: tuple[int, ...], pitch: tuple[float, float]) -> 
     """Centre of a pixel grid whose edges lie symmetrically in the window of ``grid``."""
     centres = []
     for n, d, c, m, p in zip(grid.shape, grid.pitch, grid.centre, shape, pitch, strict=True):
-        middle = (
-            c + (n // 2 - (n - 1) / 2) * -d
-        )  # of the window: the axis sample of an even grid is beside it
+        # the axis sample of an even grid is half a sample beside the middle of its window
+        middle = c - (n // 2 - (n - 1) / 2) * d
         centres.append(middle + (m // 2 - (m - 1) / 2) * p)
     return centres[0], centres[1]

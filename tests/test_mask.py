@@ -371,3 +371,12 @@ def test_unknown_material_and_library():
         Mask.from_height([[0.0]], pitch=1e-6, material="Si02")
     with pytest.raises(UnknownName, match=LIBRARY):
         Mask.from_meta_atoms([[0.0]], library="sin")
+
+
+def test_a_mask_prints_in_a_line():
+    mask = Mask.from_phase(torch.zeros(2, 4, 6), pitch=(1e-6, 2e-6), wavelength=525e-9, distance=1e-3)
+    assert repr(mask) == "<PhaseMask 2 masks of 4 x 6 at 1 x 2 um for 525 nm at 1 mm>"
+    assert repr(mask.geometry) == "<Geometry 2 masks of 4 x 6 at 1 x 2 um: phase>"
+    made = mask.perturb(HeightError(systematic=0.1), seed=0, devices=3)
+    assert repr(made).startswith("<PhaseMask 3 devices of 2 masks of 4 x 6")
+    assert "5e-07" not in repr(Mask.from_phase([[0.0]], pitch=0.5e-6))

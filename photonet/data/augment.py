@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from .. import checks
+from ..errors import InvalidArgument
 from .images import Images
 
 __all__ = ["augmented"]
@@ -37,7 +38,7 @@ def augmented(
         ``(copies + 1)`` times as many pictures; the first ones are the originals.
 
     Raises:
-        InvalidArgument: a negative limit, or no copies.
+        InvalidArgument: a negative limit, no copies, or one class a pixel.
 
     Example:
         >>> from photonet.data import digits
@@ -49,6 +50,8 @@ def augmented(
     limits = {"rotation": rotation, "scale": checks.fraction("scale", scale), "shift": shift}
     for name, limit in limits.items():
         checks.non_negative(name, limit)
+    if images.labels.ndim != 1:
+        raise InvalidArgument("images", "pictures with one class each", "labels of pixels, which would move")
     x = images.images
     n, _, height, width = x.shape
     views = [x]

@@ -21,7 +21,7 @@ STEP = 0.3
 """Learning rate of the descent in rad: large, because phases may wrap; the cosine schedule ends it softly."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class MaskDesign:
     """An array of masks, one for the positive and one for the negative part of each kernel.
 
@@ -39,6 +39,9 @@ class MaskDesign:
     efficiency: torch.Tensor
     error: torch.Tensor
 
+    def __repr__(self) -> str:
+        return f"<MaskDesign of {self.mask!r}>"
+
     def psf(self, mask: Mask | None = None) -> torch.Tensor:
         """PSFs [..., 2, k, 1, y, x] of the designed masks, or of masks that were made from them.
 
@@ -50,7 +53,7 @@ class MaskDesign:
         """PSFs [..., 2, k, 1, y, x] on the mask's samples."""
         mask = mask or self.mask
         if mask.wavelength is None or mask.distance is None:
-            raise InvalidArgument("mask", "a mask with a design wavelength and distance", repr(mask)[:60])
+            raise InvalidArgument("mask", "a mask with a design wavelength and distance", repr(mask))
         return psf(mask.transmission(mask.wavelength), mask.grid, mask.wavelength, mask.distance)
 
     def kernels(self, mask: Mask | None = None) -> torch.Tensor:

@@ -46,7 +46,8 @@ def compressed_meta(
         >>> sum(p.numel() for p in compressed_meta().parameters())
         51986
     """
-    for name, value in {"hidden": hidden, "classes": classes, "image": image, "binning": binning}.items():
+    sizes = {"kernels": kernels, "hidden": hidden, "classes": classes, "image": image, "binning": binning}
+    for name, value in sizes.items():
         checks.count(name, value)
     if image % binning:
         raise InvalidArgument("binning", f"a divisor of the image's {image} pixels", binning)

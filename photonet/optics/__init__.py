@@ -5,10 +5,14 @@ from __future__ import annotations
 from .beams import gaussian_schell, hermite_beam, laguerre_beam
 from .elements import circular_aperture, ideal_lens, quadratic_lens, rectangular_aperture
 from .gratings import aspheric_sag, blazed_grating, levels, zone_plate
+from .irradiance import irradiance
 from .plan import Plan, plan
 from .propagate import propagate
 from .psf import bin_pixels, convolve, psf, shift, signed
 from .sources import gaussian_beam, plane_wave, point_source
+from .streaming import stream_psf
+from .tilted import rotate_plane
+from .varying import convolve_low_rank, convolve_patches, low_rank
 from .zernike import noll, osa, wavefront, zernike
 
 __all__ = [
@@ -18,12 +22,16 @@ __all__ = [
     "blazed_grating",
     "circular_aperture",
     "convolve",
+    "convolve_low_rank",
+    "convolve_patches",
     "gaussian_beam",
     "gaussian_schell",
     "hermite_beam",
     "ideal_lens",
+    "irradiance",
     "laguerre_beam",
     "levels",
+    "low_rank",
     "noll",
     "osa",
     "plan",
@@ -33,8 +41,10 @@ __all__ = [
     "psf",
     "quadratic_lens",
     "rectangular_aperture",
+    "rotate_plane",
     "shift",
     "signed",
+    "stream_psf",
     "wavefront",
     "zernike",
     "zone_plate",

@@ -17,6 +17,9 @@ __all__ = ["convolve_kernel"]
 BLOCK = 64
 """Columns that go through the second transform together."""
 
+STAGGER = 8
+"""Unused samples at the end of each row: at powers of two all rows would fall into the same cache lines."""
+
 CHUNK_BYTES = 4 * 2**20
 """Half-transformed fields of a batch that are worked on together on a CPU: what its cache holds."""
 
@@ -122,7 +125,7 @@ def _run(
         source = fields[:, wave if fields.shape[1] > 1 else 0]
         for start in range(0, len(fields), chunk):
             some = source[start : start + chunk]
-            half = u.new_empty(len(some), max(rows, source_rows), width)
+            half = u.new_empty(len(some), max(rows, source_rows), width + STAGGER)[..., :width]
             for top in range(0, source_rows, block):
                 end = min(top + block, source_rows)
                 half[:, top:end] = first(some[:, top:end], n=width, dim=-1)

@@ -6,7 +6,15 @@ import math
 
 import torch
 
-__all__ = ["even_transform", "fast_length", "fourier_matrix", "matrix_transform", "mirror", "zoom_transform"]
+__all__ = [
+    "even_transform",
+    "fast_length",
+    "fourier_matrix",
+    "matrix_transform",
+    "mirror",
+    "two_products",
+    "zoom_transform",
+]
 
 
 def fast_length(least: int) -> int:
@@ -96,9 +104,18 @@ def matrix_transform(
         >>> torch.allclose(matrix_transform(u, f[0], n[0], f[1], n[1]), torch.fft.fft2(u))
         True
     """
-    left, right = fourier_matrix(fy, y).to(u.dtype), fourier_matrix(fx, x).to(u.dtype)
-    # the cheaper order first
-    if len(fy) * (len(x) * (len(y) + len(fx))) <= len(fx) * (len(y) * (len(x) + len(fy))):
+    return two_products(u, fourier_matrix(fy, y).to(u.dtype), fourier_matrix(fx, x).to(u.dtype))
+
+
+def two_products(u: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """``left @ u @ right.mT`` for u [..., y, x], left [M_y, y], right [M_x, x], in the cheaper order.
+
+    Example:
+        >>> two_products(torch.ones(2, 3), torch.ones(1, 2), torch.ones(4, 3)).tolist()
+        [[6.0, 6.0, 6.0, 6.0]]
+    """
+    (rows, height), (columns, width) = left.shape, right.shape
+    if rows * width * (height + columns) < columns * height * (width + rows):
         return (left @ u) @ right.mT
     return left @ (u @ right.mT)
 

@@ -8,7 +8,7 @@ float64 keeps only 1e-9 rad.
 Shapes: coordinates ``y`` [ny, 1] and ``x`` [1, nx] (or frequencies ``fy``, ``fx``) in m (1/m), wavelength
 [L] in m, distance a scalar in m, all float64; the results are complex128 [L, ny, nx].
 Negative distances give the conjugate (light traced back); evanescent waves decay in both directions,
-because their growth cannot be computed back from finite digits.
+because their growth cannot be computed back from finite digits. With ``envelope`` the carrier is left out.
 """
 
 from __future__ import annotations
@@ -31,8 +31,21 @@ def carrier(wavelength: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
     return 2 * math.pi * (torch.fmod(distance, wavelength) / wavelength)
 
 
+def _start(wavelength: torch.Tensor, distance: torch.Tensor, envelope: bool) -> torch.Tensor:
+    return (
+        torch.zeros_like(wavelength)[:, None, None]
+        if envelope
+        else carrier(wavelength, distance)[:, None, None]
+    )
+
+
 def angular_spectrum(
-    fy: torch.Tensor, fx: torch.Tensor, wavelength: torch.Tensor, distance: torch.Tensor
+    fy: torch.Tensor,
+    fx: torch.Tensor,
+    wavelength: torch.Tensor,
+    distance: torch.Tensor,
+    *,
+    envelope: bool = False,
 ) -> torch.Tensor:
     """Exact transfer function ``exp(i z sqrt(k^2 - kx^2 - ky^2))``.
 
@@ -53,11 +66,16 @@ def angular_spectrum(
     # kz - k = -k sin^2 / (1 + cos): no cancellation at small angles
     phase = torch.where(travels, -k * distance * sine2 / (1 + cosine), -k * distance)
     decay = torch.where(travels, 0.0, -k * distance.abs() * cosine).exp()
-    return torch.polar(decay, phase + carrier(wavelength, distance)[:, None, None])
+    return torch.polar(decay, phase + _start(wavelength, distance, envelope))
 
 
 def fresnel(
-    fy: torch.Tensor, fx: torch.Tensor, wavelength: torch.Tensor, distance: torch.Tensor
+    fy: torch.Tensor,
+    fx: torch.Tensor,
+    wavelength: torch.Tensor,
+    distance: torch.Tensor,
+    *,
+    envelope: bool = False,
 ) -> torch.Tensor:
     """Paraxial transfer function ``exp(i k z) exp(-i pi wavelength z (fx^2 + fy^2))``.
 
@@ -65,12 +83,17 @@ def fresnel(
     Source: Goodman, Introduction to Fourier Optics, 3rd ed., eq. (4-21).
     """
     phase = -math.pi * (wavelength * distance)[:, None, None] * (fy**2 + fx**2)
-    phase = phase + carrier(wavelength, distance)[:, None, None]
+    phase = phase + _start(wavelength, distance, envelope)
     return torch.polar(torch.ones_like(phase), phase)
 
 
 def rayleigh_sommerfeld(
-    y: torch.Tensor, x: torch.Tensor, wavelength: torch.Tensor, distance: torch.Tensor
+    y: torch.Tensor,
+    x: torch.Tensor,
+    wavelength: torch.Tensor,
+    distance: torch.Tensor,
+    *,
+    envelope: bool = False,
 ) -> torch.Tensor:
     """Exact impulse response (first Rayleigh-Sommerfeld solution) in 1/m^2.
 
@@ -82,7 +105,7 @@ def rayleigh_sommerfeld(
     r = (rho2 + z**2).sqrt()
     k = (2 * math.pi / wavelength)[:, None, None]
     # the path beyond |z|, without cancellation
-    phase = k * (rho2 / (r + z)) + carrier(wavelength, z)[:, None, None]
+    phase = k * (rho2 / (r + z)) + _start(wavelength, z, envelope)
     strength = z / (2 * math.pi * r**2)
     near, far = strength / r, strength * k
     cosine, sine = phase.cos(), phase.sin()
@@ -91,12 +114,17 @@ def rayleigh_sommerfeld(
 
 
 def fresnel_response(
-    y: torch.Tensor, x: torch.Tensor, wavelength: torch.Tensor, distance: torch.Tensor
+    y: torch.Tensor,
+    x: torch.Tensor,
+    wavelength: torch.Tensor,
+    distance: torch.Tensor,
+    *,
+    envelope: bool = False,
 ) -> torch.Tensor:
     """Paraxial impulse response ``exp(i k z) / (i w z) exp(i pi (x^2 + y^2) / (w z))`` in 1/m^2.
 
     Source: Goodman, Introduction to Fourier Optics, 3rd ed., eq. (4-16).
     """
     area = (wavelength * distance)[:, None, None]
-    phase = math.pi * (y**2 + x**2) / area + carrier(wavelength, distance)[:, None, None]
+    phase = math.pi * (y**2 + x**2) / area + _start(wavelength, distance, envelope)
     return torch.complex(phase.sin(), -phase.cos()) / area

@@ -12,6 +12,7 @@ from ..errors import GridMismatch, InvalidArgument
 from ..grid import Grid
 from .convolution import convolve_kernel
 from .fourier import mirror
+from .irradiance import irradiance
 from .plan import ZOOMS, Plan, plan
 from .sampling import LIMIT, announce, check_memory
 from .scalars import plain, scalar
@@ -31,6 +32,7 @@ def propagate(
     method: str = "auto",
     padding: Any = None,
     pitch: Any = None,
+    carrier: bool = True,
     strict: bool = False,
 ) -> torch.Tensor:
     """Carry a field from the plane of ``grid`` to a parallel plane ``distance`` further on.
@@ -52,6 +54,8 @@ def propagate(
         padding: None for the linear convolution; 1 for a periodic window without padding.
         pitch: (y, x) in m in place of the pitch of ``grid`` (and ``output``), where a gradient with respect
             to it is wanted.
+        carrier: include ``exp(i k z)``. Its slope of k = 1e7 rad/m drowns the gradient of an irradiance with
+            respect to distance or wavelength in the rounding of single precision; leave it out there.
         strict: raise where a `SamplingWarning` would be given.
 
     Returns:
@@ -78,7 +82,8 @@ def propagate(
     _check_field(u, grid, waves)
     if pitch is not None:
         grid = Grid(grid.shape, tuple(map(plain, checks.pair("pitch", pitch))), grid.centre)
-        output = None if output is None else Grid(output.shape, grid.pitch, output.centre)
+        if output is not None and method not in ZOOMS:
+            output = Grid(output.shape, grid.pitch, output.centre)
     sides = grid.pitch if pitch is None else checks.pair("pitch", pitch)
     output = grid if output is None else output
     choice = plan(grid, waves, distance, output, method=method, padding=padding, dtype=u.dtype)
@@ -97,24 +102,30 @@ def propagate(
         scalar("pitch", d, "a positive length in m", check=checks.positive, device=u.device) for d in sides
     ]
     steps = (lengths[0], lengths[1])
+    if choice.method == "fraunhofer":
+        _check_far(u, grid, waves, distance, strict)
     if choice.method in ZOOMS:
-        return far_field(u, grid, waves, z, output, steps, fresnel=choice.method == "fresnel_zoom")
+        return far_field(
+            u, grid, waves, z, output, steps, fresnel=choice.method == "fresnel_zoom", envelope=not carrier
+        )
     same_pitch = all(abs(a / b - 1) < 1e-9 for a, b in zip(grid.pitch, output.pitch, strict=True))
     target = output if same_pitch else Grid(output.shape, grid.pitch, _unshifted(grid, output))
 
+    def carry(kernel: torch.Tensor) -> torch.Tensor:
+        if same_pitch:
+            return convolve_kernel(u, kernel, choice.shape, output.shape)
+        return through_spectrum(u, kernel, choice.shape, grid, output)
+
     def build() -> torch.Tensor:
-        return transfer(choice, grid, waves, z, target, steps, u.dtype)
+        return transfer(choice, grid, waves, z, target, steps, u.dtype, envelope=not carrier)
 
     if any(t.requires_grad for t in (waves, z, *steps)):
         kernel = build()
         for length, dim in zip(choice.shape, (-1, -2), strict=True):
             kernel = mirror(kernel, length, dim) if kernel.shape[dim] < length else kernel
-    else:
-        key = (choice, grid, target, tuple(waves.tolist()), float(z), u.dtype, u.device)
-        kernel = cached(key, build)
-    if same_pitch:
-        return convolve_kernel(u, kernel, choice.shape, output.shape)
-    return through_spectrum(u, kernel, choice.shape, grid, output)
+        return carry(kernel)
+    key = (choice, grid, target, tuple(waves.tolist()), float(z), u.dtype, u.device, carrier)
+    return carry(cached(key, build))
 
 
 def _unshifted(grid: Grid, output: Grid) -> tuple[float, float]:
@@ -139,18 +150,30 @@ def _check_sampling(
     """Say when a method that was asked for does not suit: first by geometry, then by the light itself."""
     if max(choice.alias_energy, choice.paraxial_error**2) <= LIMIT**2:
         return
-    method = choice.method
-    found = plan(grid, waves, distance, output, method=method, padding=padding, field=u)
-    z = abs(float(plain(distance)))
-    if found.alias_energy > 0:
-        remedy = f"|z| of at least {choice.critical:.3g} m would hold, or method='auto'"
-        if padding is not None:
-            remedy = "padding=None would hold"
-        what = f"{method} over |z| = {z:.3g} m puts {found.alias_energy:.1%} of the energy in the wrong place"
-        announce(math.sqrt(found.alias_energy), what, remedy, strict)
+    method, z = choice.method, abs(float(plain(distance)))
+    alias, paraxial = choice.alias_energy, choice.paraxial_error
+    if method not in ZOOMS or alias > 0:
+        found = plan(grid, waves, distance, output, method=method, padding=padding, field=u)
+        # to a small far window light goes from the whole source: what geometry says is right there
+        alias, paraxial = found.alias_energy, paraxial if method in ZOOMS else found.paraxial_error
+    what = f"{method} over |z| = {z:.3g} m puts {alias:.1%} of the energy in the wrong place"
+    remedy = f"|z| of at least {choice.critical:.3g} m would hold, or method='auto'"
+    announce(math.sqrt(alias), what, remedy, strict)
     what = f"{method} over |z| = {z:.3g} m is paraxial, and this light is too steep for it"
-    remedy = f"|z| below {z * LIMIT / max(found.paraxial_error, LIMIT):.2g} m would hold, or method='auto'"
-    announce(found.paraxial_error, what, remedy, strict)
+    remedy = f"|z| below {z * LIMIT / max(paraxial, LIMIT):.2g} m would hold, or method='auto'"
+    announce(paraxial, what, remedy, strict)
+
+
+def _check_far(u: torch.Tensor, grid: Grid, waves: torch.Tensor, distance: Any, strict: bool) -> None:
+    """Say when Fraunhofer's formula is used too near: the curvature it leaves out, weighted by the light."""
+    y, x = grid.mesh(u.device)
+    rho2, power = y**2 + x**2, irradiance(u.detach()).sum(tuple(range(u.ndim - 2)))
+    area = float(waves.detach().min()) * abs(float(plain(distance)))
+    bend = math.pi * rho2 / area
+    error = float(((power * (2 * torch.sin(bend.clamp(max=math.pi) / 2)) ** 2).sum() / power.sum()).sqrt())
+    what = f"fraunhofer over |z| = {abs(float(plain(distance))):.3g} m leaves out the curvature of the source"
+    far = abs(float(plain(distance))) * error / LIMIT
+    announce(error, what, f"|z| of at least {far:.2g} m would hold, or method='fresnel_zoom'", strict)
 
 
 def _check_field(u: torch.Tensor, grid: Grid, waves: torch.Tensor) -> None:

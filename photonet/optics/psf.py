@@ -10,6 +10,7 @@ from .. import checks
 from ..errors import InvalidArgument
 from ..grid import Grid
 from .fourier import fast_length
+from .irradiance import irradiance as squared
 from .propagate import propagate
 
 __all__ = ["bin_pixels", "convolve", "psf", "shift", "signed"]
@@ -47,9 +48,9 @@ def psf(
         >>> 0.9 < float(image.sum()) < 1
         True
     """
-    u = propagate(transmission, grid, wavelength, distance, output=output, method=method)
+    u = propagate(transmission, grid, wavelength, distance, output=output, method=method, carrier=False)
     area = grid.cell * grid.shape[0] * grid.shape[1]
-    return (u.real.square() + u.imag.square()) * ((output or grid).cell / area)
+    return squared(u) * ((output or grid).cell / area)
 
 
 def convolve(scene: torch.Tensor, psf: torch.Tensor) -> torch.Tensor:

@@ -84,7 +84,11 @@ def predict(
         if paraxial:
             exact = s2 / (1 + (1 - s2).clamp_min(0).sqrt())
             phase = 2 * math.pi / wave * z * (exact - s2 / 2)
-            error += float(((power * (2 * torch.sin(phase / 2)) ** 2).sum() / total).sqrt())
+            # of the light that arrives in the window
+            near = [((wave * f).abs() * abs(z) <= r).double() for f, r in zip(axes, far, strict=True)]
+            arriving = power * near[0][:, None] * near[1]
+            wrong_power = (arriving * (2 * torch.sin(phase / 2)) ** 2).sum()
+            error += float((wrong_power / arriving.sum().clamp_min(1e-300)).sqrt())
     return folded / len(waves), cut / len(waves), error / len(waves)
 
 

@@ -35,6 +35,8 @@ def transfer(
     output: Grid,
     pitch: tuple[torch.Tensor, torch.Tensor],
     dtype: torch.dtype,
+    *,
+    envelope: bool = False,
 ) -> torch.Tensor:
     """Transform of the kernel, axes exchanged, differentiable.
 
@@ -46,6 +48,7 @@ def transfer(
         output: samples of the destination plane.
         pitch: of both planes (y, x) in m, float64 scalars that may require a gradient.
         dtype: of the result; phases are computed in double before they are cast.
+        envelope: leave ``exp(i k z)`` out.
 
     Returns:
         [L, X, Y], or the quadrant [L, X // 2 + 1, Y // 2 + 1] of an even kernel.
@@ -71,7 +74,9 @@ def transfer(
         y, x = counts(height, output.shape[0]) * pitch[0], counts(width, output.shape[1]) * pitch[1]
         if not even:
             y, x = y + shift[0], x + shift[1]
-        return (function(y[None, :], x[:, None], wavelength, distance) * (pitch[0] * pitch[1])).to(dtype)
+        return (
+            function(y[None, :], x[:, None], wavelength, distance, envelope=envelope) * (pitch[0] * pitch[1])
+        ).to(dtype)
 
     def transform(samples: torch.Tensor, inverse: bool = False) -> torch.Tensor:
         if even:
@@ -86,7 +91,7 @@ def transfer(
         fy = counts(height, (height + 1) // 2) / (height * pitch[0])
         fx = counts(width, (width + 1) // 2) / (width * pitch[1])
         spectrum = kernels.fresnel if choice.method == "fresnel" else kernels.angular_spectrum
-        kernel = spectrum(fy[None, :], fx[:, None], wavelength, distance).to(dtype)
+        kernel = spectrum(fy[None, :], fx[:, None], wavelength, distance, envelope=envelope).to(dtype)
         for f, s, dim in ((fy, shift[0], -2), (fx, shift[1], -1)):
             if not even:
                 kernel = kernel * torch.exp(2j * math.pi * f * s).unsqueeze(dim).to(dtype)

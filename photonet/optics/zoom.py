@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import cmath
+import functools
 import math
 
 import torch
 
 from ..grid import Grid
-from .fourier import matrix_transform, mirror, zoom_transform
+from .fourier import fourier_matrix, matrix_transform, mirror, two_products, zoom_transform
 from .kernels import carrier
+from .transfer import cached
 
-__all__ = ["far_field", "through_spectrum"]
+__all__ = ["curvature", "far_field", "through_spectrum"]
 
 FEW = 256
 """Output samples per axis up to which two matrix products beat the chirp-z transform."""
@@ -59,6 +62,7 @@ def far_field(
     pitch: tuple[torch.Tensor, torch.Tensor],
     *,
     fresnel: bool,
+    envelope: bool = False,
 ) -> torch.Tensor:
     """Paraxial field by one Fourier sum: Fresnel's, or Fraunhofer's, which leaves the source's curvature out.
 
@@ -74,39 +78,69 @@ def far_field(
         output: samples wanted, of any pitch.
         pitch: of the source (y, x) in m, float64 scalars that may require a gradient.
         fresnel: keep the curvature of the source.
+        envelope: leave ``exp(i k z)`` out.
 
     Returns:
         complex [..., L, *output.shape].
     """
-    y, x = (
-        (torch.arange(n, dtype=torch.float64, device=u.device) - n // 2) * d + c
-        for n, d, c in zip(grid.shape, pitch, grid.centre, strict=True)
-    )
-    yo, xo = output.y.to(u.device), output.x.to(u.device)
+    constant = not any(t.requires_grad for t in (wavelength, distance, *pitch))
+    few = max(output.shape) <= FEW
     parts = []
     for index, wave in enumerate(wavelength):
-        area = wave * distance
-        source = u[..., index if u.shape[-3] > 1 else 0, :, :]
-        if fresnel:
-            source = source * _curvature(y, x, area).to(u.dtype)
-        if max(output.shape) <= FEW:
-            summed = matrix_transform(source, yo / area, y, xo / area, x)
-        else:
-            summed = source
-            for dim, position, d, place, centre, n in (
-                (-2, yo, pitch[0], output.pitch[0], grid.centre[0], grid.shape[0]),
-                (-1, xo, pitch[1], output.pitch[1], grid.centre[1], grid.shape[1]),
-            ):
-                origin = centre / d - n // 2
-                summed = zoom_transform(
-                    summed, dim, place * d / area, position[0] * d / area, origin, len(position)
-                )
-        outside = _curvature(yo, xo, area) * (pitch[0] * pitch[1] / area)
-        turn = torch.exp(1j * (carrier(wave[None], distance)[0] - math.pi / 2))
-        parts.append(summed * (outside * turn).to(u.dtype))
+        field, area = u[..., index if u.shape[-3] > 1 else 0, :, :], wave * distance
+        sides = []
+        for axis in (0, 1):
+            build = functools.partial(
+                _side, axis, grid, wave, distance, output, pitch[axis], fresnel, few, envelope, u
+            )
+            if constant:
+                inputs = (grid, output, float(wave), float(distance), fresnel, envelope, u.dtype, u.device)
+                sides.append(cached(("far", axis, *inputs), build))
+            else:
+                sides.append(build())
+        if few:
+            parts.append(two_products(field, sides[0], sides[1]))
+            continue
+        for axis, dim in ((0, -2), (1, -1)):
+            n, m, d = grid.shape[axis], output.shape[axis], pitch[axis]
+            inside, outside = sides[axis].split([n, m])
+            if axis == 0:
+                inside, outside = inside[:, None], outside[:, None]
+            first = (output.centre[axis] - (m // 2) * output.pitch[axis]) * d / area
+            origin = grid.centre[axis] / d - n // 2
+            step = output.pitch[axis] * d / area
+            field = zoom_transform(field * inside, dim, step, first, origin, m) * outside
+        parts.append(field)
     return torch.stack(parts, dim=-3)
 
 
-def _curvature(y: torch.Tensor, x: torch.Tensor, area: torch.Tensor) -> torch.Tensor:
-    cycles = (y[:, None] ** 2 + x**2) / (2 * area)
+def _side(
+    axis: int,
+    grid: Grid,
+    wave: torch.Tensor,
+    distance: torch.Tensor,
+    output: Grid,
+    pitch: torch.Tensor,
+    fresnel: bool,
+    few: bool,
+    envelope: bool,
+    like: torch.Tensor,
+) -> torch.Tensor:
+    """All factors of one axis: a matrix [M, N], or the chirps before and after the transform [N + M]."""
+    n, area = grid.shape[axis], wave * distance
+    x = (torch.arange(n, dtype=torch.float64, device=like.device) - n // 2) * pitch + grid.centre[axis]
+    out = (output.y if axis == 0 else output.x).to(like.device)
+    inside = curvature(x, area) if fresnel else torch.ones_like(x).to(torch.complex128)
+    # half of exp(i k z) / i and of the amplitude 1 / (w |z|) goes into each axis
+    turn = 1.0 if envelope else torch.exp(0.5j * carrier(wave[None], distance)[0])
+    quarter = cmath.exp(-0.25j * math.copysign(math.pi, float(distance.detach())))
+    outside = curvature(out, area) * turn * quarter * (pitch / area.abs().sqrt())
+    if few:
+        return (fourier_matrix(out / area, x) * inside * outside[:, None]).to(like.dtype)
+    return torch.cat([inside, outside]).to(like.dtype)
+
+
+def curvature(x: torch.Tensor, area: torch.Tensor) -> torch.Tensor:
+    """``exp(i pi x^2 / area)`` with its cycles wrapped in float64, complex128 of the shape of ``x``."""
+    cycles = x**2 / (2 * area)
     return torch.exp(2j * math.pi * (cycles - cycles.detach().round()))

@@ -6,11 +6,15 @@ import dataclasses
 from dataclasses import dataclass
 
 from .. import checks
+from ..errors import InvalidArgument
 
-__all__ = ["LEARNING_RATES", "QuickstartConfig"]
+__all__ = ["KERNEL_SIZE", "LEARNING_RATES", "QuickstartConfig"]
 
 LEARNING_RATES = (3e-3, 1e-2, 2e-2)
 """Each method takes the best of these on validation data: at one rate for all, the table would lie."""
+
+KERNEL_SIZE = 7
+"""Pixels of the kernels along each axis, as in Table 2 of arXiv 2508.08421."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ class QuickstartConfig:
         samples: of a mask along each axis.
         height: standard deviation of a device's relative height error.
         roughness: the same of every mask sample by itself.
-        shift: largest displacement of the images on the sensor, in sensor pixels.
+        shift: largest displacement of the images on the sensor, in sensor pixels (a feature is 4 of them
+            wide, so the default stays well below one feature).
         gain: standard deviation of the captures' relative brightness.
         crosstalk: largest fraction of a capture's light that lands on its neighbours.
         light: electrons in a pixel that a white scene gives with all the light of a capture.
@@ -79,8 +84,15 @@ class QuickstartConfig:
         checks.choice("data", self.data, ("digits", "mnist"))
         for name in (
             "train", "seeds", "epochs", "batch_size", "teacher_epochs", "kernels", "devices", "study_scenes",
+            "pixel", "samples",
         ):  # fmt: skip
             checks.count(name, getattr(self, name))
+        if self.samples // self.pixel < KERNEL_SIZE:
+            raise InvalidArgument(
+                "samples",
+                f"at least {KERNEL_SIZE * self.pixel}, a window of {KERNEL_SIZE} pixels",
+                self.samples,
+            )
         checks.count("seed", self.seed, least=0)
         checks.count("teacher_views", self.teacher_views, least=0)
         checks.fraction("fraction", self.fraction)

@@ -17,7 +17,7 @@ from ..measured import Device, Measured, make_devices
 from ..models import compressed_meta, ideal_lenses, lenet, random_psfs
 from ..nn import HybridNetwork
 from ..progress import track
-from .config import LEARNING_RATES, QuickstartConfig
+from .config import KERNEL_SIZE, LEARNING_RATES, QuickstartConfig
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -160,7 +160,7 @@ def _training(config: QuickstartConfig, lr: float) -> TrainConfig:
 
 def _new_student(train: Images, config: QuickstartConfig, seed: int) -> HybridNetwork:
     with _fixed_initialisation(seed):
-        return compressed_meta(config.kernels, classes=len(train.classes), image=train.shape[-1])
+        return compressed_meta(config.kernels, KERNEL_SIZE, classes=len(train.classes), image=train.shape[-1])
 
 
 def _baselines(train: Images, config: QuickstartConfig, seed: int) -> dict[str, HybridNetwork]:

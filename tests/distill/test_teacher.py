@@ -10,6 +10,25 @@ from photonet.distill.terms import Features
 from photonet.errors import InvalidArgument
 
 
+@pytest.fixture
+def student():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 3))
+
+
+@pytest.fixture
+def teacher():
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(6, 20), nn.Tanh(), nn.Linear(20, 3))
+
+
+@pytest.fixture
+def data(teacher):
+    x = torch.randn(90, 6, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        return x, teacher(x).argmax(dim=1)
+
+
 def test_the_sketch_estimates_the_kernel_along_any_direction(teacher, data):
     inputs, gram = data[0], tangent_gram(teacher, data[0])
     chosen = torch.tensor([5, 1, 40, 33, 70, 2])

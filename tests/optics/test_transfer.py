@@ -10,7 +10,7 @@ def test_cache_holds_every_input_and_nothing_that_needs_a_gradient(random_field,
     built = []
     real = transfer.transfer
     module = importlib.import_module("photonet.optics.propagate")
-    monkeypatch.setattr(module, "transfer", lambda *a: built.append(a) or real(*a))
+    monkeypatch.setattr(module, "transfer", lambda *a, **k: built.append(a) or real(*a, **k))
     transfer.clear_cache()
     grid, u = Grid((8, 9), 2e-6), random_field(1, 8, 9)
     first = propagate(u, grid, 5e-7, 1e-3)

@@ -112,3 +112,18 @@ def test_predicted_paraxial_error_is_the_real_one():
     with pytest.warns(SamplingWarning, match="paraxial"):
         real = relative(propagate(beam, grid, wave, 3e-4, method="fresnel"), exact)
     assert real == pytest.approx(predicted, rel=0.05)
+
+
+def test_fraunhofer_too_near_says_how_far(random_field):
+    grid, wave = Grid(65, 10e-6), 633e-9
+    beam = gaussian_beam(grid, wave, waist=100e-6)
+    with pytest.warns(SamplingWarning, match="leaves out the curvature of the source"):
+        propagate(beam, grid, wave, 0.2, output=Grid(8, 50e-6), method="fraunhofer")
+
+
+@pytest.mark.parametrize("count", [9, 300])
+def test_tracing_back_is_the_conjugate(count):
+    grid, wave, out = Grid(65, 10e-6), 633e-9, Grid((count, 20), 10e-6)
+    beam = gaussian_beam(grid, wave, waist=100e-6)  # real at its waist
+    forth, back = (propagate(beam, grid, wave, z, output=out, method="fresnel_zoom") for z in (0.1, -0.1))
+    torch.testing.assert_close(back, forth.conj())

@@ -1,0 +1,174 @@
+"""Free space against ``ifft2(fft2(pad(u)) * H)`` in the same process, and against installed peers."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+
+from photonet import Grid
+from photonet.optics import irradiance, propagate, stream_psf, streaming
+from photonet.optics.transfer import clear_cache
+
+from . import Contest, case, paired
+
+WAVE, PITCH = 532e-9, 4e-6
+
+
+def _field(n: int, *lead: int) -> torch.Tensor:
+    return torch.randn(*lead, 1, n, n, dtype=torch.complex64, generator=torch.Generator().manual_seed(n))
+
+
+def _bare(u: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+    n = u.shape[-1]
+    return torch.fft.ifft2(torch.fft.fft2(u, s=kernel.shape[-2:]) * kernel)[..., :n, :n]
+
+
+def _distances(n: int) -> tuple[float, float]:
+    """One for each of the two exact methods."""
+    critical = 2 * n * PITCH**2 / WAVE
+    return 2 * critical, 0.8 * critical
+
+
+def _peers(n: int, z: float) -> tuple[dict[str, Callable[[], object]], list[str]]:
+    """The peers that are installed, in their own way of doing the same."""
+    runs: dict[str, Callable[[], object]] = {}
+    notes = []
+    try:
+        import LightPipes
+
+        beam = LightPipes.Begin(n * PITCH, WAVE, n, dtype="complex64")
+        runs["LightPipes Forvard, unpadded"] = lambda: LightPipes.Forvard(beam, z)
+    except ImportError:
+        notes.append("LightPipes not installed")
+    try:
+        import torchoptics
+
+        there = torchoptics.Field(_field(n)[0], wavelength=WAVE, spacing=PITCH)
+        runs["torchoptics ASM"] = lambda: there.propagate_to_z(z, propagation_method="ASM")
+    except ImportError:
+        notes.append("torchoptics not installed")
+    try:
+        from prysm.propagation import angular_spectrum
+
+        array = _field(n)[0].numpy()
+        runs["prysm angular spectrum"] = lambda: angular_spectrum(
+            array, WAVE * 1e6, PITCH * 1e3, z * 1e3, Q=2
+        )
+    except ImportError:
+        notes.append("prysm not installed")
+    return runs, notes
+
+
+def _forward(n: int, rounds: int) -> Contest:
+    u, kernel, grid = _field(n), torch.randn(2 * n, 2 * n, dtype=torch.complex64), Grid(n, PITCH)
+    z, _ = _distances(n)
+    peers, notes = _peers(n, z)
+    contest = paired(
+        {"bare": lambda: _bare(u, kernel), "photonet": lambda: propagate(u, grid, WAVE, z), **peers}, rounds
+    )
+    contest.notes = notes
+    return contest
+
+
+def _cold(n: int, rounds: int) -> Contest:
+    u, kernel, grid = _field(n), torch.randn(2 * n, 2 * n, dtype=torch.complex64), Grid(n, PITCH)
+
+    def run(z: float) -> torch.Tensor:
+        clear_cache()
+        return propagate(u, grid, WAVE, z)
+
+    far, near = _distances(n)
+    return paired(
+        {
+            "bare": lambda: _bare(u, kernel),
+            "Rayleigh-Sommerfeld": lambda: run(far),
+            "angular spectrum": lambda: run(near),
+        },
+        rounds,
+    )
+
+
+def _backward(n: int, rounds: int) -> Contest:
+    u, kernel, grid = _field(n), torch.randn(2 * n, 2 * n, dtype=torch.complex64), Grid(n, PITCH)
+    z, _ = _distances(n)
+
+    def naive() -> torch.Tensor | None:
+        v = u.clone().requires_grad_()
+        _bare(v, kernel).abs().square().sum().backward()
+        return v.grad
+
+    def ours() -> torch.Tensor | None:
+        v = u.clone().requires_grad_()
+        irradiance(propagate(v, grid, WAVE, z)).sum().backward()
+        return v.grad
+
+    return paired({"naive autograd": naive, "photonet": ours}, rounds)
+
+
+for _n, _rounds, _target in ((256, 21, 0.4), (512, 15, 0.4), (1024, 9, 0.3), (2048, 5, 0.3)):
+    case(f"forward, kernel cached, {_n}", target=1.0)(functools.partial(_forward, _n, _rounds))
+    case(f"forward, cold, {_n}", target=2.0)(functools.partial(_cold, _n, _rounds))
+    case(f"forward and backward, {_n}", target=_target)(functools.partial(_backward, _n, _rounds))
+
+
+@case("batch of 64 x 256", target=0.8)
+def batch() -> Contest:
+    u, kernel, grid = _field(256, 64), torch.randn(512, 512, dtype=torch.complex64), Grid(256, PITCH)
+    z, _ = _distances(256)
+    return paired(
+        {"batched bare": lambda: _bare(u, kernel), "photonet": lambda: propagate(u, grid, WAVE, z)}, 5
+    )
+
+
+@case("32 x 32 window of 1024 by matrix transform", target=1.05)
+def window() -> Contest:
+    n = 1024
+    u, grid = _field(n), Grid(n, PITCH)
+    out = Grid(32, PITCH)
+    z = 0.07  # near enough for the paraxial kernel, far enough for the pitch
+    left, right = torch.randn(32, n, dtype=torch.complex64), torch.randn(n, 32, dtype=torch.complex64)
+    beam = torch.exp(-((grid.mesh()[0] ** 2 + grid.mesh()[1] ** 2) / 1e-6)).to(torch.complex64) * (
+        u / u.abs()
+    )
+    return paired(
+        {
+            "two matrix products": lambda: left @ (u @ right),
+            "photonet": lambda: propagate(beam, grid, WAVE, z, output=out, method="fresnel_zoom"),
+        },
+        21,
+    )
+
+
+@case("streamed PSF, 4096 x 4096 to 256 x 256", target=1.5)
+def streamed() -> Contest:
+    n, m = 4096, 256
+    grid, out = Grid(n, PITCH), Grid(m, PITCH)
+    mask = torch.rand(n, n, generator=torch.Generator().manual_seed(0))
+    u = torch.polar(torch.ones_like(mask), mask)
+    left, right = torch.randn(m, n, dtype=torch.complex64), torch.randn(n, m, dtype=torch.complex64)
+    rows = streaming.STRIP_BYTES // (8 * n)
+
+    def products() -> torch.Tensor:
+        total = torch.zeros(m, m, dtype=torch.complex64)
+        for start in range(0, n, rows):
+            total += left[:, start : start + rows] @ (u[start : start + rows] @ right)
+        return total
+
+    return paired({"matrix products": products, "photonet": lambda: stream_psf(u, grid, WAVE, 1.0, out)}, 3)
+
+
+@case("import photonet against import torch", target=1.25)
+def import_time() -> Contest:
+    seconds: dict[str, list[float]] = {"torch": [], "photonet": []}
+    for turn in range(8):
+        for name, times in seconds.items():
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-c", f"import {name}"], check=True)
+            if turn:  # the first fills the file cache
+                times.append(time.perf_counter() - start)
+    return Contest(seconds)

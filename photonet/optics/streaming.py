@@ -1,0 +1,156 @@
+"""The PSF of a mask that does not fit into memory: matrix Fourier transform, strip by strip."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import checks
+from ..errors import GridMismatch, InvalidArgument
+from ..files import atomic_path
+from ..grid import Grid
+from .fourier import fourier_matrix
+from .irradiance import irradiance
+from .sampling import announce, critical_distance
+from .scalars import scalar
+from .zoom import curvature
+
+__all__ = ["stream_psf"]
+
+STRIP_BYTES = 2**27
+"""Rows of the mask that are worked on together."""
+
+
+def stream_psf(
+    transmission: Any,
+    grid: Grid,
+    wavelength: Any,
+    distance: Any,
+    output: Grid,
+    *,
+    phase: bool = False,
+    checkpoint: str | Path | None = None,
+    progress: bool = False,
+) -> torch.Tensor:
+    """Irradiance behind a huge mask in a plane wave, on a small window, in bounded memory.
+
+    Rows of the mask are read in strips from anything that is sliced like an array (HDF5 data set,
+    ``numpy.memmap``, dask array, tensor) and added up by two matrix products with the paraxial
+    (Fresnel) kernel; compare `plan` with ``method="fresnel_zoom"`` for its error.
+
+    Args:
+        transmission: [y, x], the same at every wavelength: complex, or a phase in rad with ``phase``.
+        grid: samples of the mask.
+        wavelength: in m, one value or [L].
+        distance: mask to window in m.
+        output: samples of the window.
+        phase: the mask holds a phase in rad.
+        checkpoint: file that keeps the sum of the strips done; an interrupted call goes on from it, and it
+            is removed at the end.
+        progress: show a progress bar.
+
+    Returns:
+        float32 [L, *output.shape] (float64 for a double precision mask), the fraction of the power
+        incident on ``grid`` in each sample.
+
+    Raises:
+        GridMismatch: a mask of another shape than ``grid``.
+        InvalidArgument: a complex mask where a phase is expected, or the other way round.
+
+    Example:
+        >>> grid, window = Grid(256, 4e-6), Grid(8, 2e-6)
+        >>> stream_psf(torch.zeros(256, 256), grid, 525e-9, 0.1, window, phase=True).shape
+        torch.Size([1, 8, 8])
+    """
+    waves = checks.wavelength(wavelength).detach()
+    z = scalar("distance", distance, "a finite length in m, not zero", zero=False).detach()
+    if tuple(transmission.shape) != grid.shape:
+        raise GridMismatch("transmission", f"shape {grid.shape}", tuple(transmission.shape))
+    first = _read(transmission, 0, 1)
+    if first.is_complex() == phase:
+        raise InvalidArgument(
+            "phase", "True for a real phase in rad, False for a complex mask", f"{phase} with {first.dtype}"
+        )
+    dtype = torch.complex128 if first.dtype in (torch.float64, torch.complex128) else torch.complex64
+    critical = max(
+        critical_distance(float(w), d, abs(a - b) + (m + n) / 2)
+        for w in waves
+        for d, a, b, m, n in zip(
+            grid.pitch, grid.centre, output.centre, grid.extent, output.extent, strict=True
+        )
+    )
+    announce(
+        float(abs(float(z)) < critical),
+        f"the pitch samples the Fresnel kernel over this mask only from |z| = {critical:.3g} m",
+        f"a finer pitch, or |z| of at least {critical:.3g} m instead of {abs(float(z)):.3g} m",
+        strict=False,
+    )
+
+    right, left = [], []
+    for wave in waves:
+        area = wave * z
+        bend = curvature(grid.x, area)
+        right.append((fourier_matrix(output.x / area, grid.x) * bend).mT.to(dtype))
+        left.append((fourier_matrix(output.y / area, grid.y) * curvature(grid.y, area)).to(dtype))
+    item = torch.empty(0, dtype=dtype).element_size()
+    rows = max(1, STRIP_BYTES // (grid.shape[1] * item))
+    key = _key(transmission, grid, waves, z, output, phase, rows)
+    total, done = _resume(checkpoint, key, (len(waves), *output.shape), dtype)
+    for start in _bar(range(done, grid.shape[0], rows), progress):
+        strip = _read(transmission, start, start + rows)
+        u = torch.polar(torch.ones_like(strip), strip) if phase else strip
+        for index in range(len(waves)):
+            total[index] += left[index][:, start : start + rows] @ (u.to(dtype) @ right[index])
+        _keep(checkpoint, key, total, min(start + rows, grid.shape[0]))
+    if checkpoint is not None:
+        Path(checkpoint).unlink(missing_ok=True)
+    areas = (waves * z.abs())[:, None, None]
+    scale = (grid.cell / areas) ** 2 * output.cell / (grid.cell * grid.shape[0] * grid.shape[1])
+    return irradiance(total) * scale.to(total.real.dtype)
+
+
+def _read(mask: Any, start: int, stop: int) -> torch.Tensor:
+    strip = mask[start:stop]
+    if isinstance(strip, torch.Tensor):
+        return strip
+    return torch.from_numpy(np.array(strip))  # a copy: memory-mapped files are often read-only
+
+
+def _bar(steps: range, progress: bool) -> Any:
+    if not progress:
+        return steps
+    from rich.progress import track
+
+    return track(steps, description="stream_psf")
+
+
+def _key(
+    mask: Any, grid: Grid, waves: torch.Tensor, z: torch.Tensor, output: Grid, phase: bool, rows: int
+) -> str:
+    """Of everything that the sum depends on; of the mask its first, middle and last row."""
+    text = json.dumps([str(grid), grid.shape, grid.pitch, grid.centre, waves.tolist(), float(z), phase, rows])
+    digest = hashlib.sha256(f"{text} {output.shape} {output.pitch} {output.centre}".encode())
+    for row in (0, grid.shape[0] // 2, grid.shape[0] - 1):
+        digest.update(_read(mask, row, row + 1).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _resume(
+    checkpoint: str | Path | None, key: str, shape: tuple[int, ...], dtype: torch.dtype
+) -> tuple[torch.Tensor, int]:
+    if checkpoint is not None and Path(checkpoint).exists():
+        with np.load(checkpoint, allow_pickle=False) as kept:
+            if str(kept["key"]) == key:
+                return torch.from_numpy(kept["total"]), int(kept["done"])
+    return torch.zeros(shape, dtype=dtype), 0
+
+
+def _keep(checkpoint: str | Path | None, key: str, total: torch.Tensor, done: int) -> None:
+    if checkpoint is not None:
+        with atomic_path(checkpoint) as temporary, open(temporary, "wb") as file:
+            np.savez(file, key=key, total=total.numpy(), done=done)

@@ -1,0 +1,101 @@
+"""Imaging with a PSF that changes across the field."""
+
+from __future__ import annotations
+
+import torch
+
+from ..errors import InvalidArgument
+from .psf import convolve
+
+__all__ = ["convolve_low_rank", "convolve_patches", "low_rank"]
+
+
+def convolve_patches(scene: torch.Tensor, psfs: torch.Tensor) -> torch.Tensor:
+    """Image a scene whose PSF is known at a lattice of field points, blended linearly in between.
+
+    Every source point is shared between its four nearest lattice points, each share is convolved with that
+    point's PSF, and the images add: power is kept, and equal PSFs give `convolve`. The lattice spans
+    the scene: the first and last points lie on its first and last samples.
+
+    Args:
+        scene: real [..., y, x].
+        psfs: real [P_y, P_x, v, u], each with its axis at sample (N//2, N//2).
+
+    Returns:
+        Real [..., y, x].
+
+    Raises:
+        InvalidArgument: PSFs without their four axes.
+
+    Example:
+        >>> scene = torch.rand(6, 7, dtype=torch.float64)
+        >>> same = torch.rand(3, 3, dtype=torch.float64)
+        >>> torch.allclose(convolve_patches(scene, same.expand(2, 3, 3, 3)), convolve(scene, same))
+        True
+    """
+    if psfs.ndim != 4:
+        raise InvalidArgument("psfs", "axes (P_y, P_x, v, u)", f"shape {tuple(psfs.shape)}")
+    rows = _hats(scene.shape[-2], psfs.shape[0], scene)
+    columns = _hats(scene.shape[-1], psfs.shape[1], scene)
+    image = torch.zeros_like(scene)
+    for i, row in enumerate(rows):
+        for j, column in enumerate(columns):
+            image = image + convolve(scene * row[:, None] * column, psfs[i, j])
+    return image
+
+
+def low_rank(psfs: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The best few PSFs whose mixtures give all of a field's PSFs, by singular values.
+
+    Args:
+        psfs: real [P_y, P_x, v, u].
+        rank: how many to keep.
+
+    Returns:
+        Modes [rank, v, u] and their weights over the field [rank, P_y, P_x].
+
+    Example:
+        >>> psfs = torch.rand(2, 2, 3, 3, dtype=torch.float64)
+        >>> modes, weights = low_rank(psfs, 4)
+        >>> torch.allclose(torch.einsum("rvu,rij->ijvu", modes, weights), psfs)
+        True
+    """
+    count = min(psfs.shape[0] * psfs.shape[1], psfs.shape[2] * psfs.shape[3])
+    if not 1 <= rank <= count:
+        raise InvalidArgument("rank", f"a number from 1 to {count}", rank)
+    left, values, right = torch.linalg.svd(psfs.flatten(0, 1).flatten(1), full_matrices=False)
+    weights = (left[:, :rank] * values[:rank]).mT
+    return right[:rank].unflatten(1, psfs.shape[2:]), weights.unflatten(1, psfs.shape[:2])
+
+
+def convolve_low_rank(scene: torch.Tensor, modes: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Image a scene by `low_rank` modes: one convolution per mode, whatever the number of field points.
+
+    Args:
+        scene: real [..., y, x].
+        modes: real [rank, v, u].
+        weights: real [rank, P_y, P_x] over a lattice that spans the scene, linear in between.
+
+    Returns:
+        Real [..., y, x].
+
+    Example:
+        >>> scene, psfs = torch.rand(6, 7, dtype=torch.float64), torch.rand(2, 3, 3, 3, dtype=torch.float64)
+        >>> torch.allclose(convolve_low_rank(scene, *low_rank(psfs, 6)), convolve_patches(scene, psfs))
+        True
+    """
+    rows = torch.stack(_hats(scene.shape[-2], weights.shape[1], scene))
+    columns = torch.stack(_hats(scene.shape[-1], weights.shape[2], scene))
+    maps = torch.einsum("rij,iy,jx->ryx", weights, rows, columns)
+    image = torch.zeros_like(scene)
+    for mode, share in zip(modes, maps, strict=True):
+        image = image + convolve(scene * share, mode)
+    return image
+
+
+def _hats(samples: int, points: int, like: torch.Tensor) -> list[torch.Tensor]:
+    """Linear shares of every sample in the lattice points along one axis; they add up to one."""
+    if points == 1:
+        return [torch.ones(samples, dtype=like.dtype, device=like.device)]
+    place = torch.linspace(0, points - 1, samples, dtype=like.dtype, device=like.device)
+    return [(1 - (place - p).abs()).clamp_min(0) for p in range(points)]

@@ -1,0 +1,101 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.func import functional_call, jacrev
+
+from photonet.errors import GridMismatch, InvalidArgument
+from photonet.nn import OpticalConv2d, merge_signed, split_signed
+from photonet.optics.imaging import image_by_kernels
+
+
+def rand(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, dtype=torch.float64, generator=generator)
+
+
+def layer(*arguments, **options):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return OpticalConv2d(*arguments, **options).double()
+
+
+@settings(deadline=None, max_examples=20)
+@given(kernels=st.integers(1, 4), colours=st.integers(1, 3), size=st.integers(1, 5), seed=st.integers(0, 99))
+def test_split_and_merge_are_inverse_and_no_psf_is_negative(kernels, colours, size, seed):
+    kernel = rand(kernels, colours, size, size, seed=seed)
+    psf, gain = split_signed(kernel)
+    assert bool((psf >= 0).all())
+    power = psf.sum((-3, -2, -1))
+    torch.testing.assert_close(power, (gain > 0).to(power))  # unit power, or nothing to measure
+    torch.testing.assert_close(merge_signed(psf, gain), kernel)
+
+
+def test_scale_goes_to_the_gain_and_an_empty_part_has_none():
+    psf, gain = split_signed(torch.tensor([[[[2.0, 6.0]]]]))
+    assert gain.tolist() == [[8.0], [0.0]]
+    assert psf.flatten(1).tolist() == [[0.25, 0.75], [0.0, 0.0]]
+    assert torch.equal(split_signed(10 * torch.tensor([[[[2.0, 6.0]]]]))[0], psf)
+
+
+def test_two_captures_and_their_difference_are_one_signed_convolution():
+    optics, scene = layer(2, 3, 5), rand(2, 2, 8, 8).abs()
+    (positive, negative), gain = optics.psf()
+    captures = [image_by_kernels(scene, part) * g[:, None, None]
+                for part, g in zip((positive, negative), gain, strict=True)]  # fmt: skip
+    torch.testing.assert_close(captures[0] - captures[1], optics(scene))
+
+
+@pytest.mark.parametrize("binning", [1, 2, 4])
+@pytest.mark.parametrize("size", [3, 5])
+def test_per_sample_gradients_agree_with_torch(binning, size):
+    optics, scene = layer(2, 3, size, binning), rand(2, 2, 8, 8)
+    out = optics(scene)
+    delta = rand(2, 4, *out.shape[1:], seed=1)
+    found = optics.ntk_factors(scene, delta)["weight"]
+    jacobian = jacrev(lambda w: functional_call(optics, {"weight": w}, (scene,)))(optics.weight.detach())
+    expected = torch.einsum("nmkvu,nkvuabcd->nmabcd", delta, jacobian)
+    torch.testing.assert_close(found, expected, atol=1e-10, rtol=0)
+
+
+def test_per_sample_gradients_of_even_kernels_too():
+    optics, scene = layer(1, 2, 3), rand(2, 1, 6, 6)
+    optics.set_kernels(rand(2, 1, 4, 2))  # what a real optic has may be even
+    delta = rand(2, 1, 2, 6, 6, seed=1)
+    jacobian = jacrev(lambda w: functional_call(optics, {"weight": w}, (scene,)))(optics.weight.detach())
+    expected = torch.einsum("nmkvu,nkvuabcd->nmabcd", delta, jacobian)
+    torch.testing.assert_close(optics.ntk_factors(scene, delta)["weight"], expected, atol=1e-10, rtol=0)
+
+
+def test_set_kernels_keeps_type_and_whether_it_trains():
+    optics = layer(1, 2, 3)
+    optics.requires_grad_(False)
+    mine = torch.rand(2, 1, 5, 5)
+    optics.set_kernels(mine)
+    assert not optics.weight.requires_grad
+    assert optics.weight.dtype == torch.float64
+    mine.zero_()
+    assert bool((optics.weight != 0).any())  # a copy
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [((0, 1, 3), "in_channels"), ((1, 0, 3), "out_channels"), ((1, 1, 4), "kernel_size"),
+     ((1, 1, 3, 0), "binning"), ((1, 1, 3.0), "kernel_size")],
+)  # fmt: skip
+def test_bad_sizes_are_named(arguments, name):
+    with pytest.raises(InvalidArgument, match=f"^{name}: expected"):
+        OpticalConv2d(*arguments)
+
+
+def test_kernels_of_another_number_or_with_nan_are_refused():
+    optics = layer(1, 2, 3)
+    with pytest.raises(InvalidArgument, match=r"kernels: expected shape \[2, 1, y, x\]"):
+        optics.set_kernels(torch.zeros(3, 1, 3, 3))
+    with pytest.raises(InvalidArgument, match="1 NaN or infinite"):
+        optics.set_kernels(torch.tensor([[[[1.0]]], [[[float("nan")]]]]))
+
+
+def test_a_scene_of_other_colours_is_refused():
+    with pytest.raises(GridMismatch, match="scene: expected 2 colour channels"):
+        layer(2, 1, 3)(torch.zeros(1, 3, 4, 4, dtype=torch.float64))

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+import torch
+
+from photonet import Grid
+from photonet.errors import GridMismatch, InvalidArgument, SamplingWarning
+from photonet.optics import propagate, stream_psf, streaming
+
+GRID, WINDOW, WAVES, Z = Grid((96, 80), 5e-6), Grid((9, 12), 3e-6, (4e-6, -2e-6)), [633e-9, 450e-9], 20e-3
+
+
+@pytest.fixture
+def mask():
+    return 2 * torch.rand(GRID.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(autouse=True)
+def small_strips(monkeypatch):
+    monkeypatch.setattr(streaming, "STRIP_BYTES", 7 * 80 * 16)  # 7 rows: 14 strips, the last one short
+
+
+def expected(mask):
+    u = torch.exp(1j * mask).expand(2, -1, -1)
+    v = propagate(u, GRID, WAVES, Z, output=WINDOW, method="fresnel_zoom")
+    return v.abs().square() * WINDOW.cell / (GRID.cell * mask.numel())
+
+
+def test_strips_add_up_from_any_array(mask, tmp_path):
+    file = np.lib.format.open_memmap(tmp_path / "mask.npy", mode="w+", dtype=np.float64, shape=GRID.shape)
+    file[:] = mask.numpy()
+    file.flush()
+    file = np.load(tmp_path / "mask.npy", mmap_mode="r")
+    streamed = stream_psf(file, GRID, WAVES, Z, WINDOW, phase=True)
+    torch.testing.assert_close(streamed, expected(mask))
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "mask.h5", "w") as h5:
+        data = h5.create_dataset("t", data=torch.exp(1j * mask).numpy())
+        torch.testing.assert_close(stream_psf(data, GRID, WAVES, Z, WINDOW), expected(mask))
+
+
+def test_interrupted_run_goes_on_to_the_same_result(mask, tmp_path):
+    read = []
+
+    class Tape:
+        shape = GRID.shape
+
+        def __init__(self, limit):
+            self.limit = limit
+
+        def __getitem__(self, rows):
+            if rows.stop - rows.start > 1:
+                if len(read) == self.limit:
+                    raise KeyboardInterrupt
+                read.append(rows.start)
+            return mask[rows]
+
+    checkpoint = tmp_path / "sum.npz"
+    with pytest.raises(KeyboardInterrupt):
+        stream_psf(Tape(5), GRID, WAVES, Z, WINDOW, phase=True, checkpoint=checkpoint)
+    assert checkpoint.exists()
+    result = stream_psf(Tape(99), GRID, WAVES, Z, WINDOW, phase=True, checkpoint=checkpoint)
+    assert read == list(range(0, 96, 7))  # no strip twice, none left out
+    assert torch.equal(result, stream_psf(mask, GRID, WAVES, Z, WINDOW, phase=True))
+    assert not checkpoint.exists()
+
+
+def test_checkpoint_of_another_mask_is_not_used(mask, tmp_path):
+    checkpoint = tmp_path / "sum.npz"
+    streaming._keep(checkpoint, "another", torch.ones(2, 9, 12, dtype=torch.complex128), 50)
+    result = stream_psf(mask, GRID, WAVES, Z, WINDOW, phase=True, checkpoint=checkpoint)
+    torch.testing.assert_close(result, expected(mask))
+
+
+def test_wrong_masks_are_refused(mask):
+    with pytest.raises(GridMismatch, match="transmission"):
+        stream_psf(mask[1:], GRID, WAVES, Z, WINDOW, phase=True)
+    with pytest.raises(InvalidArgument, match="phase: expected True for a real phase"):
+        stream_psf(mask, GRID, WAVES, Z, WINDOW)
+    with pytest.raises(InvalidArgument, match="distance"):
+        stream_psf(mask, GRID, WAVES, 0, WINDOW, phase=True)
+
+
+def test_short_distance_warns(mask):
+    with pytest.warns(SamplingWarning, match="of at least"):
+        stream_psf(mask, GRID, WAVES, 1e-3, WINDOW, phase=True)

@@ -1,0 +1,123 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from photonet import Field, Grid
+from photonet.errors import GridMismatch, InvalidArgument
+
+GREEN = 525e-9
+
+
+def test_power_and_irradiance_of_the_sources():
+    wave = Field.plane_wave(shape=(4, 6), pitch=(2e-6, 1e-6), wavelength=GREEN, irradiance=3.0)
+    assert bool(torch.isclose(wave.intensity(), torch.tensor(3.0, dtype=torch.float64)).all())
+    assert float(wave.power()) == pytest.approx(3.0 * 24 * 2e-12, rel=1e-12)
+    beam = Field.gaussian(shape=64, pitch=1e-6, wavelength=GREEN, waist=8e-6, power=2.5)
+    # sampled on 8 points a waist, cut at 4 waists: exp(-2 * 16) is left out
+    assert float(beam.power()) == pytest.approx(2.5, rel=1e-9)
+
+
+def test_a_point_source_has_the_curvature_of_its_distance():
+    z = 1e-3
+    light = Field.point_source(shape=33, pitch=1e-6, wavelength=GREEN, distance=z)
+    x = light.grid.x
+    path = 2 * math.pi / GREEN * ((x**2 + z**2).sqrt() - z)
+    found = (light.data[0, 16] * light.data[0, 16, 16].conj()).angle()
+    torch.testing.assert_close(torch.exp(1j * found), torch.exp(1j * path))
+
+
+@settings(deadline=None, max_examples=15)
+@given(distance=st.floats(-2e-4, 2e-4), waist=st.floats(6e-6, 1e-5))
+def test_propagation_keeps_power_and_comes_back(distance, waist):
+    beam = Field.gaussian(shape=96, pitch=1e-6, wavelength=GREEN, waist=waist)
+    there = beam.propagate(distance)
+    assert float(there.power()) == pytest.approx(1, abs=1e-9)
+    back = there.propagate(-distance)
+    assert float((back.data - beam.data).norm() / beam.data.norm()) < 1e-6
+
+
+def test_an_image_becomes_irradiance():
+    scene = Field.from_image([[0, 1], [4, 9]], pitch=1e-5, wavelength=GREEN, irradiance=2.0)
+    torch.testing.assert_close(scene.intensity()[0], torch.tensor([[0.0, 2.0], [8.0, 18.0]]))
+
+
+@pytest.mark.parametrize("real", [np.float32, np.float64])
+def test_numpy_xarray_and_torch_give_equal_fields_of_their_precision(real):
+    u = np.random.default_rng(0).random((2, 4, 6)).astype(real)
+    waves = [500e-9, 600e-9]
+    labelled = xr.DataArray(u.transpose(2, 0, 1), dims=["x", "wavelength", "y"])  # in any order
+    fields = [Field.from_array(v, pitch=1e-6, wavelength=waves) for v in (u, torch.from_numpy(u), labelled)]
+    for field in fields:
+        assert field.data.dtype == (torch.complex64 if real is np.float32 else torch.complex128)
+        assert torch.equal(field.data, fields[0].data)
+
+
+def test_xarray_carries_positions_and_units():
+    field = Field.plane_wave(shape=(4, 6), pitch=(2e-6, 1e-6), wavelength=[GREEN, 600e-9])
+    labelled = field.to_xarray()
+    assert labelled.dims == ("wavelength", "y", "x")
+    assert labelled.attrs["units"] == "sqrt(W)/m"
+    assert labelled["x"].values.tolist() == pytest.approx([-3e-6, -2e-6, -1e-6, 0, 1e-6, 2e-6])
+    again = Field.from_array(labelled, pitch=(2e-6, 1e-6), wavelength=labelled["wavelength"].values)
+    assert torch.equal(again.data, field.data)
+
+
+def test_the_graph_is_kept():
+    u = torch.ones(1, 8, 8, dtype=torch.complex128, requires_grad=True)
+    Field(u, Grid(8, 1e-6), GREEN).propagate(1e-5).intensity()[0, 4, 4].backward()
+    assert float(u.grad.abs().sum()) > 0
+
+
+def test_a_field_prints_in_a_line_and_compares_by_identity():
+    field = Field.plane_wave(shape=(4, 6), pitch=1e-6, wavelength=[GREEN, 6e-7])
+    assert repr(field) == "<Field 4 x 6 at 1e-06 x 1e-06 m, 525, 600 nm>"
+    assert field == field
+    assert field != Field.plane_wave(shape=(4, 6), pitch=1e-6, wavelength=[GREEN, 6e-7])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"wavelength": 525}, "pass 525e-9"),
+        ({"wavelength": 0.525}, "pass 0.525e-6"),
+        ({"wavelength": "525 nm"}, "wavelength: expected one wavelength or a list"),
+        ({"pitch": -1e-6}, "pitch: expected a positive length"),
+        ({"pitch": (1e-6, 1e-6, 1e-6)}, "pitch: expected one value, or a pair"),
+        ({"shape": 0}, "shape: expected a whole number"),
+        ({"power": -1}, "power: expected"),
+        ({"waist": 0}, "waist: expected"),
+    ],
+)
+def test_bad_sources_are_named(change, words):
+    with pytest.raises(InvalidArgument, match=words):
+        Field.gaussian(**{"shape": 4, "pitch": 1e-6, "wavelength": GREEN, "waist": 1e-6} | change)
+
+
+@pytest.mark.parametrize(
+    ("u", "error", "words"),
+    [
+        ([1.0, 2.0], InvalidArgument, "^u: expected at least 2 axes"),
+        ([[math.nan]], InvalidArgument, "^u: expected finite values, got 1 NaN"),
+        ([["a"]], InvalidArgument, "^u: expected numbers"),
+        (np.ones((3, 2, 2)), GridMismatch, "^wavelength: expected 3 wavelengths"),
+    ],
+)
+def test_bad_arrays_are_named(u, error, words):
+    with pytest.raises(error, match=words):
+        Field.from_array(u, pitch=1e-6, wavelength=GREEN)
+
+
+def test_data_that_is_no_light_is_refused():
+    with pytest.raises(InvalidArgument, match="^data: expected complex"):
+        Field(torch.ones(1, 2, 2), Grid(2, 1e-6), GREEN)
+    with pytest.raises(GridMismatch, match="^data"):
+        Field(torch.ones(1, 2, 2) + 0j, Grid(3, 1e-6), GREEN)
+    with pytest.raises(InvalidArgument, match="^image: expected real pixel values"):
+        Field.from_image([[-1.0]], pitch=1e-6, wavelength=GREEN)
+    with pytest.raises(InvalidArgument, match="^irradiance"):
+        Field.plane_wave(shape=4, pitch=1e-6, wavelength=GREEN, irradiance=-1)
