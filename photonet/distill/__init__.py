@@ -4,14 +4,20 @@ from .calibrate import fit_full_map, fit_ridge_map, merge_into_backend
 from .config import METHODS, TrainConfig
 from .correct import CORRECTIONS, Corrected, correct
 from .run import Distilled, distill
+from .terms import KD, NTK, CrossEntropy, Features, Term, warm_up
 from .trainer import accuracy, predict
 from .twin import Twin, fit_twin
 
 __all__ = [
     "CORRECTIONS",
+    "KD",
     "METHODS",
+    "NTK",
     "Corrected",
+    "CrossEntropy",
     "Distilled",
+    "Features",
+    "Term",
     "TrainConfig",
     "Twin",
     "accuracy",
@@ -22,4 +28,5 @@ __all__ = [
     "fit_twin",
     "merge_into_backend",
     "predict",
+    "warm_up",
 ]

@@ -8,20 +8,21 @@ import json
 from dataclasses import dataclass
 
 from .. import checks
-from .losses import NTK_FORMS
+from .terms import KD, NTK, CrossEntropy, Features, Term
 
 __all__ = ["METHODS", "TrainConfig"]
 
-METHODS: dict[str, tuple[float, float, float]] = {
-    "ce": (1.0, 0.0, 0.0),
-    "kd": (0.1, 0.9, 0.0),
-    "ntkd-paper": (1.0, 0.0, 1.0),
-    "ntkd": (0.1, 0.9, 1.0),
+METHODS: dict[str, tuple[Term, ...]] = {
+    "ce": (CrossEntropy(),),
+    "kd": (CrossEntropy(0.1), KD(0.9)),
+    "features": (CrossEntropy(), Features()),
+    "ntkd-paper": (CrossEntropy(), NTK()),
+    "ntkd": (CrossEntropy(0.1), KD(0.9), NTK(0.1, form="cka", centred=True)),
 }
-"""Weights of cross-entropy, of knowledge distillation, and of NTK matching in each method.
+"""The terms of each method.
 
-``ntkd-paper`` is the published loss (task + NTK matching, Eq. 9 of arXiv 2508.08421), ``ntkd`` the
-default: distillation with NTK matching. The NTK weight is multiplied by `TrainConfig.ntk_weight`.
+``ntkd-paper`` is the published loss (task + NTK matching, Eq. 9 of arXiv 2508.08421) with each Gram over its
+mean diagonal; ``(CrossEntropy(), NTK(form="raw"))`` is the published scale. ``ntkd`` is the default.
 """
 
 
@@ -35,8 +36,6 @@ class TrainConfig:
         lr: peak learning rate of AdamW; one cycle (warm-up over the first 30 %, then cosine to zero).
         weight_decay: decoupled weight decay.
         temperature: of knowledge distillation.
-        ntk_weight: weight of NTK matching against the other terms.
-        ntk_form: ``scaled`` (each Gram over its mean diagonal), ``cka`` or ``raw`` (as published).
 
     Raises:
         InvalidArgument: a value outside its range, with its name.
@@ -51,8 +50,6 @@ class TrainConfig:
     lr: float = 3e-3
     weight_decay: float = 0.05
     temperature: float = 4.0
-    ntk_weight: float = 1.0
-    ntk_form: str = "scaled"
 
     def __post_init__(self) -> None:
         checks.count("epochs", self.epochs)
@@ -60,8 +57,6 @@ class TrainConfig:
         checks.positive("lr", self.lr)
         checks.non_negative("weight_decay", self.weight_decay)
         checks.positive("temperature", self.temperature)
-        checks.non_negative("ntk_weight", self.ntk_weight)
-        checks.choice("ntk_form", self.ntk_form, NTK_FORMS)
 
     def as_dict(self) -> dict[str, float | int | str]:
         """Plain values, for JSON and for the attributes of results."""

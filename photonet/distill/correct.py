@@ -19,7 +19,8 @@ from ..provenance import provenance
 from . import losses
 from .calibrate import fit_full_map, fit_ridge_map, merge_into_backend
 from .config import METHODS, TrainConfig
-from .teacher import tangent_gram
+from .teacher import teacher_targets
+from .terms import KD, Term, needs
 from .trainer import Samples, accuracy, fit, predict
 from .twin import fit_twin, moved_scenes
 
@@ -40,8 +41,8 @@ CORRECTIONS: dict[str, tuple[bool, str | None]] = {
 }
 """Name -> whether to calibrate first, and what refines the backend."""
 
-SELF_KD = (0.0, 1.0, 0.0)
-"""Loss weights of distillation alone."""
+SELF_KD = (KD(),)
+"""Distillation alone."""
 
 HELD_OUT = 0.25
 """Fraction of the measured frames that decides whether a correction is kept."""
@@ -260,24 +261,24 @@ def _fine_tune(
     train: Measured,
     test: Measured,
     teacher: nn.Module | None,
-    weights: tuple[float, float, float],
+    terms: tuple[Term, ...],
     config: TrainConfig | None,
     seed: int,
 ) -> xr.Dataset:
-    if weights[0] and train.labels is None:
+    wanted = needs(terms)
+    if "labels" in wanted and train.labels is None:
         raise InvalidArgument("measured", "labels, which this method uses", "none", "use method='auto'")
-    if teacher is None and (weights[1] or weights[2]):
+    if teacher is None and wanted - {"labels"}:
         raise InvalidArgument("teacher", "a torch module for this method", None, "use method='auto'")
     if config is None:
         steps = max(1, len(train) // FINE_TUNING.batch_size)
         config = replace(FINE_TUNING, epochs=math.ceil(FINE_TUNING_STEPS / steps))
-    logits = predict(teacher, train.scenes) if teacher is not None and weights[1] else None
-    gram = tangent_gram(teacher, train.scenes) if teacher is not None and weights[2] else None
+    samples = Samples(train.features, train.labels, **teacher_targets(teacher, train.scenes, terms))
     return fit(
         backend,
-        Samples(train.features, train.labels, logits, gram),
+        samples,
         Samples(test.features, test.labels),
-        weights,
+        terms,
         config,
         seed=seed,
         description="correcting",

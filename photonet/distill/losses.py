@@ -9,26 +9,33 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from .. import checks
+from .. import checks, ntk
 from ..errors import GridMismatch, InvalidArgument
 
-__all__ = ["NTK_FORMS", "cross_entropy", "kd", "ntk_matching"]
+__all__ = ["NTK_FORMS", "UNLABELLED", "cross_entropy", "feature_matching", "kd", "ntk_matching"]
+
+UNLABELLED = -100
+"""The label of a sample (or pixel) whose class is not known: it takes no part in the cross-entropy."""
 
 NTK_FORMS = ("scaled", "cka", "raw")
 
 
-def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy to the labels, mean over samples (and pixels).
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+    """Cross-entropy to the labels, mean over the samples (and pixels) that have one; 0 if none has.
 
     Args:
         logits: [n, classes, ...].
-        labels: int64 [n, ...].
+        labels: int64 [n, ...]; `UNLABELLED` where the class is not known.
+        smoothing: part of the probability that is spread over all classes.
 
     Example:
         >>> float(cross_entropy(torch.zeros(4, 10), torch.arange(4)))  # log 10
         2.3025851249694824
     """
-    return F.cross_entropy(logits, labels)
+    total = F.cross_entropy(
+        logits, labels, ignore_index=UNLABELLED, label_smoothing=smoothing, reduction="sum"
+    )
+    return total / (labels != UNLABELLED).sum().clamp_min(1)
 
 
 def kd(logits: torch.Tensor, teacher: torch.Tensor, temperature: float = 4.0) -> torch.Tensor:
@@ -89,13 +96,34 @@ def ntk_matching(student: torch.Tensor, teacher: torch.Tensor, form: str = "scal
     if form == "cka":
         if len(student) < 2:
             raise InvalidArgument("form", "a batch of two or more for the centred form", len(student))
-        a, b = _centred(student), _centred(teacher)
-        return 1 - (a * b).sum() / (a.norm() * b.norm()).clamp_min(torch.finfo(a.dtype).tiny)
+        return 1 - ntk.alignment(student, teacher)
     if form == "scaled":
         student = student / student.diagonal().mean()
         teacher = teacher / teacher.diagonal().mean()
     return (student - teacher).square().mean()
 
 
-def _centred(gram: torch.Tensor) -> torch.Tensor:
-    return gram - gram.mean(dim=0, keepdim=True) - gram.mean(dim=1, keepdim=True) + gram.mean()
+def feature_matching(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """One minus the centred alignment of two feature spaces over the same batch.
+
+    The features may differ in number and scale, as only the inner products between samples are compared
+    (linear CKA: Kornblith et al., ICML 2019, arXiv 1905.00414), so no adapter has to be trained.
+
+    Args:
+        student: [n, ...], differentiable.
+        teacher: [n, ...].
+
+    Raises:
+        InvalidArgument: a batch of one, or batches of different length.
+
+    Example:
+        >>> x = torch.randn(6, 3)
+        >>> float(feature_matching(5 * x, x)) < 1e-6
+        True
+    """
+    if len(student) != len(teacher) or len(student) < 2:
+        raise InvalidArgument(
+            "teacher", "features of the same batch of two or more", f"{len(teacher)} for {len(student)}"
+        )
+    a, b = student.flatten(1), teacher.flatten(1)
+    return 1 - ntk.alignment(a @ a.mT, b @ b.mT)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +18,18 @@ from ..errors import GridMismatch, InvalidArgument
 from ..files import atomic_path, write_text
 from ..provenance import config_hash, provenance, state_hash, tensor_hash
 from .config import METHODS, TrainConfig
-from .teacher import tangent_gram
-from .trainer import Samples, accuracy, fit, predict
+from .losses import UNLABELLED
+from .teacher import teacher_targets
+from .terms import Term, needs
+from .trainer import Samples, Views, accuracy, fit, predict
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["Distilled", "distill", "labelled"]
+
+LEARNING_RATES = (1e-3, 3e-3, 1e-2)
+"""What ``tune=True`` tries."""
 
 HELD_OUT = 0.1
 """Fraction of the training data that validates when no validation data is given."""
@@ -45,7 +52,7 @@ class Distilled:
     config: dict[str, Any] = field(default_factory=dict)
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``student.safetensors``, ``history.nc`` and ``run.json`` into a folder; returns it."""
+        """Write ``student.safetensors``, ``history.nc`` and ``.csv``, ``run.json``; returns the folder."""
         from safetensors.torch import save_file
 
         folder = Path(folder)
@@ -53,6 +60,7 @@ class Distilled:
             save_file({k: v.contiguous() for k, v in self.student.state_dict().items()}, temporary)
         with atomic_path(folder / "history.nc") as temporary:
             self.history.to_netcdf(temporary, engine="h5netcdf")
+        write_text(folder / "history.csv", _csv(self.history))
         write_text(
             folder / "run.json", json.dumps({"config": self.config, "metrics": self.metrics}, indent=2)
         )
@@ -65,8 +73,11 @@ def distill(
     train: Any,
     *,
     val: Any = None,
-    method: str = "ntkd",
+    method: str | Sequence[Term] = "ntkd",
     config: TrainConfig | None = None,
+    views: Views | None = None,
+    unlabelled: Any = None,
+    tune: bool | Sequence[float] = False,
     out: str | Path | None = None,
     resume: bool = True,
     seed: int = 0,
@@ -79,8 +90,9 @@ def distill(
     ==============  ==================================================================================
     ``ce``          cross-entropy to the labels; no teacher needed
     ``kd``          knowledge distillation: 0.1 cross-entropy + 0.9 softened outputs (arXiv 1503.02531)
+    ``features``    cross-entropy + alignment of the features before the last dense layers
     ``ntkd-paper``  cross-entropy + matching of neural tangent kernels (arXiv 2508.08421, Eq. 9)
-    ``ntkd``        distillation + matching of neural tangent kernels; the default
+    ``ntkd``        distillation + alignment of the class-centred neural tangent kernels; the default
     ==============  ==================================================================================
 
     Args:
@@ -89,9 +101,16 @@ def distill(
         teacher: any module with the student's outputs; None for ``ce``.
         train: `photonet.data.Images`, or a pair of inputs [n, ...] and labels [n] (tensor, array or xarray).
         val: the same; by default a tenth of ``train`` is held out.
-        method: one of the table.
+        method: one of the table, or the terms of a loss (`photonet.distill.terms`), each with its weight
+            and schedule.
         config: see `TrainConfig`.
-        out: folder for a checkpoint after each epoch.
+        views: function of inputs [b, ...] and a ``torch.Generator`` to other views of them; the student is
+            trained on views, and the teacher is asked about the same ones.
+        unlabelled: further inputs [m, ...] without labels, about which only the teacher is asked.
+        tune: try several learning rates (True: `LEARNING_RATES`, or those given), each from the same first
+            weights, and keep the best by validation accuracy. Comparisons are fair when every arm does so.
+        out: folder for a checkpoint after each epoch, the teacher's sketched tangents, and
+            ``history.csv``; with ``tune`` one folder per learning rate.
         resume: go on from the checkpoint in ``out``; the result is that of an uninterrupted run.
         seed: of the order of samples, the held-out tenth and the random directions.
 
@@ -112,7 +131,7 @@ def distill(
         >>> sorted(result.history)
         ['ce', 'kd', 'ntk', 'val_accuracy', 'val_loss']
     """
-    weights = checks.lookup("method", method, METHODS)
+    terms, method_name = _terms(method)
     config = config or TrainConfig()
     inputs, labels = labelled("train", train)
     if val is None:
@@ -127,40 +146,115 @@ def distill(
         val_inputs, val_labels = labelled("val", val)
     if len(inputs) < 2:
         raise InvalidArgument("train", "two or more samples after the validation split", len(inputs))
-    if teacher is None and (weights[1] or weights[2]):
+    wanted = needs(terms)
+    if teacher is None and wanted - {"labels"}:
         raise InvalidArgument(
-            "teacher", f"a torch module for the method {method!r}", None, "use method='ce' without one"
+            "teacher", f"a torch module for the method {method_name!r}", None, "use method='ce' without one"
         )
+    if unlabelled is not None:
+        more = as_tensor("unlabelled", unlabelled, least_dims=2).to(inputs)
+        if more.shape[1:] != inputs.shape[1:]:
+            raise GridMismatch("unlabelled", f"inputs {tuple(inputs.shape[1:])}", f"{tuple(more.shape[1:])}")
+        if not wanted - {"labels"}:
+            raise InvalidArgument("unlabelled", "a method that asks the teacher", method_name)
+        inputs = torch.cat([inputs, more])
+        labels = torch.cat([labels, labels.new_full((len(more), *labels.shape[1:]), UNLABELLED)])
+    if teacher is not None and wanted - {"labels"}:
+        _same_outputs(student, teacher, inputs[:1])
 
-    targets = _targets(student, teacher, inputs, weights)
-    samples = Samples(inputs, labels, *targets)
-    val_logits = predict(teacher, val_inputs) if teacher is not None and weights[1] else None
+    folder = Path(out) if out is not None else None
+    # on views the stored outputs do not hold: the teacher is asked at every step, its kernel only once
+    stored = terms if views is None else [term for term in terms if term.need == "gram"]
+    samples = Samples(
+        inputs,
+        labels,
+        **teacher_targets(teacher, inputs, stored, folder),
+        views=views,
+        ask=copy.deepcopy(teacher).eval() if views is not None and teacher is not None else None,
+    )
+    val_samples = Samples(
+        val_inputs,
+        val_labels,
+        **teacher_targets(teacher, val_inputs, [t for t in terms if t.need == "teacher"]),
+    )
     settings = {
         **config.as_dict(),
-        "method": method,
+        "method": method_name,
+        "terms": json.dumps([term.as_dict() for term in terms]),
         "seed": seed,
         "data": tensor_hash(inputs, labels),
         "teacher": state_hash(teacher.state_dict()) if teacher is not None else "none",
         "student": state_hash(student.state_dict()),
+        "views": getattr(views, "__qualname__", repr(views)),
     }
-    run_hash = config_hash(settings)
-    checkpoint = Path(out) / "checkpoint.safetensors" if out is not None else None
-    if checkpoint is not None and not resume:
-        checkpoint.unlink(missing_ok=True)
-    history = fit(
-        student,
-        samples,
-        Samples(val_inputs, val_labels, val_logits),
-        weights,
-        config,
-        seed=seed,
-        checkpoint=checkpoint,
-        run_hash=run_hash,
-        description=f"distilling ({method})",
-    )
-    history.attrs |= provenance(run=run_hash, **settings)
+
+    def train_at(lr: float, folder: Path | None) -> tuple[xr.Dataset, dict[str, Any]]:
+        described = {**settings, "lr": lr}
+        run_hash = config_hash(described)
+        checkpoint = folder / "checkpoint.safetensors" if folder is not None else None
+        if checkpoint is not None and not resume:
+            checkpoint.unlink(missing_ok=True)
+        history = fit(
+            student, samples, val_samples, terms, replace(config, lr=lr), seed=seed,
+            checkpoint=checkpoint, run_hash=run_hash, description=f"distilling ({method_name}, lr {lr:g})",
+        )  # fmt: skip
+        history.attrs |= provenance(run=run_hash, **described)
+        if folder is not None:
+            write_text(folder / "history.csv", _csv(history))
+        return history, described
+
+    if tune is False:
+        history, settings = train_at(config.lr, folder)
+    else:
+        history, settings = _best_rate(student, LEARNING_RATES if tune is True else tune, train_at, folder)
     metrics = {"val_accuracy": accuracy(predict(student, val_inputs), val_labels)}
     return Distilled(student, history, metrics, settings)
+
+
+def _best_rate(
+    student: nn.Module,
+    rates: Sequence[float],
+    train_at: Callable[[float, Path | None], tuple[xr.Dataset, dict[str, Any]]],
+    folder: Path | None,
+) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Train from the same first weights at every rate; the student is left with the best ones."""
+    if not rates:
+        raise InvalidArgument("tune", "at least one learning rate", rates)
+    first = copy.deepcopy(student.state_dict())
+    tried = []
+    for lr in rates:
+        student.load_state_dict(first)
+        history, settings = train_at(lr, None if folder is None else folder / f"lr-{lr:g}")
+        score = float(history["val_accuracy"][-1]), -float(history["val_loss"][-1])
+        tried.append((score, history, settings, copy.deepcopy(student.state_dict())))
+    _, history, settings, weights = max(tried, key=lambda one: one[0])
+    student.load_state_dict(weights)
+    return history, settings
+
+
+def _terms(method: str | Sequence[Term]) -> tuple[tuple[Term, ...], str]:
+    """The terms of a loss and a name for them."""
+    if isinstance(method, str):
+        return checks.lookup("method", method, METHODS), method
+    terms = tuple(method)
+    names = [term.name for term in terms if isinstance(term, Term)]
+    if len(names) < len(terms) or not names or len(set(names)) < len(names):
+        raise InvalidArgument("method", "a name, or terms of different kinds", repr(method))
+    return terms, "+".join(names)
+
+
+def _csv(history: xr.Dataset) -> str:
+    names = list(history)
+    lines = [",".join(["epoch", *(str(name) for name in names)])]
+    for row, epoch in enumerate(history["epoch"].values):
+        lines.append(",".join([str(epoch), *(repr(float(history[name][row])) for name in names)]))
+    return "\n".join(lines) + "\n"
+
+
+def _same_outputs(student: nn.Module, teacher: nn.Module, one: torch.Tensor) -> None:
+    expected, got = predict(student, one).shape[1:], predict(teacher, one).shape[1:]
+    if got != expected:
+        raise GridMismatch("teacher", f"outputs {tuple(expected)}, as the student's", f"{tuple(got)}")
 
 
 def labelled(name: str, data: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -180,18 +274,3 @@ def labelled(name: str, data: Any) -> tuple[torch.Tensor, torch.Tensor]:
     if len(labels) != len(inputs):
         raise InvalidArgument(f"{name} labels", f"{len(inputs)} labels, one per input", f"{len(labels)}")
     return inputs, labels.to(inputs.device, torch.int64)
-
-
-def _targets(
-    student: nn.Module, teacher: nn.Module | None, inputs: torch.Tensor, weights: tuple[float, float, float]
-) -> tuple[torch.Tensor | None, Any]:
-    """Teacher's logits and Gram for the training inputs, each only if the method uses it."""
-    if teacher is None or not (weights[1] or weights[2]):
-        return None, None
-    logits = predict(teacher, inputs)
-    expected = predict(student, inputs[:1]).shape[1:]
-    if logits.shape[1:] != expected:
-        raise GridMismatch(
-            "teacher", f"outputs {tuple(expected)}, as the student's", f"{tuple(logits.shape[1:])}"
-        )
-    return logits if weights[1] else None, tangent_gram(teacher, inputs) if weights[2] else None

@@ -1,39 +1,49 @@
-"""What is asked of a teacher once, before training: its tangent kernel on the training inputs."""
+"""What is asked of a teacher: its tangent kernel, computed once and read batch by batch; its features."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import tempfile
+import weakref
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from .. import ntk
-from ..progress import track
+from ..errors import DataError, DataMissing, InvalidArgument
+from .terms import Term, needs
 
-__all__ = ["tangent_gram"]
+__all__ = ["Gram", "penultimate", "tangent_gram", "teacher_targets"]
 
-EXACT = 2048
-"""Samples up to which the whole Gram is computed once and kept (16 MB in float32)."""
+Gram = Callable[..., torch.Tensor]
+"""Function of sample indices [b] and directions [m, outputs] (None: all outputs) to the Gram [b, b]."""
 
-SKETCH = 512
-"""Features per sample and output beyond that: a relative error of about 4 % (10,000 samples: 200 MB)."""
+SKETCH = ntk.Sketch(512)
+"""The relative error of a Gram is about sqrt(2 / 512) = 6 %, less than one random direction adds."""
 
-CHUNK = 256
+CHUNK = 1024
+
+MOST_OUTPUTS = 64
+"""Beyond (segmentation), rows for every output would not fit; a batch's Gram is then computed when asked."""
 
 
-def tangent_gram(teacher: nn.Module, inputs: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The teacher's trace kernel as a function of sample indices.
+def tangent_gram(teacher: nn.Module, inputs: torch.Tensor, folder: str | Path | None = None) -> Gram:
+    """The teacher's tangent kernel as a function of sample indices and output directions.
 
-    Up to `EXACT` samples the whole Gram is computed exactly, once, and sliced. Beyond, sketches of the
-    per-sample gradients are computed once, and a batch's Gram is their inner products, without bias.
+    Every sample's tangents are sketched once (`photonet.ntk.TeacherFeatures`) and read from a
+    memory-mapped file while training.
 
     Args:
         teacher: any module; taken in evaluation mode.
         inputs: [n, ...], the training inputs.
+        folder: where ``teacher.h5`` is kept, and found again for the same teacher and inputs; without it a
+            temporary file is used, which goes with the function returned.
 
     Returns:
-        A function from indices [b] to the Gram [b, b], without gradient.
+        A function (indices [b], directions [m, outputs] or None) to the Gram [b, b], without gradient.
 
     Example:
         >>> gram = tangent_gram(nn.Linear(3, 2), torch.rand(10, 3))
@@ -42,19 +52,89 @@ def tangent_gram(teacher: nn.Module, inputs: torch.Tensor) -> Callable[[torch.Te
     """
     # a copy, so that neither freezing nor the mode of the caller's teacher is touched
     model = copy.deepcopy(teacher).eval().requires_grad_(True)
-
     with torch.no_grad():
-        if len(inputs) <= EXACT:
-            whole = ntk.gram(model, inputs, chunk=CHUNK)
-            return lambda batch: whole[batch[:, None], batch[None, :]]
-        sketch = ntk.Sketch(SKETCH)
-        parts = inputs.split(CHUNK)
-        features = torch.cat(
-            [sketch(ntk.tangents(model, x)).flatten(1) for x in track(parts, "teacher's tangents")]
+        outputs = model(inputs[:1])[0].numel()
+    if outputs > MOST_OUTPUTS:
+
+        def direct(batch: torch.Tensor, directions: torch.Tensor | None = None) -> torch.Tensor:
+            with torch.no_grad():
+                return ntk.gram(model, inputs[batch], outputs="trace" if directions is None else directions)
+
+        return direct
+    if folder is None:
+        temporary = tempfile.TemporaryDirectory(prefix="photonet-")
+        stored = ntk.TeacherFeatures.compute(
+            Path(temporary.name) / "teacher.h5", model, inputs, sketch=SKETCH
         )
+    else:
+        path = Path(folder) / "teacher.h5"
+        try:
+            stored = ntk.TeacherFeatures.open(path, teacher=model, x=inputs)
+        except (DataMissing, DataError):  # none yet, or of another run
+            stored = ntk.TeacherFeatures.compute(path, model, inputs, sketch=SKETCH)
 
-    def block(batch: torch.Tensor) -> torch.Tensor:
-        chosen = features[batch]
-        return chosen @ chosen.mT
+    def gram(batch: torch.Tensor, directions: torch.Tensor | None = None) -> torch.Tensor:
+        return stored.gram(batch, directions).to(inputs)
 
-    return block
+    if folder is None:
+        weakref.finalize(gram, temporary.cleanup)
+    return gram
+
+
+def penultimate(model: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Outputs of a model and what its last dense layer sees, from one forward pass.
+
+    Returns:
+        [n, ...] each.
+
+    Raises:
+        InvalidArgument: the model has no dense layer.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> [tuple(t.shape) for t in penultimate(model, torch.rand(4, 3))]
+        [(4, 2), (4, 8)]
+    """
+    dense = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    if not dense:
+        raise InvalidArgument("model", "a dense layer, whose input are the features", type(model).__name__)
+    seen: list[torch.Tensor] = []
+    hook = dense[-1].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    try:
+        outputs = model(inputs)
+    finally:
+        hook.remove()
+    return outputs, seen[-1]
+
+
+def teacher_targets(
+    teacher: nn.Module | None, inputs: torch.Tensor, terms: Iterable[Term], folder: str | Path | None = None
+) -> dict[str, Any]:
+    """What these terms need of a teacher, asked once: the keyword arguments of `Samples`.
+
+    Args:
+        teacher: any module; None asks nothing.
+        inputs: [n, ...], what the teacher sees.
+        terms: of the loss.
+        folder: as for `tangent_gram`.
+
+    Example:
+        >>> from photonet.distill.terms import KD
+        >>> teacher_targets(nn.Linear(3, 2), torch.rand(5, 3), [KD()])["teacher"].shape
+        torch.Size([5, 2])
+    """
+    wanted = needs(terms) if teacher is not None else set()
+    found: dict[str, Any] = {}
+    if teacher is not None and wanted & {"teacher", "features"}:
+        model = copy.deepcopy(teacher).eval()
+        with torch.no_grad():
+            if "features" in wanted:
+                parts = [penultimate(model, x) for x in inputs.split(CHUNK)]
+                found["features"] = torch.cat([features for _, features in parts])
+            else:
+                parts = [(model(x), x) for x in inputs.split(CHUNK)]
+            if "teacher" in wanted:
+                found["teacher"] = torch.cat([logits for logits, _ in parts])
+    if teacher is not None and "gram" in wanted:
+        found["gram"] = tangent_gram(teacher, inputs, folder)
+    return found

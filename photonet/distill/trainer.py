@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from .. import ntk
 from ..errors import InvalidArgument, TrainingDiverged
 from ..progress import track
-from . import losses
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import TrainConfig
+from .losses import UNLABELLED
+from .teacher import Gram, penultimate
+from .terms import KD, NTK, Batch, CrossEntropy, Term, needs
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Samples", "accuracy", "evaluate", "fit", "predict"]
+__all__ = ["Samples", "Views", "accuracy", "evaluate", "fit", "predict"]
 
-TERMS = ("ce", "kd", "ntk")
+Views = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
+"""Inputs [b, ...] and a generator to other views of them, of the same shape and class."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +35,23 @@ class Samples:
 
     Args:
         inputs: [n, ...], what the model sees.
-        labels: int64 [n, ...] or None.
+        labels: int64 [n, ...] or None; `losses.UNLABELLED` where a class is not known.
         teacher: logits of the teacher for the same samples, or None.
-        gram: function of sample indices [b] to the teacher's Gram [b, b], or None.
+        gram: of the teacher, see `tangent_gram`, or None.
+        features: of the teacher, [n, ...], or None.
+        views: other views of the inputs, drawn at every step, or None. The model is trained on the views,
+            kernels are compared on the inputs themselves.
+        ask: the teacher itself, in evaluation mode; asked for each view, as ``teacher`` and ``features``
+            do not hold there.
     """
 
     inputs: torch.Tensor
     labels: torch.Tensor | None = None
     teacher: torch.Tensor | None = None
-    gram: Callable[[torch.Tensor], torch.Tensor] | None = None
+    gram: Gram | None = None
+    features: torch.Tensor | None = None
+    views: Views | None = None
+    ask: nn.Module | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -56,28 +68,27 @@ def predict(model: nn.Module, inputs: torch.Tensor, batch_size: int = 1024) -> t
 
 
 def accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """Fraction of samples (or pixels) whose largest output is the label's."""
-    return float((logits.argmax(dim=1) == labels).double().mean())
+    """Fraction of samples (or pixels) with a label whose largest output is the label's."""
+    known = labels != UNLABELLED
+    return float((logits.argmax(dim=1) == labels)[known].double().mean())
 
 
-def evaluate(
-    model: nn.Module, samples: Samples, weights: tuple[float, float, float], temperature: float
-) -> float:
-    """The supervised part of the loss (cross-entropy and distillation) on held-out samples."""
-    logits = predict(model, samples.inputs)
-    loss = 0.0
-    if weights[0] and samples.labels is not None:
-        loss += weights[0] * float(losses.cross_entropy(logits, samples.labels))
-    if weights[1] and samples.teacher is not None:
-        loss += weights[1] * float(losses.kd(logits, samples.teacher, temperature))
-    return loss
+def evaluate(logits: torch.Tensor, samples: Samples, terms: Iterable[Term], temperature: float) -> float:
+    """The supervised part of the loss (cross-entropy and distillation) of outputs on held-out samples."""
+    batch = Batch(logits, samples.labels, samples.teacher, temperature)
+    known = {"labels": samples.labels is not None, "teacher": samples.teacher is not None}
+    return sum(
+        term.weight * float(term(batch))
+        for term in terms
+        if isinstance(term, (CrossEntropy, KD)) and term.weight and known[term.need]
+    )
 
 
 def fit(
     model: nn.Module,
     train: Samples,
     val: Samples,
-    weights: tuple[float, float, float],
+    terms: Sequence[Term],
     config: TrainConfig,
     *,
     seed: int,
@@ -87,18 +98,17 @@ def fit(
 ) -> xr.Dataset:
     """Train the parameters of ``model`` that require a gradient, in place.
 
-    AdamW with one learning-rate cycle. The order of the samples and the random NTK directions of an
-    epoch depend on the seed and the epoch alone, so a run resumed from a checkpoint ends where the
-    uninterrupted one does. With matched Grams the student's is taken in one random direction +-1 per
-    step, an unbiased estimate of the trace kernel.
+    AdamW with one learning-rate cycle. The order of the samples, the views and the random NTK
+    directions of an epoch depend on the seed and the epoch alone, so a run resumed from a checkpoint ends
+    where the uninterrupted one does. Both kernels are taken along the same random direction.
 
     Args:
         model: trained in place.
-        train: samples with the targets that ``weights`` ask for.
+        train: samples with the targets that ``terms`` ask for.
         val: held-out samples; measured after each epoch, never trained on.
-        weights: of cross-entropy, distillation and NTK matching.
+        terms: of the loss, see `METHODS`.
         config: see `TrainConfig`.
-        seed: of the order of samples and of the directions.
+        seed: of the order of samples, of the views and of the directions.
         checkpoint: file that is written after each epoch and resumed from when it is there.
         run_hash: names the run; a checkpoint with another one is refused.
         description: for the progress bar.
@@ -108,7 +118,7 @@ def fit(
         validation accuracy.
 
     Raises:
-        InvalidArgument: nothing to train, or targets that the method needs are missing.
+        InvalidArgument: nothing to train, or targets that the terms need are missing.
         TrainingDiverged: a loss term became NaN or infinite.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -116,21 +126,24 @@ def fit(
         raise InvalidArgument(
             "student", "at least one parameter that requires a gradient", "none", "unfreeze a part"
         )
-    for weight, target, name in zip(weights, (train.labels, train.teacher, train.gram), TERMS, strict=True):
-        if weight and target is None:
+    terms = [term for term in terms if term.weight]
+    for need in sorted(needs(terms)):
+        if getattr(train, need) is None and not (train.ask is not None and need in ("teacher", "features")):
             raise InvalidArgument(
-                "train", f"what the term {name!r} compares with", "nothing", "choose another method"
+                "train", f"{need} for the terms of the loss", "nothing", "choose another method"
             )
+    outputs = predict(model, train.inputs[:1])[0].numel()
+    # samples that a batch normalisation mixes need a forward pass of their own beside that of the kernel
+    independent = not any(isinstance(module, _BatchNorm) for module in model.modules())
     batch_size = min(config.batch_size, len(train))
-    if weights[2] and batch_size < 2:
+    if batch_size < 2 and needs(terms) & {"gram", "features"}:
         raise InvalidArgument("batch_size", "2 or more samples to match kernels", batch_size)
     steps = len(train) // batch_size
+    total = max(config.epochs * steps, 2)
     device = train.inputs.device
 
     optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.lr, total_steps=max(config.epochs * steps, 2)
-    )
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=total)
     rows: list[dict[str, float]] = []
     if checkpoint is not None and checkpoint.exists():
         rows = load_checkpoint(checkpoint, model, optimizer, cycle, run_hash)
@@ -139,52 +152,94 @@ def fit(
         # seeds of neighbouring runs and epochs must not collide, so both go through a hash-like mix
         generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
         order = torch.randperm(len(train), generator=generator).to(device)
-        terms = torch.zeros(steps, len(TERMS), device=device, dtype=torch.float64)
+        values = torch.zeros(steps, len(terms), device=device, dtype=torch.float64)
         model.train()
-        for step, batch in enumerate(order[: steps * batch_size].split(batch_size)):
+        for step, chosen in enumerate(order[: steps * batch_size].split(batch_size)):
+            batch = _batch(model, train, chosen, terms, config.temperature, generator, outputs, independent)
+            progress = (epoch * steps + step) / total
             loss = torch.zeros((), device=device)
-            if weights[2] and train.gram is not None:
-                logits, gram = ntk.forward_gram(
-                    model, train.inputs[batch], params=parameters, generator=generator
-                )
-                term = config.ntk_weight * losses.ntk_matching(gram, train.gram(batch), config.ntk_form)
-                terms[step, 2] = term.detach()
-                loss = loss + weights[2] * term
-            else:
-                logits = model(train.inputs[batch])
-            if weights[0] and train.labels is not None:
-                term = losses.cross_entropy(logits, train.labels[batch])
-                terms[step, 0] = term.detach()
-                loss = loss + weights[0] * term
-            if weights[1] and train.teacher is not None:
-                term = losses.kd(logits, train.teacher[batch], config.temperature)
-                terms[step, 1] = term.detach()
-                loss = loss + weights[1] * term
+            for index, term in enumerate(terms):
+                value = term(batch)
+                values[step, index] = value.detach()
+                loss = loss + term.weight_at(progress) * value
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             cycle.step()
-        _check_finite(terms, epoch, checkpoint)
-        means = dict(zip(TERMS, terms.mean(dim=0).tolist(), strict=True))
-        rows.append({**means, **_validate(model, val, weights, config.temperature)})
+        names = [term.name for term in terms]
+        _check_finite(values, names, epoch, checkpoint)
+        means = dict(zip(names, values.mean(dim=0).tolist(), strict=True))
+        rows.append({**means, **_validate(model, val, terms, config.temperature)})
         if checkpoint is not None:
             save_checkpoint(checkpoint, model, optimizer, cycle, rows, run_hash)
     model.eval()
     return _history(rows)
 
 
-def _validate(
-    model: nn.Module, val: Samples, weights: tuple[float, float, float], temperature: float
-) -> dict[str, float]:
-    row = {"val_loss": evaluate(model, val, weights, temperature)}
+def _batch(
+    model: nn.Module,
+    train: Samples,
+    chosen: torch.Tensor,
+    terms: Sequence[Term],
+    temperature: float,
+    generator: torch.Generator,
+    outputs: int,
+    independent: bool,
+) -> Batch:
+    """The forward passes of one step: whatever the terms compare, and nothing else."""
+    wanted = needs(terms)
+    plain = train.inputs[chosen]
+    seen = plain if train.views is None else train.views(plain, generator)
+    labels = train.labels[chosen] if train.labels is not None else None
+    grams = None
+    if "gram" in wanted and train.gram is not None:
+        kernel = next(term for term in terms if isinstance(term, NTK))
+        params = (
+            [p for p in model.parameters() if p.requires_grad] if kernel.params is None else kernel.params
+        )
+        directions = _direction(outputs, kernel.centred, generator, plain)
+        with ntk.frozen_statistics(model) as frozen:
+            logits, gram = ntk.forward_gram(frozen, plain, outputs=directions, params=params)
+        grams = gram, train.gram(chosen, directions)
+    if "features" in wanted:
+        logits, features = penultimate(model, seen)
+    elif grams is None or seen is not plain or not independent:
+        logits = model(seen)
+    batch = Batch(logits, labels, temperature=temperature, grams=grams)
+    if train.ask is not None and wanted & {"teacher", "features"}:
+        with torch.no_grad():
+            if "features" in wanted:
+                batch.teacher, asked = penultimate(train.ask, seen)
+                batch.features = features, asked
+            else:
+                batch.teacher = train.ask(seen)
+    else:
+        batch.teacher = train.teacher[chosen] if train.teacher is not None else None
+        if "features" in wanted and train.features is not None:
+            batch.features = features, train.features[chosen]
+    return batch
+
+
+def _direction(outputs: int, centred: bool, generator: torch.Generator, like: torch.Tensor) -> torch.Tensor:
+    if not centred or outputs < 2:
+        return ntk.random_directions(outputs, generator, like=like)
+    direction = ntk.centred_directions(outputs, generator=generator)
+    while not direction.any():  # all signs alike, which is every second draw for two classes
+        direction = ntk.centred_directions(outputs, generator=generator)
+    return direction.to(like)
+
+
+def _validate(model: nn.Module, val: Samples, terms: Sequence[Term], temperature: float) -> dict[str, float]:
+    logits = predict(model, val.inputs)
+    row = {"val_loss": evaluate(logits, val, terms, temperature)}
     if val.labels is not None:
-        row["val_accuracy"] = accuracy(predict(model, val.inputs), val.labels)
+        row["val_accuracy"] = accuracy(logits, val.labels)
     return row
 
 
-def _check_finite(terms: torch.Tensor, epoch: int, checkpoint: Path | None) -> None:
+def _check_finite(values: torch.Tensor, names: list[str], epoch: int, checkpoint: Path | None) -> None:
     # once an epoch: asking after each step would make a GPU wait
-    bad = (~torch.isfinite(terms)).nonzero()
+    bad = (~torch.isfinite(values)).nonzero()
     if len(bad):
         step, term = (int(i) for i in bad[0])
         last = (
@@ -193,7 +248,7 @@ def _check_finite(terms: torch.Tensor, epoch: int, checkpoint: Path | None) -> N
             else "no good state was saved"
         )
         raise TrainingDiverged(
-            f"the term {TERMS[term]!r} became {float(terms[step, term])} in epoch {epoch}, step {step}; "
+            f"the term {names[term]!r} became {float(values[step, term])} in epoch {epoch}, step {step}; "
             f"{last}; lower lr or scale the term"
         )
 
@@ -201,6 +256,5 @@ def _check_finite(terms: torch.Tensor, epoch: int, checkpoint: Path | None) -> N
 def _history(rows: list[dict[str, float]]) -> xr.Dataset:
     import xarray as xr
 
-    names = rows[0].keys()
-    table = {name: ("epoch", [row[name] for row in rows]) for name in names}
+    table = {name: ("epoch", [row[name] for row in rows]) for name in rows[0]}
     return xr.Dataset(table, coords={"epoch": range(1, len(rows) + 1)})

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from photonet.distill.losses import cross_entropy, kd, ntk_matching
+from photonet.distill.losses import UNLABELLED, cross_entropy, feature_matching, kd, ntk_matching
 from photonet.errors import GridMismatch, InvalidArgument, UnknownName
 
 
@@ -70,3 +70,20 @@ def test_bad_input_is_named():
         ntk_matching(torch.eye(2), torch.eye(3))
     with pytest.raises(InvalidArgument, match="two or more"):
         ntk_matching(torch.eye(1), torch.eye(1), "cka")
+
+
+def test_samples_without_a_label_do_not_count():
+    logits = torch.randn(5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    labels = torch.tensor([1, UNLABELLED, 3, UNLABELLED, 0])
+    known = labels != UNLABELLED
+    torch.testing.assert_close(cross_entropy(logits, labels), cross_entropy(logits[known], labels[known]))
+    assert cross_entropy(logits, torch.full((5,), UNLABELLED)) == 0
+
+
+def test_features_may_be_rotated_and_scaled():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(8, 3, generator=generator, dtype=torch.float64)
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64)).Q
+    assert abs(float(feature_matching(3 * x @ turn, x))) < 1e-12
+    with pytest.raises(InvalidArgument, match="batch of two"):
+        feature_matching(x[:1], x[:1])

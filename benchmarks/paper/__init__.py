@@ -1,0 +1,1 @@
+"""The published tables, reproduced: `python -m benchmarks.paper mnist`."""

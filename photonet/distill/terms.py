@@ -1,0 +1,203 @@
+"""The terms of a training loss: what each compares, how much it counts, and when.
+
+A method is a tuple of terms. A term names what it needs of a batch, so that a trainer computes nothing else.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import torch
+
+from .. import checks
+from ..errors import InvalidArgument
+from . import losses
+
+__all__ = ["KD", "NTK", "Batch", "CrossEntropy", "Features", "Schedule", "Term", "needs", "warm_up"]
+
+Schedule = tuple[tuple[float, float], ...]
+"""Points (progress of the run in [0, 1], factor), joined by straight lines; empty: always 1."""
+
+
+def warm_up(until: float) -> Schedule:
+    """A schedule that rises from 0 to 1 over the first part ``until`` of a run.
+
+    Example:
+        >>> NTK(0.5, schedule=warm_up(0.2)).weight_at(0.1)
+        0.25
+    """
+    return ((0.0, 0.0), (checks.fraction("until", until), 1.0))
+
+
+@dataclass
+class Batch:
+    """What one step knows; only what some term needs is filled in.
+
+    Args:
+        logits: of the student, [n, classes, ...].
+        labels: int64 [n, ...].
+        teacher: the teacher's logits for what the student saw.
+        temperature: of distillation, where a term names none.
+        grams: the student's Gram and the teacher's, [n, n] each.
+        features: the student's penultimate features and the teacher's, [n, ...] each.
+    """
+
+    logits: torch.Tensor
+    labels: torch.Tensor | None = None
+    teacher: torch.Tensor | None = None
+    temperature: float = 4.0
+    grams: tuple[torch.Tensor, torch.Tensor] | None = None
+    features: tuple[torch.Tensor, torch.Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Term(abc.ABC):
+    """One part of a loss.
+
+    Args:
+        weight: against the other terms.
+        schedule: factor of the weight over the run, see `Schedule`.
+
+    Raises:
+        InvalidArgument: a negative weight, or a schedule that does not run forward through [0, 1].
+    """
+
+    name: ClassVar[str]
+    need: ClassVar[str]
+    """What must be known of a sample: ``labels``, ``teacher``, ``gram`` or ``features``."""
+
+    weight: float = 1.0
+    schedule: Schedule = ()
+
+    def __post_init__(self) -> None:
+        checks.non_negative("weight", self.weight)
+        times = [time for time, _ in self.schedule]
+        if times != sorted(times) or any(not 0 <= time <= 1 for time in times):
+            raise InvalidArgument("schedule", "points of rising progress in [0, 1]", self.schedule)
+        for _, factor in self.schedule:
+            checks.non_negative("schedule", factor)
+
+    def weight_at(self, progress: float) -> float:
+        """The weight at a progress in [0, 1] of the run; constant outside the points."""
+        if not self.schedule:
+            return self.weight
+        last_time, last = self.schedule[0]
+        for time, factor in self.schedule:
+            if progress < time:
+                part = max(0.0, (progress - last_time) / (time - last_time)) if time > last_time else 1.0
+                return self.weight * (last + part * (factor - last))
+            last_time, last = time, factor
+        return self.weight * last
+
+    @abc.abstractmethod
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        """The term's value, without its weight."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON and for hashes."""
+        return {"name": self.name, **dataclasses.asdict(self)}
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Term):
+    """Cross-entropy to the labels.
+
+    Args:
+        smoothing: part of the probability that is spread over all classes.
+    """
+
+    name: ClassVar[str] = "ce"
+    need: ClassVar[str] = "labels"
+    smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.non_negative("smoothing", self.smoothing)
+
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        """See `losses.cross_entropy`."""
+        return losses.cross_entropy(batch.logits, _given(batch.labels, "labels"), self.smoothing)
+
+
+@dataclass(frozen=True)
+class KD(Term):
+    """Distillation of the teacher's softened outputs.
+
+    Args:
+        temperature: None for that of the run's `TrainConfig`.
+    """
+
+    name: ClassVar[str] = "kd"
+    need: ClassVar[str] = "teacher"
+    temperature: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.temperature is not None:
+            checks.positive("temperature", self.temperature)
+
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        """See `losses.kd`."""
+        temperature = batch.temperature if self.temperature is None else self.temperature
+        return losses.kd(batch.logits, _given(batch.teacher, "teacher"), temperature)
+
+
+@dataclass(frozen=True)
+class NTK(Term):
+    """Matching of the tangent kernels of student and teacher along one random direction per step.
+
+    Args:
+        form: of the comparison, see `losses.ntk_matching`.
+        centred: leave out of the direction what all classes share, which softmax does not see.
+        params: prefix of the student's parameters the kernel is over (``"frontend"``); None for all
+            that are trained.
+    """
+
+    name: ClassVar[str] = "ntk"
+    need: ClassVar[str] = "gram"
+    form: str = "scaled"
+    centred: bool = False
+    params: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.choice("form", self.form, losses.NTK_FORMS)
+
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        """See `losses.ntk_matching`."""
+        return losses.ntk_matching(*_given(batch.grams, "gram"), self.form)
+
+
+@dataclass(frozen=True)
+class Features(Term):
+    """Alignment of the features in front of the last dense layer, see `losses.feature_matching`."""
+
+    name: ClassVar[str] = "features"
+    need: ClassVar[str] = "features"
+
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        """See `losses.feature_matching`."""
+        return losses.feature_matching(*_given(batch.features, "features"))
+
+
+def needs(terms: Iterable[Term]) -> set[str]:
+    """What must be known of the samples for these terms.
+
+    Example:
+        >>> sorted(needs((CrossEntropy(), NTK())))
+        ['gram', 'labels']
+    """
+    return {term.need for term in terms if term.weight}
+
+
+T = TypeVar("T")
+
+
+def _given(value: T | None, name: str) -> T:
+    if value is None:
+        raise InvalidArgument("batch", f"{name}, which a term compares with", None)
+    return value

@@ -1,0 +1,167 @@
+"""Whole training runs on small networks."""
+
+import copy
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from photonet.distill import KD, METHODS, NTK, CrossEntropy, TrainConfig, distill, predict
+from photonet.errors import DataError, GridMismatch, InvalidArgument, TrainingDiverged
+
+CONFIG = TrainConfig(epochs=3, batch_size=16, lr=1e-2)
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def student():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 3))
+
+
+@pytest.fixture
+def teacher():
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(6, 20), nn.Tanh(), nn.Linear(20, 3))
+
+
+@pytest.fixture
+def data(teacher):
+    x = torch.randn(90, 6, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        return x, teacher(x).argmax(dim=1)
+
+
+def jitter(x, generator):
+    return x + 0.01 * torch.randn(x.shape, generator=generator)
+
+
+@pytest.mark.parametrize("views", [None, jitter])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_learns_and_repeats(method, views, student, teacher, data):
+    twin = copy.deepcopy(student)
+    before = teacher[0].weight.clone()
+    result = distill(student, teacher, data, method=method, config=CONFIG, views=views)
+    distill(twin, teacher, data, method=method, config=CONFIG, views=views)
+    assert all(torch.equal(a, b) for a, b in zip(student.parameters(), twin.parameters(), strict=True))
+    assert torch.equal(teacher[0].weight, before)
+    # 3 classes: a third by chance
+    assert result.metrics["val_accuracy"] > 0.5
+    assert float(result.history["val_loss"][-1]) < float(result.history["val_loss"][0])
+
+
+def test_both_kernels_look_along_the_same_direction(teacher, data):
+    student = copy.deepcopy(teacher)
+    config = TrainConfig(epochs=1, batch_size=16, lr=1e-9)
+    for centred in (False, True):
+        run = distill(student, teacher, data, method=[NTK(form="cka", centred=centred)], config=config)
+        # a network against itself: what is left is the error of the sketch. 16 samples of nearly orthogonal
+        # tangents have a relative error of sqrt(16 / 512), and 1 - cosine is half its square
+        assert float(run.history["ntk"][0]) < 2 * 16 / 512 / 2
+
+
+def test_kernels_of_a_part_leave_the_rest_alone(student, teacher, data):
+    last = student[2].bias.clone()
+    distill(student, teacher, data, method=[NTK(params="0")], config=TrainConfig(epochs=1, weight_decay=0.0))
+    assert torch.equal(student[2].bias, last)
+
+
+def test_a_term_of_weight_zero_changes_nothing(student, teacher, data):
+    twin = copy.deepcopy(student)
+    distill(student, teacher, data, method=[CrossEntropy(), KD(0.0)], config=CONFIG)
+    distill(twin, None, data, method="ce", config=CONFIG)
+    assert all(torch.equal(a, b) for a, b in zip(student.parameters(), twin.parameters(), strict=True))
+
+
+def test_unlabelled_scenes_are_what_helps_when_labels_are_few(student, teacher, data):
+    x, y = data
+    scenes = torch.randn(400, 6, generator=torch.Generator().manual_seed(9))
+    test = torch.randn(500, 6, generator=torch.Generator().manual_seed(10))
+    answers = predict(teacher, test).argmax(1)
+    few, held = (x[:12], y[:12]), (x[12:30], y[12:30])
+    twin = copy.deepcopy(student)
+    config = TrainConfig(epochs=10, batch_size=12, lr=1e-2)
+    distill(student, teacher, few, val=held, unlabelled=scenes, config=config)
+    distill(
+        twin, teacher, few, val=held, config=TrainConfig(epochs=340, batch_size=12, lr=1e-2)
+    )  # equal steps
+    agreement = [(predict(m, test).argmax(1) == answers).double().mean() for m in (student, twin)]
+    assert agreement[0] > agreement[1]
+
+
+def test_batch_normalisation_is_allowed_with_kernels(teacher, data):
+    torch.manual_seed(0)
+    student = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+    distill(student, teacher, data, config=CONFIG)
+    assert int(student[1].num_batches_tracked) == 3 * (81 // 16)
+
+
+def test_tuning_starts_every_rate_alike_and_keeps_the_best(student, teacher, data, tmp_path):
+    twin = copy.deepcopy(student)
+    tuned = distill(student, teacher, data, method="kd", config=CONFIG, tune=(1e-6, 2e-2), out=tmp_path)
+    distill(twin, teacher, data, method="kd", config=TrainConfig(epochs=3, batch_size=16, lr=2e-2))
+    assert tuned.config["lr"] == 2e-2
+    assert all(torch.equal(a, b) for a, b in zip(student.parameters(), twin.parameters(), strict=True))
+    lines = (tmp_path / "lr-0.02" / "history.csv").read_text().splitlines()
+    assert lines[0] == "epoch,ce,kd,val_loss,val_accuracy"
+    assert len(lines) == 4
+
+
+def test_wrong_input_is_named(student, teacher, data, tmp_path):
+    with pytest.raises(InvalidArgument, match="teacher"):
+        distill(student, None, data)
+    with pytest.raises(GridMismatch, match="teacher"):
+        distill(student, nn.Linear(6, 4), data, method="kd")
+    with pytest.raises(InvalidArgument, match="unlabelled"):
+        distill(student, None, data, method="ce", unlabelled=data[0])
+    with pytest.raises(GridMismatch, match="unlabelled"):
+        distill(student, teacher, data, unlabelled=torch.rand(4, 5))
+    with pytest.raises(InvalidArgument, match="different kinds"):
+        distill(student, teacher, data, method=[KD(), KD()])
+    with pytest.raises(InvalidArgument, match="batch_size"):
+        distill(student, teacher, data, config=TrainConfig(batch_size=1))
+    broken = copy.deepcopy(student)
+    nn.init.constant_(broken[0].weight, float("nan"))
+    with pytest.raises(TrainingDiverged, match=r"'ce'.*epoch 0, step 0"):
+        distill(broken, None, data, method="ce")
+    distill(student, None, data, method="ce", config=CONFIG, out=tmp_path)
+    with pytest.raises(DataError, match="another run"):
+        distill(student, None, data, method="ce", config=CONFIG, out=tmp_path, seed=1)
+
+
+SCRIPT = """
+import sys, torch
+from torch import nn
+from safetensors.torch import save_file
+from photonet.distill import TrainConfig, distill
+torch.manual_seed(0)
+student = nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 3))
+teacher = nn.Linear(6, 3)
+x = torch.randn(90, 6)
+print("begin", flush=True)
+distill(student, teacher, (x, teacher(x).argmax(1)), out=sys.argv[1],
+        config=TrainConfig(epochs=60, batch_size=16))
+save_file(student.state_dict(), sys.argv[2])
+"""
+
+
+def test_killed_at_random_moments_it_ends_where_an_uninterrupted_run_does(tmp_path):
+    command = [sys.executable, "-c", SCRIPT]
+    quiet = {"cwd": ROOT, "env": {**os.environ, "OMP_NUM_THREADS": "1"}, "stdout": subprocess.PIPE}
+    whole, final = tmp_path / "whole.safetensors", tmp_path / "killed.safetensors"
+    subprocess.run([*command, tmp_path / "whole", whole], check=True, **quiet)
+    moments = torch.rand(3, generator=torch.Generator().manual_seed(0))
+    for moment in moments:
+        run = subprocess.Popen([*command, tmp_path / "killed", final], **quiet)
+        with run:
+            run.stdout.readline()
+            time.sleep(float(moment))
+            run.send_signal(signal.SIGKILL)
+    subprocess.run([*command, tmp_path / "killed", final], check=True, **quiet)
+    assert final.read_bytes() == whole.read_bytes()

@@ -1,0 +1,67 @@
+"""The stored kernel of a teacher against the exact one."""
+
+import pytest
+import torch
+from torch import nn
+
+from photonet import ntk
+from photonet.distill.teacher import penultimate, tangent_gram, teacher_targets
+from photonet.distill.terms import Features
+from photonet.errors import InvalidArgument
+
+
+@pytest.fixture
+def student():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 3))
+
+
+@pytest.fixture
+def teacher():
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(6, 20), nn.Tanh(), nn.Linear(20, 3))
+
+
+@pytest.fixture
+def data(teacher):
+    x = torch.randn(90, 6, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        return x, teacher(x).argmax(dim=1)
+
+
+def test_the_sketch_estimates_the_kernel_along_any_direction(teacher, data):
+    inputs, gram = data[0], tangent_gram(teacher, data[0])
+    chosen = torch.tensor([5, 1, 40, 33, 70, 2])
+    v = ntk.random_directions(3, torch.Generator().manual_seed(0))
+    for directions in (None, v):
+        exact = ntk.gram(teacher, inputs[chosen], outputs="trace" if directions is None else directions)
+        error = torch.linalg.norm(gram(chosen, directions) - exact) / torch.linalg.norm(exact)
+        assert error < 4 * (2 / 512) ** 0.5  # four standard errors of a sketch of 512
+
+
+def test_dense_outputs_are_exact_and_never_stored():
+    model = nn.Conv2d(1, 2, 3, padding=1)
+    x = torch.rand(5, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    v = ntk.random_directions(72, torch.Generator().manual_seed(0))
+    chosen = torch.tensor([3, 0])
+    torch.testing.assert_close(
+        tangent_gram(model, x)(chosen, v), ntk.gram(model, x[chosen], outputs=v).detach()
+    )
+
+
+def test_a_folder_keeps_the_sketch_and_refuses_another_teachers(teacher, student, data, tmp_path):
+    one = torch.arange(4)
+    first = tangent_gram(teacher, data[0], tmp_path)(one)
+    written = (tmp_path / "teacher.h5").stat().st_mtime_ns
+    assert torch.equal(tangent_gram(teacher, data[0], tmp_path)(one), first)
+    assert (tmp_path / "teacher.h5").stat().st_mtime_ns == written
+    tangent_gram(student, data[0], tmp_path)
+    assert (tmp_path / "teacher.h5").stat().st_mtime_ns != written
+
+
+def test_features_are_what_the_last_dense_layer_sees(teacher, data):
+    _, features = penultimate(teacher, data[0])
+    torch.testing.assert_close(features, teacher[:2](data[0]))
+    assert teacher_targets(teacher, data[0], [Features()])["features"].shape == (90, 20)
+    with pytest.raises(InvalidArgument, match="dense layer"):
+        penultimate(nn.Conv2d(1, 1, 3), torch.rand(1, 1, 4, 4))
