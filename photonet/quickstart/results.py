@@ -38,12 +38,16 @@ def collect(
     rows = ["teacher", *roads[0].accuracy]
     table = [[teacher_accuracy] * len(roads), *([road.accuracy[row] for road in roads] for row in rows[1:])]
     methods, ways = list(roads[0].histories), list(roads[0].kept)
+    # a method's history has the loss terms it uses; the others are NaN
+    epochs = len(roads[0].histories[methods[0]]["epoch"])
+    empty = np.full(epochs, np.nan)
+    names = sorted({str(name) for m in methods for name in roads[0].histories[m]})
     curves = {
         name: (
             ("student", "seed", "epoch"),
-            np.stack([[road.histories[m][name].values for road in roads] for m in methods]),
+            [[np.asarray(road.histories[m].get(name, empty)) for road in roads] for m in methods],
         )
-        for name in roads[0].histories[methods[0]]
+        for name in names
     }
     return xr.Dataset(
         {
@@ -57,7 +61,7 @@ def collect(
             "seed": seeds,
             "student": methods,
             "way": ways,
-            "epoch": roads[0].histories[methods[0]]["epoch"].values,
+            "epoch": np.arange(1, epochs + 1),
         },
         attrs=provenance(
             config=json.dumps(config.as_dict()),
