@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,9 +42,9 @@ def collect(
     curves = {
         name: (
             ("student", "seed", "epoch"),
-            np.stack([[road.histories[m][name].values for road in roads] for m in methods]),
+            np.stack([[_curve(road.histories[m], name) for road in roads] for m in methods]),
         )
-        for name in roads[0].histories[methods[0]]
+        for name in dict.fromkeys(name for m in methods for name in roads[0].histories[m])
     }
     return xr.Dataset(
         {
@@ -65,6 +66,11 @@ def collect(
             data_hash=data_hash,
         ),
     )
+
+
+def _curve(history: xr.Dataset, name: Hashable) -> np.ndarray:
+    """A curve over the epochs; 0 where the method has no such term."""
+    return history[name].values if name in history else np.zeros(history.sizes["epoch"])
 
 
 def save(
