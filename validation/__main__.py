@@ -25,6 +25,7 @@ def main() -> int:
     parser.add_argument(
         "--out", type=Path, default=Path("validation/results.json"), help="JSON file to write"
     )
+    parser.add_argument("--page", type=Path, help="also write the table as a page of the docs")
     parser.add_argument("--only", default="", help="run only the cases with this text in room or name")
     parser.add_argument("--fast", action="store_true", help="leave out the slow cases")
     arguments = parser.parse_args()
@@ -46,6 +47,8 @@ def main() -> int:
     }
     record = {"versions": versions, "cases": [_plain(r) for r in results]}
     write_text(arguments.out, json.dumps(record, indent=2) + "\n")
+    if arguments.page:
+        write_text(arguments.page, page(results, versions))
     failed = sum(r.passed is False for r in results)
     skipped = sum(r.passed is None for r in results)
     console.print(
@@ -64,6 +67,27 @@ def table(results: list[Result]) -> Table:
         error = r.note if r.passed is None else f"{r.error:.1e}"
         grid.add_row(r.room, r.name, r.reference, error, f"{r.bound:.1e}", marks[r.passed])
     return grid
+
+
+def page(results: list[Result], versions: dict[str, str]) -> str:
+    """The results as a page of the docs."""
+    lines = [
+        "# Validation",
+        "",
+        "Agreement with theory, direct sums and other programs, on default settings. Written by",
+        "`python -m validation --page docs/explanation/validation.md` with "
+        + ", ".join(f"{name} {version}" for name, version in versions.items())
+        + ".",
+        "",
+        "| room | case | reference | error | bound |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for r in results:
+        error = (
+            f"skipped: {r.note}" if r.passed is None else f"{r.error:.1e}" + ("" if r.passed else " (fails)")
+        )
+        lines.append(f"| {r.room} | {r.name} | {r.reference} | {error} | {r.bound:.1e} |")
+    return "\n".join(lines) + "\n"
 
 
 def _plain(result: Result) -> dict[str, object]:
