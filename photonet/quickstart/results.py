@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,11 @@ def collect(
             data_hash=data_hash,
         ),
     )
+
+
+def _curve(history: xr.Dataset, name: Hashable) -> np.ndarray:
+    """A curve over the epochs; 0 where the method has no such term."""
+    return history[name].values if name in history else np.zeros(history.sizes["epoch"])
 
 
 def save(

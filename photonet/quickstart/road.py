@@ -12,7 +12,7 @@ from torch import nn
 
 from ..data import Images, Splits, augmented
 from ..design import MaskDesign, kernels_to_masks
-from ..distill import METHODS, TrainConfig, accuracy, correct, distill, predict
+from ..distill import TrainConfig, accuracy, correct, distill, predict
 from ..measured import Device, Measured, make_devices
 from ..models import compressed_meta, ideal_lenses, lenet, random_psfs
 from ..nn import HybridNetwork
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CORRECTED_BY", "Road", "draw_device", "score", "take_road", "train_teacher", "tune"]
 
+TRAINED_BY = ("ce", "kd", "ntkd-paper", "ntkd")
 CORRECTED_BY = ("ce", "kd", "ntkd-paper", "calibration", "calibration+ntkd")
 BASELINE_METHOD = "kd"
 DEFAULT = "ntkd"
@@ -79,7 +80,7 @@ def train_teacher(splits: Splits, config: QuickstartConfig) -> nn.Module:
 def tune(teacher: nn.Module, splits: Splits, config: QuickstartConfig) -> dict[str, float]:
     """The learning rate of each method that is best on validation data, with a seed of its own."""
     best = {}
-    for method in METHODS:
+    for method in TRAINED_BY:
         losses = {}
         for lr in LEARNING_RATES:
             student = _new_student(splits.train, config, seed=config.seed + 1000)
@@ -99,7 +100,7 @@ def take_road(
     train, val, test = splits
     table: dict[str, float] = {}
     histories = {}
-    for method in track(METHODS, f"seed {seed}: students"):
+    for method in track(TRAINED_BY, f"seed {seed}: students"):
         student = _new_student(train, config, seed)
         settings = _training(config, rates[method])
         result = distill(student, teacher, train, val=val, method=method, config=settings, seed=seed)
