@@ -11,7 +11,7 @@ from . import checks
 from .arrays import as_tensor, complex_dtype
 from .errors import GridMismatch, InvalidArgument
 from .grid import Grid
-from .optics import sources
+from .optics import beams, sources
 from .optics.propagate import propagate
 
 if TYPE_CHECKING:
@@ -114,6 +114,57 @@ class Field:
         )
 
     @classmethod
+    def hermite(
+        cls,
+        *,
+        shape: Any,
+        pitch: Any,
+        wavelength: Any,
+        waist: float,
+        order: tuple[int, int] = (0, 0),
+        distance: float = 0.0,
+        power: float = 1.0,
+    ) -> Field:
+        """A Hermite-Gaussian beam of ``order`` (n_y, n_x); the rest as in `gaussian`.
+
+        Example:
+            >>> beam = Field.hermite(shape=64, pitch=1e-6, wavelength=633e-9, waist=8e-6, order=(0, 1))
+            >>> round(float(beam.power()), 6), float(beam.intensity()[0, 32, 32])
+            (1.0, 0.0)
+        """
+        grid, waves = Grid(shape, pitch), checks.wavelength(wavelength)
+        amplitude = checks.non_negative("power", power, "a power of at least 0 W") ** 0.5
+        mode = beams.hermite_beam(grid, waves, waist=waist, order=order, distance=distance)
+        return cls(amplitude * mode, grid, waves)
+
+    @classmethod
+    def laguerre(
+        cls,
+        *,
+        shape: Any,
+        pitch: Any,
+        wavelength: Any,
+        waist: float,
+        radial: int = 0,
+        azimuthal: int = 0,
+        distance: float = 0.0,
+        power: float = 1.0,
+    ) -> Field:
+        """A Laguerre-Gaussian beam with phase exp(i azimuthal phi); the rest as in `gaussian`.
+
+        Example:
+            >>> beam = Field.laguerre(shape=64, pitch=1e-6, wavelength=633e-9, waist=8e-6, azimuthal=1)
+            >>> round(float(beam.power()), 6), float(beam.intensity()[0, 32, 32])
+            (1.0, 0.0)
+        """
+        grid, waves = Grid(shape, pitch), checks.wavelength(wavelength)
+        amplitude = checks.non_negative("power", power, "a power of at least 0 W") ** 0.5
+        mode = beams.laguerre_beam(
+            grid, waves, waist=waist, radial=radial, azimuthal=azimuthal, distance=distance
+        )
+        return cls(amplitude * mode, grid, waves)
+
+    @classmethod
     def point_source(
         cls, *, shape: Any, pitch: Any, wavelength: Any, distance: float, position: Any = (0.0, 0.0)
     ) -> Field:
@@ -180,15 +231,20 @@ class Field:
         """Power through the window in W, [..., L]."""
         return self.intensity().sum(dim=(-2, -1)) * self.grid.cell
 
-    def propagate(self, distance: Any, *, output: Grid | None = None, method: str = "auto") -> Field:
+    def propagate(
+        self, distance: Any, *, output: Grid | None = None, method: str = "auto", strict: bool = False
+    ) -> Field:
         """The field after ``distance`` metres of free space; see `photonet.optics.propagate`.
 
         Args:
             distance: in m; negative goes back, zero is the identity.
             output: the grid of the result; by default the same window.
             method: propagation method, by default chosen from the sampling (see `photonet.plan`).
+            strict: raise `SamplingError` where a `SamplingWarning` would be given.
         """
-        data = propagate(self.data, self.grid, self.wavelength, distance, output=output, method=method)
+        data = propagate(
+            self.data, self.grid, self.wavelength, distance, output=output, method=method, strict=strict
+        )
         return Field(data, output or self.grid, self.wavelength)
 
     def to_xarray(self) -> xr.DataArray:

@@ -16,6 +16,7 @@ from .field import Field
 from .files import atomic_path
 from .grid import Grid, check_same_grid
 from .mask import Mask
+from .optics.ledger import Ledger, space_entry, thin_entry
 from .optics.plan import Plan
 from .optics.plan import plan as plan_propagation
 from .optics.psf import convolve, psf
@@ -39,6 +40,7 @@ class Simulation:
         grid: of the irradiance.
         image: what the camera recorded, in DN, with axes (y, x); None without a detector.
         plan: how the light was propagated; None where it was not.
+        ledger: where the power went, element by element; None unless asked for.
         attrs: provenance.
     """
 
@@ -47,6 +49,7 @@ class Simulation:
     grid: Grid
     image: xr.DataArray | None = None
     plan: Plan | None = None
+    ledger: Ledger | None = None
     attrs: dict[str, Any] = dataclass_field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -103,6 +106,8 @@ def simulate(
     coherence: str = "coherent",
     output: Grid | None = None,
     method: str = "auto",
+    strict: bool = False,
+    ledger: bool = False,
     seed: int | None = None,
 ) -> Simulation:
     """Send light through a mask and record it.
@@ -122,10 +127,12 @@ def simulate(
         coherence: ``coherent`` or ``incoherent``.
         output: the grid of the result; by default the mask's.
         method: of propagation; see `photonet.plan`.
+        strict: raise `SamplingError` where a `SamplingWarning` would be given.
+        ledger: also book the power that goes into, is absorbed by, leaves beside and leaves each element.
         seed: whole number; draws the device and the exposure, from separate streams.
 
     Returns:
-        `Simulation` with ``.field``, ``.irradiance``, ``.image`` (DN), ``.plan``.
+        `Simulation` with ``.field``, ``.irradiance``, ``.image`` (DN), ``.plan``, ``.ledger``.
 
     Raises:
         GridMismatch: mask and field are sampled differently.
@@ -157,6 +164,7 @@ def simulate(
     if coherence == "coherent":
         check_same_grid("mask", mask.grid, field.grid)
         result = Field(field.data * transmission, field.grid, field.wavelength)
+        arriving, behind = field.power(), result.power()
         if distance is None:
             if output is not None:
                 raise InvalidArgument("output", "a distance to propagate to as well", "no distance")
@@ -164,17 +172,26 @@ def simulate(
             chosen = plan_propagation(
                 field.grid, field.wavelength, distance, output, method=method, field=result.data
             )
-            result = result.propagate(distance, output=output, method=method)
+            result = result.propagate(distance, output=output, method=method, strict=strict)
         irradiance, grid = result.intensity(), result.grid
     else:
         if distance is None:
             raise InvalidArgument("distance", "the distance from mask to sensor in m", None)
         scene = field.intensity()
         check_same_grid("field", Grid(grid.shape, field.grid.pitch), Grid(grid.shape, grid.pitch))
-        spread = psf(transmission, mask.grid, field.wavelength, distance, output=output, method=method)
+        spread = psf(
+            transmission, mask.grid, field.wavelength, distance, output=output, method=method, strict=strict
+        )
         chosen = plan_propagation(mask.grid, field.wavelength, distance, output, method=method)
         irradiance, grid = convolve(scene, spread).clamp(min=0), field.grid
         result = Field(transmission.to(field.data.dtype), mask.grid, field.wavelength)
+        arriving = field.power()
+        behind = arriving * result.intensity().mean((-2, -1))
+    book = None
+    if ledger:
+        landed = irradiance.sum((-2, -1)) * grid.cell
+        entries = [thin_entry("mask", arriving, behind), space_entry("free space", behind, landed)]
+        book = Ledger(tuple(entries if distance is not None else entries[:1]))
     attrs = provenance(
         coherence=coherence,
         distance=distance if distance is not None else "behind the mask",
@@ -183,7 +200,7 @@ def simulate(
     image = (
         _record(irradiance, grid, field.wavelength, detector, seed, attrs) if detector is not None else None
     )
-    return Simulation(result, irradiance, grid, image, chosen, attrs)
+    return Simulation(result, irradiance, grid, image, chosen, book, attrs)
 
 
 def plan(

@@ -6,7 +6,7 @@ import torch
 import xarray as xr
 
 from photonet import Detector, Field, Grid, Mask, plan, simulate
-from photonet.errors import GridMismatch, InvalidArgument, UnknownName
+from photonet.errors import GridMismatch, InvalidArgument, SamplingError, UnknownName
 from photonet.fabrication import HeightError
 from photonet.optics.psf import convolve, psf
 from photonet.units import LIGHT_SPEED, PLANCK
@@ -226,3 +226,24 @@ def test_bad_input_is_named(light):
         plan(nothing(), 1e-3)
     with pytest.raises(InvalidArgument, match="distance"):
         plan(light)
+
+
+@pytest.mark.parametrize("coherence", ["coherent", "incoherent"])
+def test_the_ledger_adds_up(light, coherence):
+    mask = Mask.from_transmission(torch.full((N, N), 0.6j, dtype=torch.complex128), pitch=PITCH)
+    out = simulate(mask, light, distance=FOCUS, coherence=coherence, ledger=True)
+    first, space = out.ledger.entries
+    torch.testing.assert_close(first.entering, light.power())
+    torch.testing.assert_close(first.absorbed, 0.64 * light.power())
+    torch.testing.assert_close(space.entering, first.leaving)
+    torch.testing.assert_close(space.outside + space.leaving, space.entering)
+    torch.testing.assert_close(space.leaving, out.irradiance.sum((-2, -1)) * out.grid.cell)
+    assert simulate(mask, light, distance=FOCUS).ledger is None
+    assert [e.element for e in simulate(mask, light, ledger=True).ledger.entries] == ["mask"]
+
+
+def test_strict_raises_what_would_be_a_warning(lens, light):
+    with pytest.raises(SamplingError, match="method='auto'"):
+        simulate(lens, light, distance=1e-5, method="fresnel_response", strict=True)
+    with pytest.raises(SamplingError, match="method='auto'"):
+        light.propagate(1e-5, method="fresnel_response", strict=True)

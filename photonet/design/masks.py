@@ -11,6 +11,7 @@ from .. import checks, materials
 from ..errors import InvalidArgument
 from ..grid import Grid
 from ..mask import HeightMask, Mask
+from ..nn.mask_conv import spread_phase
 from ..nn.optical_conv import merge_signed, split_signed
 from ..optics.psf import bin_pixels, psf
 from ..progress import track
@@ -119,7 +120,7 @@ def kernels_to_masks(
     wished = _in_window(wished, checks.count("samples", samples) // checks.count("pixel", pixel))
 
     grid = Grid(samples, pitch)
-    start = _starting_phase(wished.shape[:2], grid, wavelength, distance, seed)
+    start = spread_phase(wished.shape[:2], grid, wavelength, distance, seed)[..., None, :, :]
     phase = start.requires_grad_(True)
     optimizer = torch.optim.Adam([phase], lr=STEP)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -159,22 +160,6 @@ def _in_window(psf: torch.Tensor, pixels: int) -> torch.Tensor:
     before = pixels // 2 - size // 2
     after = pixels - size - before
     return torch.nn.functional.pad(psf, (before, after, before, after))
-
-
-def _starting_phase(
-    masks: torch.Size, grid: Grid, wavelength: float, distance: float, seed: int
-) -> torch.Tensor:
-    """A defocused lens times smooth random phases: a soft spot about as wide as the kernel.
-
-    From rough phases the descent does not find its way (light goes everywhere); from a sharp focus
-    all masks start alike, with dark pixels that have no gradient.
-    """
-    y, x = grid.mesh()
-    lens = -math.pi * (y.square() + x.square()) / (wavelength * 1.3 * distance)
-    generator = torch.Generator().manual_seed(seed)
-    coarse = 3 * torch.randn(masks.numel(), 1, *(max(2, n // 16) for n in grid.shape), generator=generator)
-    smooth = torch.nn.functional.interpolate(coarse, size=grid.shape, mode="bilinear")
-    return (lens.float() + smooth).reshape(*masks, 1, *grid.shape)
 
 
 def _error(got: torch.Tensor, wished: torch.Tensor) -> torch.Tensor:

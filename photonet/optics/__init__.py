@@ -6,9 +6,11 @@ from .beams import gaussian_schell, hermite_beam, laguerre_beam
 from .elements import circular_aperture, ideal_lens, quadratic_lens, rectangular_aperture
 from .gratings import aspheric_sag, blazed_grating, levels, zone_plate
 from .irradiance import irradiance
+from .ledger import Entry, Ledger
 from .plan import Plan, plan
 from .propagate import propagate
 from .psf import bin_pixels, convolve, psf, shift, signed
+from .relay import focal_plane, four_f, pupil_grid
 from .sources import gaussian_beam, plane_wave, point_source
 from .streaming import stream_psf
 from .tilted import rotate_plane
@@ -16,6 +18,8 @@ from .varying import convolve_low_rank, convolve_patches, low_rank
 from .zernike import noll, osa, wavefront, zernike
 
 __all__ = [
+    "Entry",
+    "Ledger",
     "Plan",
     "aspheric_sag",
     "bin_pixels",
@@ -24,6 +28,8 @@ __all__ = [
     "convolve",
     "convolve_low_rank",
     "convolve_patches",
+    "focal_plane",
+    "four_f",
     "gaussian_beam",
     "gaussian_schell",
     "hermite_beam",
@@ -39,6 +45,7 @@ __all__ = [
     "point_source",
     "propagate",
     "psf",
+    "pupil_grid",
     "quadratic_lens",
     "rectangular_aperture",
     "rotate_plane",

@@ -24,6 +24,7 @@ def psf(
     *,
     output: Grid | None = None,
     method: str = "auto",
+    strict: bool = False,
 ) -> torch.Tensor:
     """The irradiance behind a mask in a plane wave: its point spread function for a far point.
 
@@ -33,7 +34,7 @@ def psf(
         wavelength: in m, one value or [L].
         distance: mask to image plane in m.
         output: samples of the image plane, ``grid`` when None.
-        method: as in `propagate`.
+        method, strict: as in `propagate`.
 
     Returns:
         Real [..., L, y, x]: the fraction of the power incident on ``grid`` that arrives in each
@@ -48,7 +49,9 @@ def psf(
         >>> 0.9 < float(image.sum()) < 1
         True
     """
-    u = propagate(transmission, grid, wavelength, distance, output=output, method=method, carrier=False)
+    u = propagate(
+        transmission, grid, wavelength, distance, output=output, method=method, carrier=False, strict=strict
+    )
     area = grid.cell * grid.shape[0] * grid.shape[1]
     return squared(u) * ((output or grid).cell / area)
 

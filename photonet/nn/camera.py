@@ -1,0 +1,74 @@
+"""The camera as a layer, so that a network is trained with the noise it will meet."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from .. import checks
+from ..detector import Detector, detect
+from ..streams import stream
+
+__all__ = ["DetectorLayer"]
+
+
+class DetectorLayer(nn.Module):
+    """Feature maps as a camera reads them: shot and read noise, full well, converter; see `detect`.
+
+    Works in relative units: a feature of ``full_scale`` fills ``exposure`` of the camera's range, and what
+    is read is scaled back, so the mean of the output is the input. Noise is drawn in training and
+    in evaluation alike, because a camera has it in both. Gradients are those of `photonet.detector.detect`.
+
+    Args:
+        detector: the camera.
+        full_scale: the feature that is exposed to ``exposure``; features are light and not negative.
+        exposure: that part of the saturation, at most 1.
+        frames: exposures to average.
+        seed: of the noise; `reseed` starts it anew.
+
+    Shape:
+        [..., y, x] -> the same.
+
+    Raises:
+        InvalidArgument: a scale or an exposure that is not positive.
+
+    Example:
+        >>> layer = DetectorLayer(Detector(), full_scale=2.0)
+        >>> features = torch.rand(4, 8, 16, 16)
+        >>> seen = layer(features)
+        >>> bool((seen - features).abs().mean() < 0.02), torch.equal(seen, layer(features))
+        (True, False)
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        *,
+        full_scale: float = 1.0,
+        exposure: float = 0.8,
+        frames: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.detector = detector
+        part = checks.positive("exposure", checks.fraction("exposure", exposure))
+        scale = checks.positive("full_scale", full_scale)
+        self.electrons = part * detector.saturation / scale
+        self.frames = checks.count("frames", frames)
+        self.reseed(seed)
+
+    def reseed(self, seed: int) -> None:
+        """Start the noise anew."""
+        self.seed = checks.count("seed", seed, least=0)
+        self._generator: torch.Generator | None = None
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """The features as read."""
+        if self._generator is None or self._generator.device != features.device:
+            self._generator = stream(self.seed, "exposure", features.device)
+        grey = detect(features * self.electrons, self.detector, seed=self._generator, frames=self.frames)
+        return self.detector.electrons(grey) / self.electrons
+
+    def extra_repr(self) -> str:
+        """Camera and exposure, for ``print(model)``."""
+        return f"{self.detector.name}, {self.electrons:g} electrons per unit"
