@@ -18,16 +18,23 @@ __all__ = ["show_plane"]
 
 
 def show_plane(
-    plane: torch.Tensor, grid: Grid, axes: Axes | None = None, *, label: str = "", cmap: str = "viridis"
+    plane: torch.Tensor,
+    grid: Grid,
+    axes: Axes | None = None,
+    *,
+    label: str = "",
+    cmap: str = "viridis",
+    limits: tuple[float, float] | None = None,
 ) -> Axes:
-    """Draw real values on a grid.
+    """Draw real values on a grid; row 0 is at the top, as in images, so y grows downwards.
 
     Args:
         plane: [y, x].
         grid: where the samples lie.
-        axes: matplotlib axes; new ones by default.
+        axes: matplotlib axes; those of a new pyplot figure by default.
         label: of the colour bar, with its unit.
         cmap: matplotlib colour map.
+        limits: values at the ends of the colour map; by default the least and the largest.
 
     Returns:
         The axes.
@@ -38,13 +45,16 @@ def show_plane(
         'x (µm)'
     """
     if axes is None:
-        from matplotlib.figure import Figure
+        from matplotlib import pyplot
 
-        axes = Figure(layout="constrained").subplots()
+        axes = pyplot.figure(layout="constrained").subplots()
     (top, left), (dy, dx) = (float(grid.y[0]), float(grid.x[0])), grid.pitch
     right, bottom = left + (grid.shape[1] - 0.5) * dx, top + (grid.shape[0] - 0.5) * dy
     edges = (1e6 * (left - dx / 2), 1e6 * right, 1e6 * bottom, 1e6 * (top - dy / 2))
-    picture = axes.imshow(plane.detach().cpu().numpy(), extent=edges, cmap=cmap, interpolation="nearest")
+    low, high = limits or (None, None)
+    picture = axes.imshow(
+        plane.detach().cpu().numpy(), extent=edges, cmap=cmap, vmin=low, vmax=high, interpolation="nearest"
+    )
     axes.set(xlabel="x (µm)", ylabel="y (µm)")
     axes.figure.colorbar(picture, ax=axes, label=label)
     return axes

@@ -11,7 +11,6 @@ import torch
 
 from . import checks
 from .detector import Detector
-from .detector.pixels import pixel_irradiance
 from .errors import InvalidArgument
 from .field import Field
 from .files import atomic_path
@@ -233,7 +232,12 @@ def _record(
 
     shape = tuple(max(1, int(e / p * (1 + 1e-9))) for e, p in zip(grid.extent, detector.pitch, strict=True))
     pixels = Grid(shape, detector.pitch, _centred(grid, shape, detector.pitch))
-    grey = detector.expose(pixel_irradiance(irradiance, grid, pixels), wavelength, seed=seed)
+    collected = detector.sample(irradiance, grid, shape, pixels.centre)
+    # one seed, two streams: the camera's fixed pattern and its exposure share no numbers
+    pattern = detector.pattern(
+        shape, checks.count("seed", seed, least=0), dtype=collected.dtype, device=collected.device
+    )
+    grey = detector.expose(collected, wavelength, seed=seed, pattern=pattern)
     lead = [f"batch_{i}" for i in range(grey.ndim - 2)]
     return xr.DataArray(
         grey.detach().cpu().numpy(),
@@ -247,8 +251,7 @@ def _centred(grid: Grid, shape: tuple[int, ...], pitch: tuple[float, float]) -> 
     """Centre of a pixel grid whose edges lie symmetrically in the window of ``grid``."""
     centres = []
     for n, d, c, m, p in zip(grid.shape, grid.pitch, grid.centre, shape, pitch, strict=True):
-        middle = (
-            c + (n // 2 - (n - 1) / 2) * -d
-        )  # of the window: the axis sample of an even grid is beside it
+        # the axis sample of an even grid is half a sample beside the middle of its window
+        middle = c - (n // 2 - (n - 1) / 2) * d
         centres.append(middle + (m // 2 - (m - 1) / 2) * p)
     return centres[0], centres[1]

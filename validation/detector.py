@@ -3,22 +3,26 @@
 `coverage` puts many random cameras on the bench and counts how often the truth lies in its 95 % interval.
 `emva1288_agreement` writes one camera's frames to TIFF files and lets the `emva1288` package (GPL-3; an
 external program here, started in its own process, nothing of it is used by photonet) evaluate the same
-pixels.
+pixels. ``PHOTONET_EMVA1288_PYTHON`` names the interpreter that has it, if that is another one.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from photonet.detector import Detector, bench
+
+from . import Skip, case
 
 WAVELENGTH = 525e-9
 
@@ -40,7 +44,7 @@ def random_camera(seed: int) -> Detector:
     )
 
 
-def coverage(cameras: int = 100, shape: int = 64) -> list[dict[str, object]]:
+def coverage(cameras: int = 100, shape: int = 64) -> list[dict[str, Any]]:
     """How many of so many cameras have their true value inside of the bench's 95 % interval."""
     inside: dict[str, int] = {}
     widths: dict[str, list[float]] = {}
@@ -99,9 +103,7 @@ NAMES = {
 }
 
 
-def emva1288_agreement(
-    python: str = sys.executable, seed: int = 0, shape: int = 200
-) -> list[dict[str, object]]:
+def emva1288_agreement(python: str = sys.executable, seed: int = 0, shape: int = 200) -> list[dict[str, Any]]:
     """The same frames, evaluated by photonet and by the reference implementation in that interpreter."""
     detector = random_camera(seed)
     take = bench.virtual_camera(detector, WAVELENGTH, shape, camera=seed, seed=seed)
@@ -146,6 +148,25 @@ def _reference(
     return json.loads(done.stdout.splitlines()[-1])
 
 
-if __name__ == "__main__":
-    for line in coverage():
-        print(line)
+MAIN = ("gain", "quantum_efficiency", "dark_noise", "saturation", "linearity_error", "dsnu", "prnu")
+
+
+@case(
+    "cameras of 100 with a true value outside of its 95 % interval",
+    reference="the simulated camera's own numbers",
+    bound=7,
+    slow=True,
+)
+def interval_misses() -> float:
+    """The worst of the seven main quantities."""
+    return max(float(row["of"] - row["inside"]) for row in coverage() if row["quantity"] in MAIN)
+
+
+@case("EMVA 1288 evaluation of the same frames", reference="emva1288 1.0.2", bound=0.02, slow=True)
+def emva1288_difference() -> float:
+    """The largest relative difference, parts of the nonuniformities included."""
+    python = os.environ.get("PHOTONET_EMVA1288_PYTHON", sys.executable)
+    has = subprocess.run([python, "-c", "import emva1288"], capture_output=True, check=False)
+    if has.returncode:
+        raise Skip("the package emva1288 is not installed")
+    return max(abs(row["difference"]) for row in emva1288_agreement(python))

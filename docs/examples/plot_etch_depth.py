@@ -17,11 +17,8 @@ import math
 import matplotlib.pyplot as plt
 import torch
 
+from photonet import Field, Grid, Mask, simulate
 from photonet.fabrication import HeightError
-from photonet.field import Field
-from photonet.grid import Grid
-from photonet.mask import Mask
-from photonet.simulate import simulate
 
 wavelength = 525e-9  # m
 focal_length = 20e-3  # m; slow, so that every zone has many samples

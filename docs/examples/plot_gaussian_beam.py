@@ -17,8 +17,7 @@ import math
 import matplotlib.pyplot as plt
 import torch
 
-from photonet.field import Field
-from photonet.simulate import plan
+from photonet import Field, plan
 
 wavelength = 633e-9  # m
 waist = 200e-6  # m, radius at 1/e^2 of the irradiance

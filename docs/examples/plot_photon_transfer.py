@@ -15,7 +15,7 @@ full. Runs in 2 seconds.
 import matplotlib.pyplot as plt
 import torch
 
-from photonet.detector import Detector
+from photonet import Detector
 
 wavelength = 525e-9  # m
 camera = Detector(gain=0.12, dark_noise=7.0, full_well=32_000.0, prnu=0.0, dsnu=0.0)

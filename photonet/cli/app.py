@@ -11,6 +11,8 @@ import typer
 from .. import __version__
 from ..errors import PhotonetError
 from .info import info
+from .materials import materials
+from .measured import app as measured
 from .quickstart import quickstart
 
 __all__ = ["app", "main"]
@@ -24,6 +26,8 @@ app = typer.Typer(
 )
 app.command()(quickstart)
 app.command()(info)
+app.add_typer(measured, name="measured")
+app.command()(materials)
 
 
 def _show_version(wanted: bool) -> None:

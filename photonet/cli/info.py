@@ -9,6 +9,8 @@ from pathlib import Path
 
 import typer
 
+from .materials import kinds
+
 __all__ = ["info"]
 
 REQUIRED = ("torch", "numpy", "scipy", "xarray", "h5py", "lightning", "matplotlib")
@@ -61,9 +63,9 @@ def _devices() -> str:
 def _materials() -> str:
     from .. import materials
 
-    folder = materials.path("dispersion", "SiO2").parents[1]
-    kinds = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    return ", ".join(f"{len(materials.names(kind))} {kind}" for kind in kinds) + f" in {folder}"
+    found = kinds()
+    root = next(iter(found.values())).parent
+    return ", ".join(f"{len(materials.names(kind))} {kind}" for kind in found) + f" in {root}"
 
 
 def _data() -> str:

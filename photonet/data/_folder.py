@@ -13,10 +13,10 @@ FOLDER_VARIABLE = "PHOTONET_DATA"
 
 @dataclass(frozen=True)
 class Source:
-    """How the files of a data set are called, the preferred first, and where they come from."""
+    """Paths in the user's folder at which a data set may lie, the preferred first, and what to put there."""
 
     files: tuple[str, ...]
-    origin: str
+    wanted: str
 
 
 def find(name: str, source: Source, folder: str | Path | None) -> Path:
@@ -30,10 +30,7 @@ def find(name: str, source: Source, folder: str | Path | None) -> Path:
     Raises:
         DataMissing: no folder named, no such folder, or none of the files in it.
     """
-    how = (
-        f"put {' or '.join(source.files)} ({source.origin}) into a folder, "
-        f"and pass folder=... or set {FOLDER_VARIABLE} to it"
-    )
+    how = f"put {source.wanted} into a folder, and pass folder=... or set {FOLDER_VARIABLE} to it"
     said = "the argument folder" if folder is not None else FOLDER_VARIABLE
     place = folder if folder is not None else os.environ.get(FOLDER_VARIABLE)
     if not place:

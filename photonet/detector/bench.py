@@ -22,8 +22,8 @@ import torch
 
 from .. import checks
 from ..errors import InvalidArgument
+from ..streams import Seed, stream
 from .camera import Detector, detect
-from .streams import Seed, stream
 
 if TYPE_CHECKING:
     import xarray

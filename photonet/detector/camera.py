@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,24 @@ from .. import checks, materials
 from ..arrays import as_tensor, real_dtype
 from ..errors import DataError, DataMissing, InvalidArgument
 from ..grid import Grid
+from ..streams import Seed, stream
 from .adc import digitize, full_scale
 from .model import dark_current, photons, read_out, shot_noise
 from .pattern import FixedPattern, nonuniformity
 from .pixels import pixel_irradiance
 from .response import clean_crosstalk, clean_response, convert, fill_well, spread
 from .spectral import channel_masks, clean_efficiency, clean_mosaic, interpolate
-from .streams import Seed, stream
 
 __all__ = ["Detector", "detect"]
 
 CERTAIN_SATURATION = 4.0
-"""Mean charge, in full wells, from which a pixel is saturated in every draw (50 sigma at 300 e-)."""
+"""Mean charge, in full wells, from which a pixel is saturated in every draw: 50 sigma above `LEAST_WELL`."""
+
+LEAST_WELL = 300.0
+"""Full well in electrons below which `CERTAIN_SATURATION` is counted from this one."""
+
+SOFTEST = 0.1
+"""Largest softness of the full well: with more, the soft minimum would lower the dark signal too."""
 
 ROUNDING = 1e-5
 """Negative irradiance, relative to the brightest, that passes as the rounding error of an FFT."""
@@ -57,7 +63,8 @@ class Detector:
         response: departure from linearity between charge and signal: coefficients (c1, c2, ...) of
             ``q (1 + c1 (q/W) + c2 (q/W)^2 ...)``, W the full well, or rows (charge, signal), both
             relative to W. See `response.convert`.
-        softness: how gently the full well is approached, relative to it. See `response.fill_well`.
+        softness: how gently the full well is approached, relative to it, at most 0.1. See
+            `response.fill_well`.
         crosstalk: share of a pixel's charge that its four neighbours get, or a kernel with sum 1.
         fill: side of the light-sensitive rectangle relative to the pitch, (y, x) or one number.
         mosaic: colour filters over one tile of pixels, rows of names such as ``["RG", "GB"]``; then
@@ -108,7 +115,7 @@ class Detector:
             "dsnu": _parts("dsnu", self.dsnu),
             "prnu": _parts("prnu", self.prnu),
             "response": clean_response(self.response),
-            "softness": checks.fraction("softness", self.softness),
+            "softness": checks.non_negative("softness", self.softness),
             "crosstalk": clean_crosstalk(self.crosstalk),
             "fill": tuple(checks.fraction("fill", f) for f in checks.pair("fill", self.fill)),
             "mosaic": None if self.mosaic is None else clean_mosaic(self.mosaic),
@@ -120,6 +127,8 @@ class Detector:
             clean[name] = checks.non_negative(name, getattr(self, name))
         for name in ("temperature", "reference_temperature"):
             clean[name] = checks.real(name, getattr(self, name))
+        if clean["softness"] > SOFTEST:
+            raise InvalidArgument("softness", f"at most {SOFTEST} of the full well", clean["softness"])
         if min(clean["fill"]) == 0:
             raise InvalidArgument("fill", "a fraction above 0", 0)
         if clean["bits"] > 24:
@@ -163,7 +172,11 @@ class Detector:
         unknown = sorted(set(values) - {f.name for f in fields(cls)})
         if unknown:
             raise DataError(f"{path}: [camera] has the unknown key {unknown[0]!r}")
-        return cls(**{"name": str(content.get("name", path.stem)), **values, **changes})
+        try:
+            camera = cls(**{"name": str(content.get("name", path.stem)), **values})
+        except InvalidArgument as error:
+            raise DataError(f"{path}: {error}") from None
+        return replace(camera, **changes)
 
     @property
     def area(self) -> float:
@@ -398,9 +411,9 @@ def detect(
     if not noise:
         grey = detector.gain * converted(mean) + detector.black_level
         return grey.clamp(0, full_scale(detector.bits))
-    generator = stream(seed, "exposure", electrons.device)  # type: ignore[arg-type]  # None is refused there
+    generator = stream(seed, "exposure", electrons.device)
     # a Poisson draw of 1e30 is no number; from here on the well is full in any draw
-    mean = mean.clamp(max=CERTAIN_SATURATION * max(detector.full_well, 300.0))
+    mean = mean.clamp(max=CERTAIN_SATURATION * max(detector.full_well, LEAST_WELL))
     total = torch.zeros_like(mean)
     for _ in range(checks.count("frames", frames)):
         charge = converted(shot_noise(mean, generator))

@@ -7,16 +7,15 @@ an error to a list leaves the draws of the others as they were (common random nu
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 
 from .. import checks
 from ..errors import InvalidArgument
+from ..streams import Seed, stream
 from .geometry import Geometry
 
 __all__ = ["Draw", "FabricationError", "apply", "as_errors", "correlated_normal", "draw", "fabricate"]
@@ -54,16 +53,11 @@ def as_errors(errors: Any) -> list[FabricationError]:
     return list(several)
 
 
-def _generator(seed: int, device: int, label: str, occurrence: int) -> torch.Generator:
-    words = np.random.SeedSequence([seed, device, zlib.crc32(label.encode()), occurrence])
-    return torch.Generator().manual_seed(int(words.generate_state(1, np.uint64)[0]))
-
-
 def draw(
     errors: Any,
     geometry: Geometry,
     *,
-    seed: int | torch.Generator,
+    seed: Seed,
     devices: int | Iterable[int] | None = None,
 ) -> list[Draw]:
     """Draw what each error does to each device.
@@ -109,7 +103,8 @@ def draw(
     draws = []
     for error in several:
         label = type(error).__name__
-        each = [error.sample(_generator(seed, d, label, seen[label]), geometry) for d in numbers]
+        streams = (stream(seed, f"device {d}, {label} {seen[label]}") for d in numbers)
+        each = [error.sample(generator, geometry) for generator in streams]
         seen[label] += 1
         draws.append(
             each[0] if devices is None else {key: torch.stack([e[key] for e in each]) for key in each[0]}
@@ -128,7 +123,7 @@ def fabricate(
     geometry: Geometry,
     errors: Any,
     *,
-    seed: int | torch.Generator,
+    seed: Seed,
     devices: int | Iterable[int] | None = None,
 ) -> Geometry:
     """Draw and apply: the geometry of the devices that come out of the fab.

@@ -12,7 +12,7 @@ from ..errors import InvalidArgument
 __all__ = ["Geometry"]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Geometry:
     """The geometry of a mask (or of many on one wafer, or of many devices of each).
 
@@ -92,3 +92,13 @@ class Geometry:
     def to(self, device: torch.device | str) -> Geometry:
         """The same geometry on another device."""
         return self.with_tensors({name: tensor.to(device) for name, tensor in self.tensors().items()})
+
+    def describe(self) -> str:
+        """Size in words: masks if there are several, samples and pitch."""
+        *masks, ny, nx = self.shape
+        several = f"{' x '.join(map(str, masks))} masks of " if masks else ""
+        dy, dx = (f"{1e6 * d:g}" for d in self.pitch)
+        return f"{several}{ny} x {nx} at {dy if dy == dx else f'{dy} x {dx}'} um"
+
+    def __repr__(self) -> str:
+        return f"<Geometry {self.describe()}: {', '.join(self.tensors())}>"

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
 
@@ -14,15 +14,19 @@ from .. import checks, fabrication
 from ..arrays import as_tensor, complex_dtype
 from ..errors import DataError, InvalidArgument
 from ..fabrication import Geometry, quantize, quantize_phase
+from ..figures import show_plane
 from ..grid import Grid
 from ..materials import Material, MetaAtomLibrary, load, load_meta_atoms
 from . import store
 from .response import phase_response, pillar_response, relief_response
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 __all__ = ["HeightMask", "Mask", "MetaAtomMask", "PhaseMask", "TransmissionMask"]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Mask(ABC):
     """A thin mask: the field behind it is the field before it times `transmission`.
 
@@ -239,7 +243,7 @@ class Mask(ABC):
 
     @abstractmethod
     def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
-        """What `plot` shows: values, label, arguments of imshow."""
+        """What `plot` shows: values, label, how to colour them."""
 
     def perturb(
         self, errors: Any, *, seed: int | torch.Generator, devices: int | Iterable[int] | None = None
@@ -296,22 +300,23 @@ class Mask(ABC):
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}: a damaged mask: {error!r}") from None
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, axes: Axes | None = None) -> Axes:
         """Draw the pattern (the first, if there are several) and return the matplotlib axes."""
-        if ax is None:
-            from matplotlib import pyplot
-
-            ax = pyplot.figure(layout="constrained").add_subplot()
         values, label, style = self._picture()
-        half = [n * d * 5e5 for n, d in zip(self.geometry.shape[-2:], self.geometry.pitch, strict=True)]
-        first = values.detach().reshape(-1, *values.shape[-2:])[0].cpu().numpy()
-        image = ax.imshow(first, origin="lower", extent=(-half[1], half[1], -half[0], half[0]), **style)
-        ax.figure.colorbar(image, ax=ax, label=label)
-        ax.set(xlabel="x (µm)", ylabel="y (µm)")
-        return ax
+        return show_plane(values.reshape(-1, *self.grid.shape)[0], self.grid, axes, label=label, **style)
+
+    def __repr__(self) -> str:
+        made = next((g for g in self.geometry.tensors().values() if g.ndim > len(self.geometry.shape)), None)
+        devices = f"{len(made)} devices of " if made is not None else ""
+        parts = [f"{devices}{self.geometry.describe()}"]
+        if self.wavelength is not None:
+            parts.append(f"for {1e9 * self.wavelength:g} nm")
+        if self.distance is not None:
+            parts.append(f"at {1e3 * self.distance:g} mm")
+        return f"<{type(self).__name__} {' '.join(parts)}>"
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class PhaseMask(Mask):
     """A lossless mask known only by its phase (an idealised relief, or a phase SLM).
 
@@ -345,10 +350,10 @@ class PhaseMask(Mask):
         return replace(super().to(device), base=self.base.to(device))
 
     def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
-        return self.phase, "phase (rad)", {"cmap": "viridis"}
+        return self.phase, "phase (rad)", {}
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class HeightMask(Mask):
     """A relief of one material: t = exp(i 2 pi h (n - n_surround) / wavelength).
 
@@ -387,10 +392,10 @@ class HeightMask(Mask):
         return replace(self, geometry=replace(self.geometry, height=rounded))
 
     def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
-        return self.height * 1e6, f"height of {self.material.name} (µm)", {"cmap": "viridis"}
+        return self.height * 1e6, f"height of {self.material.name} (µm)", {}
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class TransmissionMask(Mask):
     """A mask of given complex transmission, the same at every wavelength.
 
@@ -420,10 +425,10 @@ class TransmissionMask(Mask):
         return replace(super().to(device), values=self.values.to(device))
 
     def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
-        return self.values.abs(), "|transmission|", {"cmap": "gray", "vmin": 0, "vmax": 1}
+        return self.values.abs(), "|transmission|", {"cmap": "gray", "limits": (0, 1)}
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class MetaAtomMask(Mask):
     """A metasurface of pillars: the phase of each width is looked up in a library, at its wavelengths.
 
@@ -453,7 +458,7 @@ class MetaAtomMask(Mask):
         return replace(self, geometry=replace(self.geometry, width=rounded))
 
     def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
-        return self.width * 1e9, "pillar width (nm)", {"cmap": "viridis"}
+        return self.width * 1e9, "pillar width (nm)", {}
 
 
 def _pattern(name: str, value: Any, *, complex_too: bool = False) -> torch.Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from ..errors import DataError, DataMissing
 from .container import SealedFile
@@ -42,30 +41,22 @@ def check(path: str | Path) -> list[Finding]:
         raise
     except DataError as error:
         return [Finding("damage", str(path), str(error).removeprefix(f"{path}: "))]
-    found = [
-        Finding("damage", f"bytes {first} to {after - 1}", "do not match their checksum")
-        for first, after in ranges
-    ]
+    found = [Finding("damage", "the file", _mismatch(*range_)) for range_ in ranges]
     try:
         with MeasuredData(path, accept=FAULTS) as measured:
-            found = [_placed(measured, first, after) for first, after in ranges]
+            found = [_placed(measured, *range_) for range_ in ranges]
             return found + faults(measured.scenes, measured.dark, measured.flat, measured.psf)
-    except DataError as error:
+    except DataError as error:  # in the structure, so that nothing more can be told
         return found or [Finding("damage", str(path), str(error).removeprefix(f"{path}: "))]
 
 
 def _placed(measured: MeasuredData, first: int, after: int) -> Finding:
-    """Which frames lie in a damaged range of bytes."""
-    message = f"bytes {first} to {after - 1} do not match their checksum"
-    for name, dataset in measured.datasets():
-        rows: list[int] = []
+    try:
+        places = measured.guard(lambda: measured.locate(first, after), "the list of chunks")
+    except DataError:
+        places = []
+    return Finding("damage", "; ".join(places) or "the file", _mismatch(first, after))
 
-        def visit(chunk: Any, rows: list[int] = rows) -> None:
-            if chunk.byte_offset < after and chunk.byte_offset + chunk.size > first:
-                rows.append(chunk.chunk_offset[0])
 
-        dataset.id.chunk_iter(visit)
-        if rows:
-            last = min(max(rows) + dataset.chunks[0], dataset.shape[0]) - 1
-            return Finding("damage", f"{name}, frames {min(rows)} to {last}", message)
-    return Finding("damage", "the file", message)
+def _mismatch(first: int, after: int) -> str:
+    return f"bytes {first} to {after - 1} do not match their checksum"

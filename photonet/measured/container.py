@@ -38,22 +38,23 @@ DIGEST = 32
 CACHED_BLOCKS = 16
 
 
-def seal(path: Path) -> None:
+def seal(path: Path, block: int = BLOCK) -> None:
     """Write header and table of digests into an HDF5 file that has a user block of 512 bytes.
 
     Args:
         path: a finished HDF5 file that nobody else sees yet (see `files.atomic_path`).
+        block: size of the blocks in bytes.
     """
     with open(path, "r+b") as f:
         f.seek(HEADER_BYTES)
         digests = []
         length = 0
-        while block := f.read(BLOCK):
-            digests.append(hashlib.sha256(block).digest())
-            length += len(block)
+        while part := f.read(block):
+            digests.append(hashlib.sha256(part).digest())
+            length += len(part)
         table = b"".join(digests)
         f.write(table)
-        head = FIELDS.pack(MAGIC, VERSION, BLOCK, length, hashlib.sha256(table).digest())
+        head = FIELDS.pack(MAGIC, VERSION, block, length, hashlib.sha256(table).digest())
         head = head.ljust(HEADER_BYTES - DIGEST, b"\0")
         f.seek(0)
         f.write(head + hashlib.sha256(head).digest())
@@ -86,7 +87,7 @@ class SealedFile(io.RawIOBase):
         if not self.path.is_file():  # a pipe would wait for ever
             raise DataMissing(f"there is no file {self.path}")
         try:
-            self._descriptor = os.open(self.path, os.O_RDONLY)
+            self._descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except OSError as error:
             raise DataError(f"{self.path}: cannot be opened: {error.strerror}") from None
         try:
@@ -122,7 +123,7 @@ class SealedFile(io.RawIOBase):
 
     def _pread(self, count: int, position: int) -> bytes:
         parts = []
-        while count > 0 and (part := os.pread(self._descriptor, count, position)):
+        while count > 0 and (part := _read_at(self._descriptor, count, position)):
             parts.append(part)
             count, position = count - len(part), position + len(part)
         return b"".join(parts)
@@ -184,3 +185,11 @@ class SealedFile(io.RawIOBase):
             os.close(self._descriptor)
             self._descriptor = -1
         super().close()
+
+
+def _read_at(descriptor: int, count: int, position: int) -> bytes:
+    """Read without moving a position that forked workers share; Windows cannot, and does not fork."""
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, count, position)
+    os.lseek(descriptor, position, os.SEEK_SET)
+    return os.read(descriptor, count)

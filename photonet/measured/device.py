@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from .. import checks
 from ..design.masks import MaskDesign
 from ..detector import Detector, detect
-from ..detector.streams import stream
 from ..errors import InvalidArgument, UnknownName
 from ..fabrication import HeightError
 from ..optics.imaging import image_by_kernels
 from ..optics.psf import bin_pixels, shift
+from ..streams import stream
 from .features import Measured
 
 __all__ = ["ERRORS", "Device", "make_devices"]

@@ -20,7 +20,8 @@ TABLE = "frames.csv"
 COLUMNS = ("file", "group", "exposure", "name", "label", "temperature", "time", "y", "x")
 NEEDED = ("file", "exposure")
 BATCH_BYTES = 64 << 20
-MOST_PIXELS = 1 << 28
+MODES = ("L", "I;16", "I;16B", "I")
+"""What Pillow calls grey pictures of 8, 16, and (for 16 bits too, in some versions) 32 bits."""
 
 Row = dict[str, str]
 
@@ -39,7 +40,8 @@ def import_folder(
 
     Columns: ``file`` (in the folder) and ``exposure`` (s) are needed; ``group`` (scenes, dark, flat or psf;
     scenes when left out), ``name``, ``label`` (whole number, empty where missing), ``temperature`` (degrees
-    C), ``time`` (s since 1970, or ISO 8601), and for point sources ``y`` and ``x`` (m) may be given. The
+    C), ``time`` (s since 1970, or ISO 8601 with its
+    time zone), and for point sources ``y`` and ``x`` (m) may be given. The
     pictures are one-channel PNG or TIFF of 8 or 16 bits, all of one size. They are read one by one and
     never modified.
 
@@ -118,6 +120,8 @@ def _read_table(table: Path) -> dict[str, list[tuple[int, Row]]]:
                 if None in raw or None in raw.values():
                     raise DataError(f"{table}, line {line}: expected {len(header)} values")
                 row = {name: (raw.get(name) or "").strip() for name in COLUMNS}
+                if "\0" in "".join(row.values()):
+                    raise DataError(f"{table}, line {line}: holds a zero byte")
                 group = row["group"] or "scenes"
                 if group not in GROUPS:
                     raise DataError(f"{table}, line {line}: group {group!r} is none of {', '.join(GROUPS)}")
@@ -155,13 +159,13 @@ def _read_picture(folder: Path, line: int, row: Row) -> np.ndarray:
         raise DataMissing(f"there is no picture {where}")
     try:
         with Image.open(path, formats=["PNG", "TIFF"]) as image:
-            frames, mode, (width, height) = getattr(image, "n_frames", 1), image.mode, image.size
-            if frames != 1 or mode not in ("L", "I;16", "I;16B") or width * height > MOST_PIXELS:
-                raise DataError(
-                    f"{where}: expected one grey picture of 8 or 16 bits, got {frames} of mode {mode}, "
-                    f"{height} x {width}"
-                )
-            return np.array(image).astype(np.uint16)
+            frames, mode = getattr(image, "n_frames", 1), image.mode
+            if frames != 1 or mode not in MODES:
+                raise DataError(f"{where}: expected one grey picture, got {frames} of mode {mode}")
+            picture = np.array(image)
+        if picture.min() < 0 or picture.max() > 65535:
+            raise DataError(f"{where}: expected at most 16 bits, got values up to {picture.max()}")
+        return picture.astype(np.uint16)
     except DataError:
         raise
     except Exception as error:  # Pillow raises many kinds for a damaged picture
@@ -177,14 +181,23 @@ def _numbers(table: Path, rows: list[tuple[int, Row]], column: str) -> np.ndarra
                 raise DataError(f"{table}, line {line}: no {column}")
             continue
         try:
-            values[i] = (
-                datetime.fromisoformat(text).timestamp() if "-" in text[1:-3] and ":" in text else float(text)
-            )
+            values[i] = _seconds(text) if column == "time" else float(text)
         except ValueError:
-            raise DataError(f"{table}, line {line}: {column} {text!r} is not a number") from None
+            what = "seconds or ISO 8601 with a time zone" if column == "time" else "a number"
+            raise DataError(f"{table}, line {line}: {column} {text!r} is not {what}") from None
         if column == "exposure" and not 0 < values[i] < np.inf:
             raise DataError(f"{table}, line {line}: exposure {text!r} is not a positive time in s")
     return values
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:  # the result would depend on where it is imported
+            raise ValueError("no time zone") from None
+        return moment.timestamp()
 
 
 def _labels(table: Path, rows: list[tuple[int, Row]]) -> np.ndarray | None:

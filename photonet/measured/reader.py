@@ -36,13 +36,12 @@ class Frames:
         position: of point sources (y, x) in m, float64 [n, 2], or None.
     """
 
-    def __init__(self, source: Any, guard: Callable[..., Any], where: str) -> None:
-        self._guard, self._where = guard, where
+    def __init__(self, owner: MeasuredData, where: str, source: Any) -> None:
+        self._owner, self._where, self._data = owner, where, source["data"]
 
         def column(name: str) -> torch.Tensor:
-            return torch.from_numpy(guard(lambda: source[name][()], f"{where}/{name}"))
+            return torch.from_numpy(owner.guard(lambda: source[name][()], f"{where}/{name}"))
 
-        self._data = source["data"]
         self.shape = torch.Size(self._data.shape)
         self.exposure, self.temperature, self.time = map(column, ("exposure", "temperature", "time"))
         self.mean, self.saturated = map(column, ("mean", "saturated"))
@@ -50,7 +49,12 @@ class Frames:
         self.position = column("position") if "position" in source else None
         self.name: list[str] | None = None
         if "name" in source:
-            self.name = guard(lambda: [v.decode() for v in source["name"][()].tolist()], f"{where}/name")
+            self.name = owner.guard(
+                lambda: [v.decode() for v in source["name"][()].tolist()], f"{where}/name"
+            )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self._owner, self._where)  # workers open the file for themselves
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -64,7 +68,7 @@ class Frames:
         contiguous = order[-1] - order[0] + 1 == len(order)
         key = slice(int(order[0]), int(order[-1]) + 1) if contiguous else order
         place = f"{self._where}, frame {order[0]}" + (f" to {order[-1]}" if len(order) > 1 else "")
-        array = self._guard(lambda: self._data[key], place)
+        array = self._owner.guard(lambda: self._data[key], place)
         tensor = torch.from_numpy(array.astype(np.float64 if array.dtype in WIDE else np.float32, copy=False))
         return tensor[torch.from_numpy(back)].reshape(*rows.shape, *self.shape[1:])
 
@@ -109,26 +113,30 @@ class MeasuredData:
 
         self.sealed = SealedFile(self.path)
         try:
-            self._file = self._guard(lambda: h5py.File(self.sealed, "r"), "the file")
-            attributes = self._guard(lambda: validate(self._file), "the file's structure")
+            self._file = self.guard(lambda: h5py.File(self.sealed, "r"), "the file")
+            attributes = self.guard(lambda: validate(self._file), "the file's structure")
             self.kind, self.camera = attributes["kind"], attributes["camera"]
             self.mask, self.notes = attributes["mask"], attributes["notes"]
             self.bits = attributes["bits"] or None
             self.wavelength = attributes["wavelength"]
-            groups = {n: Frames(self._file[n], self._guard, n) if n in self._file else None for n in GROUPS}
+            groups = self.guard(
+                lambda: {n: Frames(self, n, self._file[n]) if n in self._file else None for n in GROUPS},
+                "the file's structure",
+            )
         except BaseException:
             self.close()
             raise
-        self.scenes: Frames = groups["scenes"]  # type: ignore[assignment]  # the schema wants it
+        self.scenes: Frames = groups["scenes"]
         self.dark, self.flat, self.psf = groups["dark"], groups["flat"], groups["psf"]
 
-    def _guard(self, action: Callable[[], Any], where: str) -> Any:
+    def guard(self, action: Callable[[], Any], where: str) -> Any:
         """Run what touches HDF5; whatever goes wrong in there is a fault of the file."""
         self.sealed.damage = None  # another place of the file may be good
         try:
             result = action()
         except DataError as error:
-            raise DataError(f"{self.path}: {error}") from None
+            text = str(error).removeprefix(f"{self.path}: ")  # of a guarded action within this one
+            raise DataError(f"{self.path}: {text}") from None
         except Exception as error:  # of whatever type h5py raises
             reason = self.sealed.damage or f"not readable as HDF5: {error}"
             raise DataError(f"{self.path}: {where}: {reason}") from None
@@ -136,9 +144,22 @@ class MeasuredData:
             raise DataError(f"{self.path}: {where}: {self.sealed.damage}")
         return result
 
-    def datasets(self) -> list[tuple[str, Any]]:
-        """The frames of each group as h5py data sets, for what looks at the file itself."""
-        return [(name, self._file[name]["data"]) for name in GROUPS if name in self._file]
+    def locate(self, first: int, after: int) -> list[str]:
+        """Which frames lie in bytes ``first`` to ``after - 1`` of the file, in words."""
+        places = []
+        for name in GROUPS:
+            if name in self._file:
+                data, rows = self._file[name]["data"], list[int]()
+
+                def visit(chunk: Any, rows: list[int] = rows) -> None:
+                    if chunk.byte_offset < after and chunk.byte_offset + chunk.size > first:
+                        rows.append(chunk.chunk_offset[0])
+
+                data.id.chunk_iter(visit)
+                if rows:
+                    last = min(max(rows) + data.chunks[0], data.shape[0]) - 1
+                    places.append(f"{name}, frames {min(rows)} to {last}")
+        return places
 
     def close(self) -> None:
         """Close the file."""

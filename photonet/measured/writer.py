@@ -22,6 +22,10 @@ SATURATED = 0.999
 """A pixel counts as saturated from this part of the full scale of its bits."""
 
 NAME_BYTES = 64
+
+TEXT_BYTES = 60_000
+"""An attribute of HDF5 holds up to 64 KiB."""
+
 CHUNK_BYTES = 1 << 20
 
 
@@ -104,8 +108,8 @@ def write(
         "photonet": __version__,
     }
     for name, text in (("camera", camera), ("mask", mask), ("notes", notes)):
-        if not isinstance(text, str) or "\0" in text:
-            raise InvalidArgument(name, "a text", repr(text)[:80])
+        if not isinstance(text, str) or "\0" in text or len(text.encode()) > TEXT_BYTES:
+            raise InvalidArgument(name, f"a text of at most {TEXT_BYTES} bytes", repr(text)[:80])
         attributes[name] = np.bytes_(text.encode())  # fixed length: nothing in the file points elsewhere
     full = SATURATED * (2**bits - 1) if bits and kind == "frames" else np.inf
     parts = {"scenes": scenes, "dark": dark, "flat": flat, "psf": psf}
@@ -151,13 +155,14 @@ def _write_part(
     n = data.shape[0]
     group["mean"], group["saturated"] = np.concatenate(means), np.concatenate(shares)
     for column in ("exposure", "temperature", "time"):
-        group[column] = _column(f"{name}.{column}", getattr(part, column), n)
-    if not (np.isfinite(group["exposure"][:]).all() and (group["exposure"][:] > 0).all()):
-        raise InvalidArgument(f"{name}.exposure", "positive times in s", "others")
+        values = _column(f"{name}.{column}", getattr(part, column), n)
+        if column == "exposure" and not (np.isfinite(values) & (values > 0)).all():
+            raise InvalidArgument(f"{name}.exposure", "positive times in s", values.min())
+        group[column] = values
     if part.label is not None:
         if name != "scenes":
             raise InvalidArgument(f"{name}.label", "None: only scenes have labels", "labels")
-        group["label"] = _labels(part.label, n, shape)
+        group["label"] = _labels(part.label, n)
     if part.name is not None:
         group["name"] = _names(f"{name}.name", part.name, n)
     if part.position is not None:
@@ -176,12 +181,13 @@ def _batches(data: Any) -> Iterator[np.ndarray]:
         array = batch.detach().cpu().numpy() if isinstance(batch, torch.Tensor) else np.asarray(batch)
         if array.dtype.kind not in "iuf":
             raise InvalidArgument("data", "real numbers", f"an array of {array.dtype}")
-        if array.dtype.kind == "i":  # grey values are counts
-            if array.size and array.min() < 0:
+        if array.size and (array.dtype.kind == "i" or array.dtype == np.uint64):
+            low, high = int(array.min()), int(array.max())  # grey values are counts
+            if low < 0 or high >= 2**32:
                 raise InvalidArgument(
-                    "data", "grey values of at least 0, or floating point", int(array.min())
+                    "data", "grey values from 0 to 2^32 - 1, or floating point", low if low < 0 else high
                 )
-            array = array.astype(np.uint16 if not array.size or array.max() < 2**16 else np.uint32)
+            array = array.astype(np.uint16 if high < 2**16 else np.uint32)
         yield np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
 
 
@@ -195,7 +201,7 @@ def _column(name: str, value: Any, n: int) -> np.ndarray:
     return np.broadcast_to(column, (n,))
 
 
-def _labels(value: Any, n: int, frame: tuple[int, ...]) -> np.ndarray:
+def _labels(value: Any, n: int) -> np.ndarray:
     label = np.asarray(value.cpu() if isinstance(value, torch.Tensor) else value)
     if label.dtype.kind not in "iu" or label.shape[:1] != (n,) or label.ndim not in (1, 3):
         raise InvalidArgument(

@@ -8,7 +8,6 @@ error of order 1/sqrt(k), and linear in the output direction.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from .. import checks
 from ..errors import InvalidArgument
+from ..streams import stream
 from .factors import Factor, Outer, dense
 from .jacobian import Tangents
 
@@ -67,8 +67,7 @@ class Sketch:
         """Signs, buckets or normal numbers that depend on the seed, the parameter and the purpose only."""
         key = (name, what, shape, like.dtype, like.device)
         if key not in self._drawn:
-            digest = hashlib.sha256(f"{self.seed}/{name}/{what}".encode()).digest()
-            generator = torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1)
+            generator = stream(self.seed, f"{name}/{what}")
             if what.startswith("bucket"):
                 drawn = torch.randint(0, self.size // self.blocks, shape, generator=generator)
                 self._drawn[key] = drawn.to(like.device)

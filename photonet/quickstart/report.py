@@ -72,7 +72,8 @@ def write_quickstart_report(
             "Masks",
             f"Reliefs in fused silica at {1e9 * config.wavelength:.0f} nm; the sensor is "
             f"{1e3 * config.distance:g} mm behind. On average "
-            f"{100 * float(road.design.efficiency.mean()):.0f} % of the light lands on the kernel's {side} x {side} pixels; "
+            f"{100 * float(road.design.efficiency.mean()):.0f} % of the light lands on the kernel's "
+            f"{side} x {side} pixels; "
             f"relative error of the point spread functions {float(road.design.error.mean()):.2f}.",
             name="masks",
             figure=plot.masks(road.design),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,13 @@ def quickstart(
     Raises:
         DataMissing: the data set is not there; the message says how to get it.
     """
-    out = Path(out)
+    with _one_thread():
+        return _run(config, Path(out), folder, say)
+
+
+def _run(
+    config: QuickstartConfig, out: Path, folder: str | Path | None, say: Callable[[str], None]
+) -> tuple[xr.Dataset, xr.Dataset, list[Road]]:
     splits = _limit(load(config.data, folder), config)
     sizes = ", ".join(f"{len(part)} {name}" for name, part in splits._asdict().items())
     say(f"{config.data}: {sizes} pictures")
@@ -64,6 +71,20 @@ def quickstart(
     say("writing the report")
     write_quickstart_report(out, results, devices, roads, splits, config)
     return results, devices, roads
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums split over threads round differently: with one, every machine prints the same table.
+
+    The networks are so small that a second thread saves little (and costs much on a busy machine).
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _limit(splits: Splits, config: QuickstartConfig) -> Splits:

@@ -6,8 +6,7 @@ import contextlib
 import datetime
 import functools
 import json
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ import torch
 
 from ..checks import choice, count, lookup
 from ..errors import InvalidArgument, PhotonetError
+from ..progress import bar
 from ..provenance import config_hash, provenance
 from .batch import Failure, Job, Metric, Outcome, System, run_jobs
 from .checkpoint import read_metrics, write
@@ -236,7 +236,9 @@ def _run(
     """Fill the metrics of ``table`` as ``outcomes`` come, writing it after each batch."""
     failures: list[tuple[int, Failure]] = []
     devices = table.sizes["device"]
-    with _bar(progress, devices, devices - sum(len(job.devices) for job in jobs)) as advance:
+    done = devices - sum(len(job.devices) for job in jobs)
+    silent = contextlib.nullcontext(lambda steps: None)
+    with bar("devices", devices, done) if progress else silent as advance:
         for job, outcome in outcomes:
             for position, values in outcome.metrics.items():
                 _store(table, job.devices[position], values)
@@ -273,18 +275,3 @@ def _failed(table: xr.Dataset, device: int, failure: Failure) -> DeviceFailed:
     if failure.trace:
         error.add_note(failure.trace)
     return error
-
-
-@contextlib.contextmanager
-def _bar(progress: bool, total: int, done: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on standard error if that is a terminal; gives the function that advances it."""
-    if not (progress and sys.stderr.isatty()):
-        yield lambda devices: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("devices"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("devices", total=total, completed=done)
-        yield lambda devices: bar.advance(task, devices)

@@ -48,7 +48,7 @@ def flat(level, n=200, dtype=torch.float64):
         ({"response": (-1.0,)}, "response"),
         ({"response": [(0, 0), (0.5, 0.6)]}, "response"),
         ({"response": [(0, 0), (0.5, 0.6), (0.4, 0.7), (1, 1)]}, "response"),
-        ({"softness": 2}, "softness"),
+        ({"softness": 0.2}, "softness"),
         ({"crosstalk": 1.5}, "crosstalk"),
         ({"crosstalk": [[0.5, 0.5]]}, "crosstalk"),
         ({"crosstalk": [[0.1, 0.1, 0.1]]}, "crosstalk"),
@@ -216,6 +216,7 @@ def test_precision_is_the_callers(dtype):
     pattern = camera.pattern((4, 4), seed=0)
     assert camera.expose(torch.ones(4, 4, dtype=dtype), 5e-7, seed=0, pattern=pattern).dtype == dtype
     assert camera.expose(np.ones((4, 4), dtype=np.float64), 5e-7, noise=False).dtype == torch.float64
+    assert detect(torch.ones(4, 4, dtype=torch.bfloat16), camera, seed=0).dtype == torch.float32
 
 
 @pytest.mark.parametrize(
@@ -325,6 +326,7 @@ def test_bad_camera_files_are_named(tmp_path):
         "pitch = ": "not a TOML file",
         "[sensor]": r"expected a table \[camera\]",
         "[camera]\npich = 1e-6": "unknown key 'pich'",
+        "[camera]\npitch = -1e-6": "pitch: expected a positive length",
     }.items():
         (tmp_path / "a.toml").write_text(content)
         with pytest.raises(DataError, match=rf"a\.toml: .*{message}"):

@@ -7,8 +7,6 @@ from hypothesis import strategies as st
 
 from photonet.detector import digitize, photons, shot_noise
 from photonet.detector.model import dark_current, read_out
-from photonet.detector.streams import stream
-from photonet.errors import InvalidArgument
 
 
 def test_photon_number_is_energy_over_photon_energy():
@@ -77,20 +75,3 @@ def test_gradient_of_the_converter_passes_rounding_and_stops_at_saturation():
     signal = torch.tensor([-5.0, 3.3, 254.7, 255.4, 900.0], requires_grad=True)
     digitize(signal, 8).sum().backward()
     assert signal.grad.tolist() == [0, 1, 1, 0, 0]
-
-
-def test_streams_of_one_seed_are_independent_and_repeat():
-    a, b, again = (torch.randn(50_000, generator=stream(7, n)) for n in ("camera", "exposure", "camera"))
-    assert torch.equal(a, again)
-    assert abs((a * b).mean().item()) < 5 / math.sqrt(50_000)
-
-
-def test_a_generator_is_advanced_not_copied():
-    generator = torch.Generator().manual_seed(1)
-    assert stream(generator, "any") is generator
-
-
-@pytest.mark.parametrize("seed", [None, -1, 1.5, "0", True])
-def test_bad_seeds_name_the_argument(seed):
-    with pytest.raises(InvalidArgument, match=r"^seed: expected"):
-        stream(seed, "exposure")

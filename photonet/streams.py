@@ -1,7 +1,8 @@
-"""Where the random numbers of a camera come from: one named stream per cause.
+"""Where random numbers come from: one named stream per cause.
 
-What is fixed in a camera and what differs between exposures must not share numbers, also when the user
-gives both the same seed; the stream's name is therefore part of the seed.
+What differs between devices, what is fixed in a camera and what differs between exposures must not share
+numbers, also when the user gives all the same seed; the stream's name is therefore part of the seed. The
+mix is SHA-256, so it is the same on every machine and in every version of torch or NumPy.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import hashlib
 
 import torch
 
-from .. import checks
-from ..errors import InvalidArgument
+from . import checks
+from .errors import InvalidArgument
 
 __all__ = ["Seed", "stream"]
 
@@ -19,11 +20,12 @@ Seed = int | torch.Generator
 """A whole number (a fresh stream from it), or a generator that is advanced."""
 
 
-def stream(seed: Seed, name: str, device: torch.device | str = "cpu") -> torch.Generator:
+def stream(seed: Seed | None, name: str, device: torch.device | str = "cpu") -> torch.Generator:
     """The generator of one cause of randomness.
 
     Args:
-        seed: a whole number of at least 0; or a `torch.Generator`, which is returned as it is.
+        seed: a whole number of at least 0; or a `torch.Generator`, which is returned as it is. (None is
+            what the callers default to, and is refused here for all of them.)
         name: the cause, such as ``"exposure"``; equal seeds with other names are independent.
         device: where the numbers are drawn (a GPU's numbers are not the CPU's).
 
@@ -41,7 +43,9 @@ def stream(seed: Seed, name: str, device: torch.device | str = "cpu") -> torch.G
             raise InvalidArgument("seed", f"a generator on {device}", f"one on {seed.device}")
         return seed
     if seed is None:
-        raise InvalidArgument("seed", "a whole number or a torch.Generator, to draw noise with", None)
+        raise InvalidArgument(
+            "seed", "a whole number or a torch.Generator, to draw random numbers with", None
+        )
     digest = hashlib.sha256(f"photonet:{name}:{checks.count('seed', seed, least=0)}".encode()).digest()
     generator = torch.Generator(device)
     generator.manual_seed(int.from_bytes(digest[:8], "big") >> 1)

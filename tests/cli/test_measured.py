@@ -1,0 +1,29 @@
+import numpy as np
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from photonet.cli import app
+from photonet.measured import Part, write
+
+RUN = CliRunner()
+
+
+def test_check_says_what_is_wrong_and_exits_1(tmp_path):
+    good, bad = tmp_path / "good.h5", tmp_path / "bad.h5"
+    write(good, Part(torch.full((3, 4, 4), 100), exposure=1e-3), bits=12)
+    bad.write_bytes(good.read_bytes()[:-20])
+    fine = RUN.invoke(app, ["measured", "check", str(good)])
+    assert (fine.exit_code, "nothing wrong" in fine.output) == (0, True)
+    broken = RUN.invoke(app, ["measured", "check", str(bad)])
+    assert broken.exit_code == 1
+    assert broken.output.strip()
+
+
+def test_import_makes_a_file_that_passes_the_check(tmp_path):
+    for name in ("a", "b"):
+        Image.fromarray(np.full((4, 5), 1000, dtype=np.uint16)).save(tmp_path / f"{name}.png")
+    (tmp_path / "frames.csv").write_text("file,exposure,label\na.png,1e-3,7\nb.png,1e-3,2\n")
+    done = RUN.invoke(app, ["measured", "import", str(tmp_path), str(tmp_path / "d.h5"), "--bits", "12"])
+    assert done.exit_code == 0, done.output
+    assert RUN.invoke(app, ["measured", "check", str(tmp_path / "d.h5")]).exit_code == 0
