@@ -112,6 +112,46 @@ for _n, _rounds, _target in ((256, 21, 0.4), (512, 15, 0.4), (1024, 9, 0.3), (20
     case(f"forward and backward, {_n}", target=_target)(functools.partial(_backward, _n, _rounds))
 
 
+_PEAK = """
+import resource, sys, torch
+from benchmarks import optics
+torch.set_num_threads(1)
+n, gradient = int(sys.argv[1]), sys.argv[2] == "True"
+run = optics.job(n, gradient)
+optics.job(64, gradient)()  # loads what is loaded once
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+kept = run()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+def job(n: int, gradient: bool) -> Callable[[], object]:
+    """Propagation over the farther distance from nothing, the kernel not cached, with or without gradient."""
+    u, grid = _field(n).requires_grad_(gradient), Grid(n, PITCH)
+
+    def run() -> torch.Tensor | None:
+        v = propagate(u, grid, WAVE, _distances(n)[0])
+        if not gradient:
+            return v
+        irradiance(v).sum().backward()
+        return u.grad
+
+    return run
+
+
+def _memory(n: int, gradient: bool) -> Contest:
+    """Growth of the largest resident memory of a process of its own, in grids of 2N samples."""
+    command = [sys.executable, "-c", _PEAK, str(n), str(gradient)]
+    peaks = [float(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(3)]
+    return Contest({"grid of 2N (bytes)": [8.0 * (2 * n) ** 2], "photonet": peaks})
+
+
+for _gradient, _target in ((False, 2.0), (True, 2.5)):
+    case(f"peak memory, kernel built, {'with' if _gradient else 'without'} gradient, 2048", target=_target)(
+        functools.partial(_memory, 2048, _gradient)
+    )
+
+
 @case("batch of 64 x 256", target=0.8)
 def batch() -> Contest:
     u, kernel, grid = _field(256, 64), torch.randn(512, 512, dtype=torch.complex64), Grid(256, PITCH)
