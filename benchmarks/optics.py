@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from photonet import Grid
@@ -41,7 +42,7 @@ def _peers(n: int, z: float) -> tuple[dict[str, Callable[[], object]], list[str]
     try:
         import LightPipes
 
-        beam = LightPipes.Begin(n * PITCH, WAVE, n, dtype="complex64")
+        beam = LightPipes.Begin(n * PITCH, WAVE, n, dtype=np.complex64)
         runs["LightPipes Forvard, unpadded"] = lambda: LightPipes.Forvard(beam, z)
     except ImportError:
         notes.append("LightPipes not installed")
