@@ -1,8 +1,8 @@
 """Speed and memory of photonet against the bare FFT and against peers: ``python -m benchmarks``.
 
 A case times a few contestants in turn (A, B, C, A, B, C, ...) so that a change of load meets all of them,
-and reports medians as multiples of the first, the yardstick. Ratios under 30 % apart are noise on a
-machine that does other things too.
+and reports medians of the CPU time as multiples of the first, the yardstick. Ratios under 30 % apart are
+noise on a machine that does other things too.
 
     @case("what is compared", target=1.0)
     def something() -> Contest: ...
@@ -22,7 +22,7 @@ __all__ = ["Case", "Contest", "case", "collect", "paired"]
 
 @dataclass
 class Contest:
-    """Seconds of each contestant, the yardstick first, the one with the target second."""
+    """Seconds (or bytes) of each contestant, the yardstick first, the one with the target second."""
 
     seconds: dict[str, list[float]]
     notes: list[str] = field(default_factory=list)
@@ -65,13 +65,13 @@ def collect() -> list[Case]:
 
 
 def paired(contestants: dict[str, Callable[[], object]], rounds: int) -> Contest:
-    """Time the contestants in turn, ``rounds`` times after one warm-up each."""
+    """CPU time of the contestants in turn, ``rounds`` times after one warm-up each."""
     for run in contestants.values():
         run()
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, run in contestants.items():
-            start = time.perf_counter()
+            start = time.process_time()
             run()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(time.process_time() - start)
     return Contest(seconds)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from photonet import Grid
@@ -41,7 +42,7 @@ def _peers(n: int, z: float) -> tuple[dict[str, Callable[[], object]], list[str]
     try:
         import LightPipes
 
-        beam = LightPipes.Begin(n * PITCH, WAVE, n, dtype="complex64")
+        beam = LightPipes.Begin(n * PITCH, WAVE, n, dtype=np.complex64)
         runs["LightPipes Forvard, unpadded"] = lambda: LightPipes.Forvard(beam, z)
     except ImportError:
         notes.append("LightPipes not installed")
@@ -75,22 +76,15 @@ def _forward(n: int, rounds: int) -> Contest:
     return contest
 
 
-def _cold(n: int, rounds: int) -> Contest:
+def _cold(n: int, rounds: int, near: bool) -> Contest:
     u, kernel, grid = _field(n), torch.randn(2 * n, 2 * n, dtype=torch.complex64), Grid(n, PITCH)
+    z = _distances(n)[near]
 
-    def run(z: float) -> torch.Tensor:
+    def run() -> torch.Tensor:
         clear_cache()
         return propagate(u, grid, WAVE, z)
 
-    far, near = _distances(n)
-    return paired(
-        {
-            "bare": lambda: _bare(u, kernel),
-            "Rayleigh-Sommerfeld": lambda: run(far),
-            "angular spectrum": lambda: run(near),
-        },
-        rounds,
-    )
+    return paired({"bare": lambda: _bare(u, kernel), "photonet": run}, rounds)
 
 
 def _backward(n: int, rounds: int) -> Contest:
@@ -112,8 +106,51 @@ def _backward(n: int, rounds: int) -> Contest:
 
 for _n, _rounds, _target in ((256, 21, 0.4), (512, 15, 0.4), (1024, 9, 0.3), (2048, 5, 0.3)):
     case(f"forward, kernel cached, {_n}", target=1.0)(functools.partial(_forward, _n, _rounds))
-    case(f"forward, cold, {_n}", target=2.0)(functools.partial(_cold, _n, _rounds))
+    case(f"forward, cold, Rayleigh-Sommerfeld, {_n}", target=2.0)(
+        functools.partial(_cold, _n, _rounds, False)
+    )
+    case(f"forward, cold, angular spectrum, {_n}", target=2.0)(functools.partial(_cold, _n, _rounds, True))
     case(f"forward and backward, {_n}", target=_target)(functools.partial(_backward, _n, _rounds))
+
+
+_PEAK = """
+import resource, sys, torch
+from benchmarks import optics
+torch.set_num_threads(1)
+n, gradient = int(sys.argv[1]), sys.argv[2] == "True"
+run = optics.job(n, gradient)
+optics.job(64, gradient)()  # loads what is loaded once
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+kept = run()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+def job(n: int, gradient: bool) -> Callable[[], object]:
+    """Propagation over the farther distance from nothing, the kernel not cached, with or without gradient."""
+    u, grid = _field(n).requires_grad_(gradient), Grid(n, PITCH)
+
+    def run() -> torch.Tensor | None:
+        v = propagate(u, grid, WAVE, _distances(n)[0])
+        if not gradient:
+            return v
+        irradiance(v).sum().backward()
+        return u.grad
+
+    return run
+
+
+def _memory(n: int, gradient: bool) -> Contest:
+    """Growth of the largest resident memory of a process of its own, in grids of 2N samples."""
+    command = [sys.executable, "-c", _PEAK, str(n), str(gradient)]
+    peaks = [float(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(3)]
+    return Contest({"grid of 2N (bytes)": [8.0 * (2 * n) ** 2], "photonet": peaks})
+
+
+for _gradient, _target in ((False, 2.0), (True, 2.5)):
+    case(f"peak memory, kernel built, {'with' if _gradient else 'without'} gradient, 2048", target=_target)(
+        functools.partial(_memory, 2048, _gradient)
+    )
 
 
 @case("batch of 64 x 256", target=0.8)

@@ -18,7 +18,7 @@ BLOCK = 64
 """Columns that go through the second transform together."""
 
 STAGGER = 8
-"""Unused samples at the end of each row: at powers of two all rows would fall into the same cache lines."""
+"""Unused samples after each column: at powers of two all columns would fall into the same cache lines."""
 
 CHUNK_BYTES = 4 * 2**20
 """Half-transformed fields of a batch that are worked on together on a CPU: what its cache holds."""
@@ -50,13 +50,13 @@ def convolve_kernel(
 
 
 class _Convolve(torch.autograd.Function):
-    """crop . inverse transform . kernel . transform . pad; ``swap`` exchanges the two transforms."""
+    """crop . inverse transform . kernel . transform . pad; ``adjoint`` conjugates the kernel."""
 
     @staticmethod
     def forward(
-        u: torch.Tensor, kernel: torch.Tensor, size: tuple[int, int], shape: tuple[int, int], swap: bool
+        u: torch.Tensor, kernel: torch.Tensor, size: tuple[int, int], shape: tuple[int, int], adjoint: bool
     ) -> torch.Tensor:
-        return _run(u, kernel, size, shape, swap)
+        return _run(u, kernel, size, shape, adjoint)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: torch.Tensor) -> None:
@@ -69,18 +69,15 @@ class _Convolve(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> Any:
         kernel, u = ctx.saved_tensors
-        size, _, swap = ctx.rest
+        size, _, adjoint = ctx.rest
         grad_u = grad_kernel = None
         if ctx.needs_input_grad[0]:
-            # conj(kernel) between the same transforms = all of it conjugated between exchanged ones
-            back = _Convolve.apply(grad.conj(), kernel, size, ctx.source[-2:], not swap).conj()
+            back = _Convolve.apply(grad, kernel, size, ctx.source[-2:], not adjoint)
             grad_u = back.sum_to_size(ctx.source) if back.shape != ctx.source else back
         if ctx.needs_input_grad[1]:
-            first = torch.fft.ifft2 if swap else torch.fft.fft2
-            # the adjoint of ifft2 is fft2 / n, and that of fft2 is ifft2 * n
-            scale = size[0] * size[1]
-            outer = first(grad, s=size) * (scale if swap else 1 / scale)
-            product = first(u, s=size).conj() * outer
+            # the adjoint of the inverse transform is the transform over the number of samples
+            spectrum, outer = torch.fft.fft2(u, s=size), torch.fft.fft2(grad, s=size) / (size[0] * size[1])
+            product = spectrum * outer.conj() if adjoint else spectrum.conj() * outer
             grad_kernel = product.flatten(0, -4).sum(0) if product.ndim > 3 else product
             grad_kernel = grad_kernel.sum_to_size(len(kernel), *size).mT
         return grad_u, grad_kernel, None, None, None
@@ -106,37 +103,47 @@ class _Convolve(torch.autograd.Function):
 
 
 def _run(
-    u: torch.Tensor, kernel: torch.Tensor, size: tuple[int, int], shape: tuple[int, int], swap: bool
+    u: torch.Tensor, kernel: torch.Tensor, size: tuple[int, int], shape: tuple[int, int], adjoint: bool
 ) -> torch.Tensor:
-    first, last = (torch.fft.ifft, torch.fft.fft) if swap else (torch.fft.fft, torch.fft.ifft)
     (height, width), (rows, columns) = size, shape
-    waves, source_rows = len(kernel), u.shape[-2]
+    waves, source_rows, stored = len(kernel), u.shape[-2], kernel.shape[-1]
     fields = u.reshape(-1, *u.shape[-3:])
     result = u.new_empty(len(fields), waves, rows, columns)
+    tall = max(rows, source_rows)
     block, chunk = max(height, width), len(fields)
     if u.device.type == "cpu":
         block = BLOCK
-        chunk = max(1, CHUNK_BYTES // (max(rows, source_rows) * width * u.element_size()))
-    # which stored row of the kernel belongs to a column: the mirrored one when only a quadrant is stored
-    column = torch.arange(width, device=u.device)
-    column = torch.minimum(column, width - column) if kernel.shape[-2] < width else column
-    stored = kernel.shape[-1]
+        chunk = max(1, CHUNK_BYTES // (tall * width * u.element_size()))
+    # turned by 90 degrees, so that the second transform finds each column in one piece
+    half = u.new_empty(min(chunk, len(fields)), width, tall + STAGGER)[..., :tall]
     for wave in range(waves):
         source = fields[:, wave if fields.shape[1] > 1 else 0]
         for start in range(0, len(fields), chunk):
             some = source[start : start + chunk]
-            half = u.new_empty(len(some), max(rows, source_rows), width + STAGGER)[..., :width]
+            turned = half[: len(some)]
             for top in range(0, source_rows, block):
                 end = min(top + block, source_rows)
-                half[:, top:end] = first(some[:, top:end], n=width, dim=-1)
+                turned[..., top:end] = torch.fft.fft(some[:, top:end], n=width).mT
             for left in range(0, width, block):
-                part = first(half[:, :source_rows, left : left + block].mT, n=height, dim=-1)
-                factor = kernel[wave].index_select(0, column[left : left + block])
+                right = min(left + block, width)
+                part = torch.fft.fft(turned[:, left:right, :source_rows], n=height)
+                factor = _columns(kernel[wave], left, right, width)
+                factor = factor.conj() if adjoint else factor
                 part[..., :stored].mul_(factor)
                 if stored < height:
                     part[..., stored:].mul_(factor[:, 1 : height - stored + 1].flip(-1))
-                half[:, :rows, left : left + block] = last(part, dim=-1)[..., :rows].mT
+                turned[:, left:right, :rows] = torch.fft.ifft(part)[..., :rows]
             for top in range(0, rows, block):
                 end = min(top + block, rows)
-                result[start : start + chunk, wave, top:end] = last(half[:, top:end], dim=-1)[..., :columns]
+                back = torch.fft.ifft(turned[..., top:end].mT)
+                result[start : start + chunk, wave, top:end] = back[..., :columns]
     return result.reshape(*u.shape[:-3], waves, rows, columns)
+
+
+def _columns(kernel: torch.Tensor, left: int, right: int, width: int) -> torch.Tensor:
+    """Rows ``left`` to ``right`` of a kernel of ``width`` rows; those not stored mirror the others."""
+    stored = len(kernel)
+    if right <= stored:
+        return kernel[left:right]
+    mirrored = kernel[width - right + 1 : width - max(left, stored) + 1].flip(0)
+    return torch.cat([kernel[left:], mirrored])

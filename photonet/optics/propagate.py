@@ -95,7 +95,9 @@ def propagate(
         "use fewer samples, or stream the mask (stream_psf)",
     )
     z = scalar("distance", distance, "a finite length in m", device=u.device)
-    if not z.requires_grad and z == 0 and output.matches(grid):
+    # the same on the host, so that nothing below waits for the device
+    number, values = float(plain(distance)), tuple(waves.detach().tolist())
+    if not z.requires_grad and number == 0 and output.matches(grid):
         return u
     waves = waves.to(u.device)
     lengths = [
@@ -106,7 +108,15 @@ def propagate(
         _check_far(u, grid, waves, distance, strict)
     if choice.method in ZOOMS:
         return far_field(
-            u, grid, waves, z, output, steps, fresnel=choice.method == "fresnel_zoom", envelope=not carrier
+            u,
+            grid,
+            waves,
+            z,
+            output,
+            steps,
+            key=(values, number),
+            fresnel=choice.method == "fresnel_zoom",
+            envelope=not carrier,
         )
     same_pitch = all(abs(a / b - 1) < 1e-9 for a, b in zip(grid.pitch, output.pitch, strict=True))
     target = output if same_pitch else Grid(output.shape, grid.pitch, _unshifted(grid, output))
@@ -124,7 +134,7 @@ def propagate(
         for length, dim in zip(choice.shape, (-1, -2), strict=True):
             kernel = mirror(kernel, length, dim) if kernel.shape[dim] < length else kernel
         return carry(kernel)
-    key = (choice, grid, target, tuple(waves.tolist()), float(z), u.dtype, u.device, carrier)
+    key = (choice, grid, target, values, number, u.dtype, u.device, carrier)
     return carry(cached(key, build))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from ..files import atomic_path
 from ..grid import Grid
 from .fourier import fourier_matrix
 from .irradiance import irradiance
-from .sampling import announce, critical_distance
+from .plan import plan
+from .sampling import LIMIT, announce
 from .scalars import scalar
 from .zoom import curvature
 
@@ -41,7 +43,7 @@ def stream_psf(
 
     Rows of the mask are read in strips from anything that is sliced like an array (HDF5 data set,
     ``numpy.memmap``, dask array, tensor) and added up by two matrix products with the paraxial
-    (Fresnel) kernel; compare `plan` with ``method="fresnel_zoom"`` for its error.
+    (Fresnel) kernel.
 
     Args:
         transmission: [y, x], the same at every wavelength: complex, or a phase in rad with ``phase``.
@@ -62,6 +64,9 @@ def stream_psf(
         GridMismatch: a mask of another shape than ``grid``.
         InvalidArgument: a complex mask where a phase is expected, or the other way round.
 
+    Warns:
+        SamplingWarning: a pitch too coarse for the distance, or a paraxial error above 1 %.
+
     Example:
         >>> grid, window = Grid(256, 4e-6), Grid(8, 2e-6)
         >>> stream_psf(torch.zeros(256, 256), grid, 525e-9, 0.1, window, phase=True).shape
@@ -77,20 +82,7 @@ def stream_psf(
             "phase", "True for a real phase in rad, False for a complex mask", f"{phase} with {first.dtype}"
         )
     dtype = torch.complex128 if first.dtype in (torch.float64, torch.complex128) else torch.complex64
-    critical = max(
-        critical_distance(float(w), d, abs(a - b) + (m + n) / 2)
-        for w in waves
-        for d, a, b, m, n in zip(
-            grid.pitch, grid.centre, output.centre, grid.extent, output.extent, strict=True
-        )
-    )
-    announce(
-        float(abs(float(z)) < critical),
-        f"the pitch samples the Fresnel kernel over this mask only from |z| = {critical:.3g} m",
-        f"a finer pitch, or |z| of at least {critical:.3g} m instead of {abs(float(z)):.3g} m",
-        strict=False,
-    )
-
+    _check_sampling(grid, waves, float(z), output)
     right, left = [], []
     for wave in waves:
         area = wave * z
@@ -103,7 +95,7 @@ def stream_psf(
     total, done = _resume(checkpoint, key, (len(waves), *output.shape), dtype)
     for start in _bar(range(done, grid.shape[0], rows), progress):
         strip = _read(transmission, start, start + rows)
-        u = torch.polar(torch.ones_like(strip), strip) if phase else strip
+        u = torch.polar(strip.new_ones(()), strip) if phase else strip
         for index in range(len(waves)):
             total[index] += left[index][:, start : start + rows] @ (u.to(dtype) @ right[index])
         _keep(checkpoint, key, total, min(start + rows, grid.shape[0]))
@@ -114,11 +106,36 @@ def stream_psf(
     return irradiance(total) * scale.to(total.real.dtype)
 
 
+def _check_sampling(grid: Grid, waves: torch.Tensor, z: float, output: Grid) -> None:
+    """Say when the pitch cannot hold the kernel, and when the paraxial kernel is not the exact one."""
+    choice = plan(grid, waves, z, output, method="fresnel_zoom")
+    announce(
+        float(abs(z) < choice.critical),
+        f"the pitch samples the Fresnel kernel over this mask only from |z| = {choice.critical:.3g} m",
+        f"a finer pitch, or |z| of at least {choice.critical:.3g} m instead of {abs(z):.3g} m",
+        strict=False,
+    )
+    far2 = sum(
+        (abs(a - b) + (m + n) / 2) ** 2
+        for a, b, m, n in zip(grid.centre, output.centre, grid.extent, output.extent, strict=True)
+    )
+    # the phase k r^4 / (8 z^3) that the paraxial kernel leaves out, of the longest ray
+    safe = (2 * math.pi / float(waves.min()) * far2**2 / (8 * LIMIT)) ** (1 / 3)
+    announce(
+        choice.paraxial_error,
+        f"the paraxial kernel is off by {choice.paraxial_error:.1%} over |z| = {abs(z):.3g} m",
+        f"|z| of at least {safe:.3g} m would hold, or a smaller mask with propagate",
+        strict=False,
+    )
+
+
 def _read(mask: Any, start: int, stop: int) -> torch.Tensor:
     strip = mask[start:stop]
     if isinstance(strip, torch.Tensor):
         return strip
-    return torch.from_numpy(np.array(strip))  # a copy: memory-mapped files are often read-only
+    array = np.asarray(strip)
+    # memory-mapped files are often read-only
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def _bar(steps: range, progress: bool) -> Any:

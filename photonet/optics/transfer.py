@@ -20,6 +20,9 @@ __all__ = ["cached", "clear_cache", "transfer"]
 CACHE_BYTES = 2**30
 """Kernels kept at most, in bytes; the least recently used go first."""
 
+STRIP_SAMPLES = 2**15
+"""Samples of a kernel that are computed together on a CPU."""
+
 SMOOTH = (0.5, 0.9)
 """Part of the sampling limit up to which, and from which on, the two kernels are mixed."""
 
@@ -70,18 +73,25 @@ def transfer(
         index = torch.arange(length, dtype=torch.float64, device=device)
         return torch.where(index < last, index, index - length)
 
+    def samples(function: Callable[..., torch.Tensor], y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """A kernel in strips: what is computed in double before it is cast down stays in the cache."""
+        strip = max(1, STRIP_SAMPLES // len(y)) if device.type == "cpu" else len(x)
+        parts = [
+            function(y[None, :], some[:, None], wavelength, distance, envelope=envelope).to(dtype)
+            for some in x.split(strip)
+        ]
+        return torch.cat(parts, dim=-2)
+
     def response(function: Callable[..., torch.Tensor]) -> torch.Tensor:
         y, x = counts(height, output.shape[0]) * pitch[0], counts(width, output.shape[1]) * pitch[1]
         if not even:
             y, x = y + shift[0], x + shift[1]
-        return (
-            function(y[None, :], x[:, None], wavelength, distance, envelope=envelope) * (pitch[0] * pitch[1])
-        ).to(dtype)
+        return samples(function, y, x) * (pitch[0] * pitch[1]).to(real_dtype(dtype))
 
-    def transform(samples: torch.Tensor, inverse: bool = False) -> torch.Tensor:
+    def transform(values: torch.Tensor, inverse: bool = False) -> torch.Tensor:
         if even:
-            return even_transform(samples, (width, height), inverse=inverse)
-        return torch.fft.ifft2(samples) if inverse else torch.fft.fft2(samples)
+            return even_transform(values, (width, height), inverse=inverse)
+        return torch.fft.ifft2(values) if inverse else torch.fft.fft2(values)
 
     if choice.method == "rayleigh_sommerfeld":
         kernel = transform(response(kernels.rayleigh_sommerfeld))
@@ -91,7 +101,7 @@ def transfer(
         fy = counts(height, (height + 1) // 2) / (height * pitch[0])
         fx = counts(width, (width + 1) // 2) / (width * pitch[1])
         spectrum = kernels.fresnel if choice.method == "fresnel" else kernels.angular_spectrum
-        kernel = spectrum(fy[None, :], fx[:, None], wavelength, distance, envelope=envelope).to(dtype)
+        kernel = samples(spectrum, fy, fx)
         for f, s, dim in ((fy, shift[0], -2), (fx, shift[1], -1)):
             if not even:
                 kernel = kernel * torch.exp(2j * math.pi * f * s).unsqueeze(dim).to(dtype)

@@ -61,6 +61,7 @@ def far_field(
     output: Grid,
     pitch: tuple[torch.Tensor, torch.Tensor],
     *,
+    key: tuple[tuple[float, ...], float],
     fresnel: bool,
     envelope: bool = False,
 ) -> torch.Tensor:
@@ -77,6 +78,7 @@ def far_field(
         distance: float64 scalar in m, not zero.
         output: samples wanted, of any pitch.
         pitch: of the source (y, x) in m, float64 scalars that may require a gradient.
+        key: wavelengths and distance as plain numbers.
         fresnel: keep the curvature of the source.
         envelope: leave ``exp(i k z)`` out.
 
@@ -94,7 +96,7 @@ def far_field(
                 _side, axis, grid, wave, distance, output, pitch[axis], fresnel, few, envelope, u
             )
             if constant:
-                inputs = (grid, output, float(wave), float(distance), fresnel, envelope, u.dtype, u.device)
+                inputs = (grid, output, key[0][index], key[1], fresnel, envelope, u.dtype, u.device)
                 sides.append(cached(("far", axis, *inputs), build))
             else:
                 sides.append(build())

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from photonet import Grid
-from photonet.errors import GridMismatch, InvalidArgument, UnknownName
+from photonet.errors import GridMismatch, InvalidArgument, MemoryEstimateError, UnknownName
 from photonet.optics import gaussian_beam, irradiance, kernels, propagate
 
 TRANSFER = ["angular_spectrum", "fresnel"]
@@ -197,3 +197,9 @@ def test_carrier_is_the_common_phase(random_field, method):
         phase = 2 * math.pi * math.fmod(z, w) / w
         turned = without[index] * complex(math.cos(phase), math.sin(phase))
         torch.testing.assert_close(with_it[index], turned)
+
+
+def test_too_large_a_job_says_so_before_it_starts():
+    huge = torch.ones(1, 1, 1, dtype=torch.complex64).expand(1, 400_000, 400_000)
+    with pytest.raises(MemoryEstimateError, match=r"needs about .* GiB and .* are free; .*stream_psf"):
+        propagate(huge, Grid(400_000, 1e-6), 5e-7, 1e-3)

@@ -83,3 +83,10 @@ def test_wrong_masks_are_refused(mask):
 def test_short_distance_warns(mask):
     with pytest.warns(SamplingWarning, match="of at least"):
         stream_psf(mask, GRID, WAVES, 1e-3, WINDOW, phase=True)
+
+
+def test_steep_light_warns_with_the_distance_that_holds():
+    # r^2 = 2 (0.6 mm)^2 at 3 mm: the left-out phase k r^4 / (8 z^3) of the corner is 28 rad
+    grid, window = Grid(2000, 0.5e-6), Grid(400, 0.5e-6)
+    with pytest.warns(SamplingWarning, match="paraxial kernel is off by .* of at least 0.0425 m would hold"):
+        stream_psf(torch.zeros(2000, 2000), grid, 532e-9, 3e-3, window, phase=True)

@@ -127,3 +127,10 @@ def test_tracing_back_is_the_conjugate(count):
     beam = gaussian_beam(grid, wave, waist=100e-6)  # real at its waist
     forth, back = (propagate(beam, grid, wave, z, output=out, method="fresnel_zoom") for z in (0.1, -0.1))
     torch.testing.assert_close(back, forth.conj())
+
+
+@pytest.mark.parametrize("pitch", [5e-6, 2e-6])
+def test_zero_distance_resamples(pitch):
+    grid, out = Grid(96, 5e-6), Grid((40, 51), pitch, centre=(12e-6, -20e-6))
+    u = propagate(gaussian_beam(grid, 633e-9, waist=40e-6), grid, 633e-9, 0.0, output=out)
+    assert relative(u, gaussian_beam(out, 633e-9, waist=40e-6)) < 1e-9
