@@ -133,6 +133,7 @@ def distill(
     """
     terms, method_name = _terms(method)
     config = config or TrainConfig()
+    checks.count("seed", seed, least=0)
     inputs, labels = labelled("train", train)
     if val is None:
         order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed)).to(inputs.device)
@@ -144,6 +145,9 @@ def distill(
         )
     else:
         val_inputs, val_labels = labelled("val", val)
+    classes = predict(student, inputs[:1]).shape[1]
+    for name, some in {"train": labels, "val": val_labels}.items():
+        _check_classes(f"{name} labels", some, classes)
     if len(inputs) < 2:
         raise InvalidArgument("train", "two or more samples after the validation split", len(inputs))
     wanted = needs(terms)
@@ -257,6 +261,13 @@ def _same_outputs(student: nn.Module, teacher: nn.Module, one: torch.Tensor) -> 
         raise GridMismatch("teacher", f"outputs {tuple(expected)}, as the student's", f"{tuple(got)}")
 
 
+def _check_classes(name: str, labels: torch.Tensor, classes: int) -> None:
+    wrong = (labels != UNLABELLED) & ((labels < 0) | (labels >= classes))
+    if bool(wrong.any()):
+        got = f"{int(labels[wrong][0])} ({int(wrong.sum())} such labels)"
+        raise InvalidArgument(name, f"classes 0 to {classes - 1}, the student's outputs", got)
+
+
 def labelled(name: str, data: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs and labels as tensors, from `photonet.data.Images` or a pair of arrays.
 
@@ -273,4 +284,6 @@ def labelled(name: str, data: Any) -> tuple[torch.Tensor, torch.Tensor]:
         raise InvalidArgument(f"{name} labels", "whole numbers", f"{labels.dtype}")
     if len(labels) != len(inputs):
         raise InvalidArgument(f"{name} labels", f"{len(inputs)} labels, one per input", f"{len(labels)}")
+    if not len(inputs):
+        raise InvalidArgument(name, "at least one sample", "none")
     return inputs, labels.to(inputs.device, torch.int64)

@@ -116,7 +116,7 @@ class Device:
         if times.shape not in ((), (len(scenes),)):
             raise InvalidArgument("time", f"one time or {len(scenes)} of them", f"shape {tuple(times.shape)}")
         power = laser_power(times, self.bench.get("drift", 0.0)).to(scenes).expand(len(scenes))
-        # a stream per batch: the noise of a scene does not depend on how many are measured after it
+        # a stream per batch: a full batch sees the same noise however many scenes follow it
         features = [
             self._features(batch, lit, stream(self.seed, f"exposure {exposure}.{index}", batch.device))
             for index, (batch, lit) in enumerate(

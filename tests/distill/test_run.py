@@ -198,3 +198,19 @@ def test_what_is_saved_can_be_read_again(teacher, data, tmp_path):
 def test_settings_outside_their_range_are_named(setting, value):
     with pytest.raises(InvalidArgument, match=f"^{setting}: expected"):
         TrainConfig(**{setting: value})
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_a_label_that_the_student_cannot_give_is_named(part):
+    x, good, bad = torch.rand(8, 4), torch.zeros(8, dtype=torch.int64), torch.full((8,), 3)
+    data = {"train": (x, good), "val": (x, good), part: (x, bad)}
+    with pytest.raises(InvalidArgument, match=rf"{part} labels: expected classes 0 to 2.* got 3"):
+        distill(Student(), None, data["train"], val=data["val"], method="ce")
+
+
+def test_no_validation_samples_and_a_negative_seed_are_refused():
+    x, y = torch.rand(8, 4), torch.zeros(8, dtype=torch.int64)
+    with pytest.raises(InvalidArgument, match="val: expected at least one sample"):
+        distill(Student(), None, (x, y), val=(x[:0], y[:0]), method="ce")
+    with pytest.raises(InvalidArgument, match="seed"):
+        distill(Student(), None, (x, y), method="ce", seed=-1)
