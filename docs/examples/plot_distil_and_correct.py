@@ -2,17 +2,21 @@
 Distil, fabricate, correct
 ==========================
 
-A digital teacher trains an optical student, masks are designed for its kernels, a device is made with errors, and a
+A digital teacher trains an optical student, masks are designed for its kernels, a device is made with
+errors, and a
 tenth of the measured scenes brings its accuracy back, without a single label.
 
-One seed and short training, about half a minute on one core. Uncorrected the device loses some points; corrected it is within
-two points of the simulation. ``photonet quickstart`` does this with three seeds, baselines and a tolerance study.
+One seed and short training, about half a minute on one core. Uncorrected the device loses some points;
+corrected it is within
+two points of the simulation. ``photonet quickstart`` does this with three seeds, baselines and a
+tolerance study.
 """
 
 # %%
 # A teacher and a student
 # -----------------------
-# Both see scikit-learn's scanned digits. The student has 8 kernels 7 x 7 by light and a small digital backend; it learns
+# Both see scikit-learn's scanned digits. The student has 8 kernels 7 x 7 by light and a small digital
+# backend; it learns
 # from the teacher's softened outputs.
 
 import matplotlib.pyplot as plt
@@ -34,7 +38,8 @@ print(f"teacher {accuracy(predict(teacher, test.images), test.labels):.3f}")
 # %%
 # Masks for the kernels
 # ---------------------
-# Reliefs in fused silica whose point spread functions are the positive and the negative part of each kernel. From here
+# Reliefs in fused silica whose point spread functions are the positive and the negative part of each
+# kernel. From here
 # on the student uses what the masks really do.
 
 plan = design.kernels_to_masks(
