@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .bench import run_bench
+from .captures import cut_windows, signed_maps
 from .check import check
 from .device import ERRORS, Device, make_devices
 from .faults import Finding
@@ -21,8 +23,11 @@ __all__ = [
     "Part",
     "Registration",
     "check",
+    "cut_windows",
     "import_folder",
     "make_devices",
     "register",
+    "run_bench",
+    "signed_maps",
     "write",
 ]
