@@ -3,6 +3,8 @@
 from .calibrate import fit_full_map, fit_ridge_map, merge_into_backend
 from .config import METHODS, TrainConfig
 from .correct import CORRECTIONS, Corrected, correct
+from .gauss_newton import gauss_newton
+from .nonlinear import NonlinearMap, fit_nonlinear_map
 from .run import Distilled, distill
 from .terms import KD, NTK, CrossEntropy, Features, Term, warm_up
 from .trainer import accuracy, predict
@@ -17,6 +19,7 @@ __all__ = [
     "CrossEntropy",
     "Distilled",
     "Features",
+    "NonlinearMap",
     "Term",
     "TrainConfig",
     "Twin",
@@ -24,8 +27,10 @@ __all__ = [
     "correct",
     "distill",
     "fit_full_map",
+    "fit_nonlinear_map",
     "fit_ridge_map",
     "fit_twin",
+    "gauss_newton",
     "merge_into_backend",
     "predict",
     "warm_up",
