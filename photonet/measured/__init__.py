@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .check import check
 from .device import ERRORS, Device, make_devices
+from .drift import DriftMonitor, Look
 from .faults import Finding
 from .features import Measured
 from .importer import import_folder
@@ -14,8 +15,10 @@ from .writer import Part, write
 __all__ = [
     "ERRORS",
     "Device",
+    "DriftMonitor",
     "Finding",
     "Frames",
+    "Look",
     "Measured",
     "MeasuredData",
     "Part",
