@@ -6,6 +6,7 @@ from .bench import run_bench
 from .captures import cut_windows, signed_maps
 from .check import check
 from .device import ERRORS, Device, make_devices
+from .drift import DriftMonitor, Look
 from .faults import Finding
 from .features import Measured
 from .importer import import_folder
@@ -16,8 +17,10 @@ from .writer import Part, write
 __all__ = [
     "ERRORS",
     "Device",
+    "DriftMonitor",
     "Finding",
     "Frames",
+    "Look",
     "Measured",
     "MeasuredData",
     "Part",
