@@ -5,10 +5,12 @@ from .config import METHODS, TrainConfig
 from .correct import CORRECTIONS, Corrected, correct
 from .gauss_newton import gauss_newton
 from .nonlinear import NonlinearMap, fit_nonlinear_map
-from .run import Distilled, distill
+from .result import Distilled
+from .run import distill
 from .terms import KD, NTK, CrossEntropy, Features, Term, warm_up
 from .trainer import accuracy, predict
 from .twin import Twin, fit_twin
+from .views import Mixed, Moved
 
 __all__ = [
     "CORRECTIONS",
@@ -19,6 +21,8 @@ __all__ = [
     "CrossEntropy",
     "Distilled",
     "Features",
+    "Mixed",
+    "Moved",
     "NonlinearMap",
     "Term",
     "TrainConfig",
