@@ -6,7 +6,8 @@ wrapped scalar per wavelength: ``k z`` is 1e7 rad at 1 m, where float32 has no p
 float64 keeps only 1e-9 rad.
 
 Shapes: coordinates ``y`` [ny, 1] and ``x`` [1, nx] (or frequencies ``fy``, ``fx``) in m (1/m), wavelength
-[L] in m, distance a scalar in m, all float64; the results are complex128 [L, ny, nx].
+[L] in m, distance a scalar in m, all float64; the results are complex [L, ny, nx] of ``dtype``. For complex64
+the phase is wrapped before it is cast down, and sine, cosine and amplitude are taken of single numbers.
 Negative distances give the conjugate (light traced back); evanescent waves decay in both directions,
 because their growth cannot be computed back from finite digits. With ``envelope`` the carrier is left out.
 """
@@ -16,6 +17,8 @@ from __future__ import annotations
 import math
 
 import torch
+
+from ..arrays import real_dtype
 
 __all__ = ["angular_spectrum", "carrier", "fresnel", "fresnel_response", "rayleigh_sommerfeld"]
 
@@ -31,12 +34,16 @@ def carrier(wavelength: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
     return 2 * math.pi * (torch.fmod(distance, wavelength) / wavelength)
 
 
-def _start(wavelength: torch.Tensor, distance: torch.Tensor, envelope: bool) -> torch.Tensor:
-    return (
-        torch.zeros_like(wavelength)[:, None, None]
-        if envelope
-        else carrier(wavelength, distance)[:, None, None]
-    )
+def _turns(wavelength: torch.Tensor, distance: torch.Tensor, envelope: bool) -> torch.Tensor:
+    """The carrier in turns, [L, 1, 1]."""
+    turns = torch.zeros_like(wavelength) if envelope else torch.fmod(distance, wavelength) / wavelength
+    return turns[:, None, None]
+
+
+def _circle(turns: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosine and sine of turns in double, wrapped before they are cast to the precision of ``dtype``."""
+    phase = 2 * math.pi * (turns - turns.detach().round()).to(real_dtype(dtype))
+    return phase.cos(), phase.sin()
 
 
 def angular_spectrum(
@@ -45,9 +52,13 @@ def angular_spectrum(
     wavelength: torch.Tensor,
     distance: torch.Tensor,
     *,
+    travelling: bool = False,
     envelope: bool = False,
+    dtype: torch.dtype = torch.complex128,
 ) -> torch.Tensor:
     """Exact transfer function ``exp(i z sqrt(k^2 - kx^2 - ky^2))``.
+
+    With ``travelling`` the caller says that evanescent waves do not matter; they do not decay then.
 
     Source: Goodman, Introduction to Fourier Optics, 3rd ed., eq. (3-74).
 
@@ -60,13 +71,14 @@ def angular_spectrum(
     wave = wavelength[:, None, None]
     sine2 = (wave * fy) ** 2 + (wave * fx) ** 2
     cosine2 = 1 - sine2
-    travels = cosine2 >= 0
-    cosine = cosine2.abs().clamp_min(1e-300).sqrt()
-    k = 2 * math.pi / wave
     # kz - k = -k sin^2 / (1 + cos): no cancellation at small angles
-    phase = torch.where(travels, -k * distance * sine2 / (1 + cosine), -k * distance)
-    decay = torch.where(travels, 0.0, -k * distance.abs() * cosine).exp()
-    return torch.polar(decay, phase + _start(wavelength, distance, envelope))
+    turns = sine2.clamp_max(1) / (1 + cosine2.clamp_min(1e-300).sqrt()) * (-distance / wave)
+    cosine, sine = _circle(turns + _turns(wavelength, distance, envelope), dtype)
+    if travelling:
+        return torch.complex(cosine, sine)
+    decay = (cosine2.neg().clamp_min(1e-300).sqrt() * (-2 * math.pi * distance.abs() / wave)).exp()
+    decay = decay.to(cosine.dtype)
+    return torch.complex(decay * cosine, decay * sine)
 
 
 def fresnel(
@@ -76,15 +88,15 @@ def fresnel(
     distance: torch.Tensor,
     *,
     envelope: bool = False,
+    dtype: torch.dtype = torch.complex128,
 ) -> torch.Tensor:
     """Paraxial transfer function ``exp(i k z) exp(-i pi wavelength z (fx^2 + fy^2))``.
 
     The phase error against the exact one is ``k z sin^4 / 8``.
     Source: Goodman, Introduction to Fourier Optics, 3rd ed., eq. (4-21).
     """
-    phase = -math.pi * (wavelength * distance)[:, None, None] * (fy**2 + fx**2)
-    phase = phase + _start(wavelength, distance, envelope)
-    return torch.polar(torch.ones_like(phase), phase)
+    turns = -(wavelength * distance)[:, None, None] / 2 * (fy**2 + fx**2)
+    return torch.complex(*_circle(turns + _turns(wavelength, distance, envelope), dtype))
 
 
 def rayleigh_sommerfeld(
@@ -94,23 +106,24 @@ def rayleigh_sommerfeld(
     distance: torch.Tensor,
     *,
     envelope: bool = False,
+    dtype: torch.dtype = torch.complex128,
 ) -> torch.Tensor:
     """Exact impulse response (first Rayleigh-Sommerfeld solution) in 1/m^2.
 
     ``h = |z| / (2 pi) (1 / r - i k) exp(i k r) / r^2``, conjugate for negative z.
     Source: Goodman, Introduction to Fourier Optics, 3rd ed., eq. (3-42) with its near-field term.
     """
-    z = distance.abs()
+    z, wave = distance.abs(), wavelength[:, None, None]
     rho2 = y**2 + x**2
     r = (rho2 + z**2).sqrt()
-    k = (2 * math.pi / wavelength)[:, None, None]
-    # the path beyond |z|, without cancellation
-    phase = k * (rho2 / (r + z)) + _start(wavelength, z, envelope)
-    strength = z / (2 * math.pi * r**2)
-    near, far = strength / r, strength * k
-    cosine, sine = phase.cos(), phase.sin()
-    imaginary = near * sine - far * cosine
-    return torch.complex(near * cosine + far * sine, imaginary if distance >= 0 else -imaginary)
+    # the path beyond |z|, without cancellation; backwards the phase turns the other way
+    way = torch.where(distance < 0, -1.0, 1.0) / wave
+    cosine, sine = _circle(rho2 / (r + z) * way + _turns(wavelength, distance, envelope), dtype)
+    inverse = r.reciprocal().to(cosine.dtype)
+    square = inverse * inverse
+    near = square * inverse * (z / (2 * math.pi)).to(cosine.dtype)
+    far = square * (z * way).to(cosine.dtype)
+    return torch.complex(near * cosine + far * sine, near * sine - far * cosine)
 
 
 def fresnel_response(
@@ -120,11 +133,13 @@ def fresnel_response(
     distance: torch.Tensor,
     *,
     envelope: bool = False,
+    dtype: torch.dtype = torch.complex128,
 ) -> torch.Tensor:
     """Paraxial impulse response ``exp(i k z) / (i w z) exp(i pi (x^2 + y^2) / (w z))`` in 1/m^2.
 
     Source: Goodman, Introduction to Fourier Optics, 3rd ed., eq. (4-16).
     """
     area = (wavelength * distance)[:, None, None]
-    phase = math.pi * (y**2 + x**2) / area + _start(wavelength, distance, envelope)
-    return torch.complex(phase.sin(), -phase.cos()) / area
+    turns = (y**2 + x**2) / (2 * area) + _turns(wavelength, distance, envelope)
+    cosine, sine = _circle(turns, dtype)
+    return torch.complex(sine, -cosine) / area.to(sine.dtype)

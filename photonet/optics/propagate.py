@@ -131,9 +131,8 @@ def propagate(
 
     if any(t.requires_grad for t in (waves, z, *steps)):
         kernel = build()
-        for length, dim in zip(choice.shape, (-1, -2), strict=True):
-            kernel = mirror(kernel, length, dim) if kernel.shape[dim] < length else kernel
-        return carry(kernel)
+        width = choice.shape[1]
+        return carry(mirror(kernel, width, -2) if kernel.shape[-2] < width else kernel)
     key = (choice, grid, target, values, number, u.dtype, u.device, carrier)
     return carry(cached(key, build))
 

@@ -12,7 +12,7 @@ import torch
 from ..arrays import real_dtype
 from ..grid import Grid
 from . import kernels
-from .fourier import even_transform
+from .fourier import even_transform, in_strips, mirror
 from .plan import Plan
 
 __all__ = ["cached", "clear_cache", "transfer"]
@@ -54,7 +54,7 @@ def transfer(
         envelope: leave ``exp(i k z)`` out.
 
     Returns:
-        [L, X, Y], or the quadrant [L, X // 2 + 1, Y // 2 + 1] of an even kernel.
+        [L, X, Y], or the half [L, X // 2 + 1, Y] of an even kernel.
     """
     device = wavelength.device
     shift = [
@@ -73,50 +73,67 @@ def transfer(
         index = torch.arange(length, dtype=torch.float64, device=device)
         return torch.where(index < last, index, index - length)
 
-    def samples(function: Callable[..., torch.Tensor], y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """A kernel in strips: what is computed in double before it is cast down stays in the cache."""
-        strip = max(1, STRIP_SAMPLES // len(y)) if device.type == "cpu" else len(x)
-        parts = [
-            function(y[None, :], some[:, None], wavelength, distance, envelope=envelope).to(dtype)
-            for some in x.split(strip)
-        ]
-        return torch.cat(parts, dim=-2)
+    def spectrum(function: Callable[..., torch.Tensor], **options: bool) -> torch.Tensor:
+        """Of the frequencies [X, Y]; what is computed in double before it is cast down stays in the cache."""
+        return in_strips(
+            lambda a, b: function(
+                fy[None, :], fx[a:b, None], wavelength, distance, envelope=envelope, dtype=dtype, **options
+            ),
+            len(fx),
+            max(1, STRIP_SAMPLES // len(fy)),
+            device,
+        )
 
-    def response(function: Callable[..., torch.Tensor]) -> torch.Tensor:
-        y, x = counts(height, output.shape[0]) * pitch[0], counts(width, output.shape[1]) * pitch[1]
-        if not even:
-            y, x = y + shift[0], x + shift[1]
-        return samples(function, y, x) * (pitch[0] * pitch[1]).to(real_dtype(dtype))
+    def response(function: Callable[..., torch.Tensor], y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Of the positions, [Y, X]: the transform exchanges the axes."""
+        cell = (pitch[0] * pitch[1]).to(real_dtype(dtype))
+        return in_strips(
+            lambda a, b: (
+                cell
+                * function(y[a:b, None], x[None, :], wavelength, distance, envelope=envelope, dtype=dtype)
+            ),
+            len(y),
+            max(1, STRIP_SAMPLES // len(x)),
+            device,
+        )
 
-    def transform(values: torch.Tensor, inverse: bool = False) -> torch.Tensor:
-        if even:
-            return even_transform(values, (width, height), inverse=inverse)
-        return torch.fft.ifft2(values) if inverse else torch.fft.fft2(values)
+    def transform(values: torch.Tensor) -> torch.Tensor:
+        return even_transform(values, choice.shape) if even else torch.fft.fft2(values.mT).contiguous()
 
+    y = counts(height, output.shape[0]) * pitch[0] + (0 if even else shift[0])
+    x = counts(width, output.shape[1]) * pitch[1] + (0 if even else shift[1])
     if choice.method == "rayleigh_sommerfeld":
-        kernel = transform(response(kernels.rayleigh_sommerfeld))
-    elif choice.method == "fresnel_response":
-        kernel = transform(response(kernels.fresnel_response))
+        return transform(response(kernels.rayleigh_sommerfeld, y, x))
+    if choice.method == "fresnel_response":
+        return transform(response(kernels.fresnel_response, y, x))
+    fy = counts(height, (height + 1) // 2) / (height * pitch[0])
+    fx = counts(width, (width + 1) // 2) / (width * pitch[1])
+    if choice.method == "fresnel":
+        kernel = spectrum(kernels.fresnel)
     else:
-        fy = counts(height, (height + 1) // 2) / (height * pitch[0])
-        fx = counts(width, (width + 1) // 2) / (width * pitch[1])
-        spectrum = kernels.fresnel if choice.method == "fresnel" else kernels.angular_spectrum
-        kernel = samples(spectrum, fy, fx)
+        # what is steeper than the band is cut below
+        travelling = all(y**2 + x**2 < 1 for y, x in choice.band_limit)
+        kernel = spectrum(kernels.angular_spectrum, travelling=travelling)
+    if not even:
         for f, s, dim in ((fy, shift[0], -2), (fx, shift[1], -1)):
-            if not even:
-                kernel = kernel * torch.exp(2j * math.pi * f * s).unsqueeze(dim).to(dtype)
-        if choice.smooth:
-            direct = response(kernels.rayleigh_sommerfeld)
-            limits = [wavelength.detach().min() / (2 * d) for d in grid.pitch]
-            taper = [
-                _taper((counts(n, m) * d + s).detach(), distance.detach(), limit)
-                for n, m, d, s, limit in zip(choice.shape, output.shape, pitch, shift, limits, strict=True)
-            ]
-            weight = (taper[0][None, :] * taper[1][:, None]).to(real_dtype(dtype))
-            mixed = (direct - transform(kernel, inverse=True)) * weight
-            kernel = kernel + transform(mixed)
-        kernel = _limit(kernel, choice, wavelength.detach(), fy.detach(), fx.detach())
-    return kernel
+            kernel = kernel * torch.exp(2j * math.pi * f * s).unsqueeze(dim).to(dtype)
+    mixed = None
+    if choice.smooth:
+        limits = [wavelength.detach().min() / (2 * d) for d in grid.pitch]
+        tapers = [_taper(p.detach(), distance.detach(), s) for p, s in zip((y, x), limits, strict=True)]
+        if even:
+            # the rest of the two tapers, which fall from the centre, is zero
+            keep = (int((tapers[0] > 0).sum()), int((tapers[1] > 0).sum()))
+            there = even_transform(kernel, (width, height), keep=(keep[1], keep[0]), inverse=True)
+        else:
+            keep, there = (height, width), torch.fft.ifft2(kernel).mT
+        weights = [t[:n].to(real_dtype(dtype)) for t, n in zip(tapers, keep, strict=True)]
+        direct = response(kernels.rayleigh_sommerfeld, y[: keep[0]], x[: keep[1]])
+        mixed = transform((direct - there) * (weights[0][:, None] * weights[1]))
+        del direct, there
+    kernel = mirror(kernel, height, -1) if even else kernel
+    kernel = kernel if mixed is None else kernel + mixed
+    return _limit(kernel, choice, wavelength.detach(), fy.detach(), fx.detach())
 
 
 def _taper(position: torch.Tensor, distance: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
@@ -145,6 +162,8 @@ def _limit(
         low = (inner[0] - sines) / max(inner[0] - outer[0], 1e-12)
         high = (sines - inner[1]) / max(outer[1] - inner[1], 1e-12)
         keep = _fall(torch.maximum(low, high))
+        if keep.shape[-1] < kernel.shape[-3 - dim]:
+            keep = mirror(keep, kernel.shape[-3 - dim], -1)
         kernel = kernel * keep.unsqueeze(dim).to(real_dtype(kernel.dtype))
     return kernel
 

@@ -26,7 +26,7 @@ def through_spectrum(
 
     Args:
         u: complex [..., L, y, x] on ``grid``.
-        kernel: [L, X, Y] or its quadrant, as from `transfer.transfer` without a shift.
+        kernel: [L, X, Y] or its half, as from `transfer.transfer` without a shift.
         size: samples (Y, X) of the transform.
         grid: samples of the source.
         output: samples wanted, of any pitch.
@@ -34,8 +34,7 @@ def through_spectrum(
     Returns:
         complex [..., L, *output.shape].
     """
-    for length, dim in zip(size, (-1, -2), strict=True):
-        kernel = mirror(kernel, length, dim) if kernel.shape[dim] < length else kernel
+    kernel = mirror(kernel, size[1], -2) if kernel.shape[-2] < size[1] else kernel
     spectrum = torch.fft.fft2(u, s=size) * kernel.mT / (size[0] * size[1])
     frequencies, places = [], []
     for n, d, start, position in zip(size, grid.pitch, (grid.y, grid.x), (output.y, output.x), strict=True):
