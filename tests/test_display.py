@@ -135,12 +135,13 @@ def test_colours_follow_the_axis_of_wavelengths():
 def test_gradients_reach_every_parameter(patches):
     generator = torch.Generator().manual_seed(0)
     light = torch.rand(1, 2, 2, dtype=torch.float64, generator=generator)
-    mask = torch.exp(1j * torch.rand(1, 12, 12, dtype=torch.float64, generator=generator))
-    lengths = [torch.tensor(v, dtype=torch.float64) for v in (0.55, 3.1, 2.03, 1.5)]  # um, 1e-4 m, 1e-4 m
+    y, x = Grid(12, 1e-6).mesh()
+    mask = torch.exp(-(y**2 + x**2) / (3e-6) ** 2 + 1j * (y + 0.3 * x) ** 2 / 1e-11)[None]
+    lengths = [torch.tensor(v, dtype=torch.float64) for v in (0.55, 6.1, 4.03, 1.5)]  # um, 1e-4 m, 1e-4 m
 
     def irradiance(light, wave, d, z, order):
         return 1e3 * image_display(
-            light, Grid(2, 7e-6), mask, Grid(12, 2e-6), wave * 1e-6, d * 1e-4, z * 1e-4,
+            light, Grid(2, 7e-6), mask, Grid(12, 1e-6), wave * 1e-6, d * 1e-4, z * 1e-4,
             output=Grid((3, 2), 1.3e-6), order=order, patches=patches)  # fmt: skip
 
     inputs = tuple(t.requires_grad_() for t in (light, *lengths))

@@ -13,7 +13,7 @@ from .. import checks
 from ..errors import GridMismatch, InvalidArgument, SamplingError
 from ..grid import Grid
 from .fourier import fast_length
-from .sampling import announce, critical_distance, predict, sideways
+from .sampling import announce, critical_distance, curvature_error, fade_error, predict, sideways
 from .scalars import plain
 
 __all__ = ["METHODS", "Plan", "plan"]
@@ -22,6 +22,15 @@ RESPONSES = ("rayleigh_sommerfeld", "fresnel_response")
 TRANSFERS = ("angular_spectrum", "fresnel")
 ZOOMS = ("fresnel_zoom", "fraunhofer")
 METHODS = ("auto", *TRANSFERS, *RESPONSES, *ZOOMS)
+
+FADE_ZONES = 64
+"""Fresnel zones over which light that misses an output of another pitch is faded out; see `fade_error`."""
+
+MOST_PADDING = 4
+"""Transform over source and destination together, at most, for the sake of that fade..."""
+
+SMALL = 256
+"""... unless the transform is small anyway."""
 
 SMOOTH_SAMPLES = 256
 """Samples within which the two kernels can change over without ringing themselves."""
@@ -40,9 +49,11 @@ class Plan:
         band: the same for the light that is kept; what lies between the two is faded out.
         band_limit: largest ``sin(theta)`` kept, per wavelength and axis (y, x).
         alias_energy: fraction of the energy that arrives in the wrong place; of a white spectrum when
-            no field was given, which is the worst case.
+            no field was given, which is the worst case. Of an output of another pitch, what rings because
+            the light beside it is faded out within few Fresnel zones (an estimate, see `fade_error`).
         cut_energy: fraction of the energy that is left out because it would miss the window.
-        paraxial_error: relative L2 error by the paraxial phase; zero for the exact methods.
+        paraxial_error: relative L2 error by the paraxial phase, or of Fraunhofer's by the curvature of the
+            source that was given; zero for the exact methods.
         critical: distance in m from where the pitch samples the impulse response over the whole window.
         smooth: whether the transfer function is mixed with the impulse response where that is sampled, so
             that the sharp end of the spectrum at the sampling limit does not ring.
@@ -74,6 +85,8 @@ class Plan:
     @property
     def remedy(self) -> str:
         """What would hold where the error is too large."""
+        if self.method in TRANSFERS:
+            return "a finer pitch of the source, or an output of the pitch of the source, would hold"
         return f"|z| of at least {self.critical:.3g} m or a finer pitch would hold, or method='auto'"
 
     def __str__(self) -> str:
@@ -191,16 +204,27 @@ def _decide(
         least = full = math.ceil((high - low) / d - 1e-6)
         if factors is not None:
             least = max(least, math.ceil(factors[axis] * grid.shape[axis]))
+        widest = sideways(max(waves), d, z)
         if auto and method == "angular_spectrum":
             # room for the steepest wave the pitch can hold, so that none comes back and none is cut
-            widest = sideways(max(waves), d, z)
             least = max(least, math.ceil(min(max(high + widest, widest - low) / d, 2 * full)))
+        if not same_pitch and factors is None and method in TRANSFERS:
+            # no sharp end may ring between the samples: room to fade it out
+            fade = min(widest, math.hypot(far[axis], math.sqrt(FADE_ZONES * max(waves) * abs(z))))
+            least = max(
+                least, math.ceil(min(max(high + fade, fade - low) / d, max(MOST_PADDING * full, SMALL)))
+            )
         shape[axis] = fast_length(least)
         reach[axis] = _sines(low, high, z, paraxial)
         room = (high - shape[axis] * d, low + shape[axis] * d)
         band[axis] = reach[axis] if method in RESPONSES else _sines(*room, z, paraxial)
     nyquist = [(w / (2 * grid.pitch[0]), w / (2 * grid.pitch[1])) for w in waves]
     _check_reach(reach, nyquist, output)
+    if not same_pitch and method in TRANSFERS:
+        band = [
+            _before(kept, arriving, 0.999 * min(limit[axis] for limit in nyquist))
+            for axis, (kept, arriving) in enumerate(zip(band, reach, strict=True))
+        ]
     band_limit = tuple((min(max(map(abs, band[0])), y), min(max(map(abs, band[1])), x)) for y, x in nyquist)
     smooth = (
         auto
@@ -219,6 +243,10 @@ def _decide(
     elif not response:
         parts = [_kept(band, limit, w) for limit, w in zip(nyquist, waves, strict=True)]
         cut = 1 - sum(parts) / len(parts)
+    if not same_pitch and method in TRANSFERS:
+        alias += fade_error(grid, waves, z, reach, band, field) ** 2
+    if method == "fraunhofer" and field is not None:
+        error = max(error, curvature_error(field, grid, min(waves), z))
     item = 16 if dtype in (torch.complex128, torch.float64) else 8
     samples = max(grid.shape[0], output.shape[0]) * shape[1] + output.shape[0] * output.shape[1]
     return Plan(
@@ -274,6 +302,13 @@ def _check_reach(reach: list[tuple[float, float]], nyquist: list[tuple[float, fl
                 f"{output}, where sin(theta) is at least {min(abs(low), abs(high)):.3g}",
                 "sample the source more finely or move the window towards the axis",
             )
+
+
+def _before(band: tuple[float, float], reach: tuple[float, float], limit: float) -> tuple[float, float]:
+    """``band`` ended at the sampling limit, where the light that arrives leaves room to fade the rest."""
+    low = max(band[0], -limit) if reach[0] > -limit else band[0]
+    high = min(band[1], limit) if reach[1] < limit else band[1]
+    return low, high
 
 
 def _kept(band: list[tuple[float, float]], nyquist: tuple[float, float], wave: float) -> float:

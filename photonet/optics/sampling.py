@@ -11,7 +11,16 @@ import torch
 from ..errors import MemoryEstimateError, SamplingError, SamplingWarning
 from ..grid import Grid
 
-__all__ = ["Prediction", "announce", "check_memory", "critical_distance", "predict", "sideways"]
+__all__ = [
+    "Prediction",
+    "announce",
+    "check_memory",
+    "critical_distance",
+    "curvature_error",
+    "fade_error",
+    "predict",
+    "sideways",
+]
 
 LIMIT = 0.01
 """Predicted relative error of the field from which a warning is given."""
@@ -90,6 +99,59 @@ def predict(
             wrong_power = (arriving * (2 * torch.sin(phase / 2)) ** 2).sum()
             error += float((wrong_power / arriving.sum().clamp_min(1e-300)).sqrt())
     return folded / len(waves), cut / len(waves), error / len(waves)
+
+
+def fade_error(
+    grid: Grid,
+    waves: tuple[float, ...],
+    z: float,
+    reach: list[tuple[float, float]],
+    band: list[tuple[float, float]],
+    field: torch.Tensor | None,
+) -> float:
+    """Estimated relative error by light beside the window that is faded out from ``reach`` to ``band``.
+
+    The end of a spectrum rings. A fade of infinite smoothness over n Fresnel zones (the rays' landing places
+    ``x``, as ``x^2 / (wavelength z)``) rings with ``exp(-sqrt(n))``, as much as there is light to fade: the
+    density of the spectrum outside of ``reach`` against that inside. The factor was measured against direct
+    sums, from 12 to 90 zones, of hard-edged and soft lenses and random masks: the estimate is up to 10
+    times too high, and up to 3 times too low where less than a hundredth of the light lands in the window.
+    """
+    device = field.device if field is not None else None
+    axes = [
+        torch.fft.fftfreq(n, d, device=device).double() for n, d in zip(grid.shape, grid.pitch, strict=True)
+    ]
+    worst = 0.0
+    for index, wave in enumerate(waves):
+        zones, inside = [], []
+        for f, d, arriving, kept in zip(axes, grid.pitch, reach, band, strict=True):
+            limit = wave / (2 * d)
+            for first, last in zip(map(abs, arriving), map(abs, kept), strict=True):
+                if first < limit and last < 1:
+                    zones.append((_landing(last, z) ** 2 - _landing(first, z) ** 2) / (wave * abs(z)))
+            inside.append(((wave * f >= arriving[0]) & (wave * f <= arriving[1])).double())
+        if not zones:
+            continue
+        power, arrives = _power(field, index, grid), inside[0][:, None] * inside[1]
+        within = (power * arrives).sum() / arrives.sum().clamp_min(1)
+        beside = (power * (1 - arrives)).sum() / (1 - arrives).sum().clamp_min(1)
+        density = float((beside / within.clamp_min(1e-300)).clamp(max=1))
+        worst = max(worst, 4 * math.sqrt(density) * math.exp(-math.sqrt(max(min(zones), 0.0))))
+    return min(worst, 1.0)
+
+
+def _landing(sine: float, z: float) -> float:
+    return abs(z) * sine / math.sqrt(1 - sine**2)
+
+
+def curvature_error(field: torch.Tensor, grid: Grid, wave: float, z: float) -> float:
+    """Relative error of Fraunhofer's formula by the curvature of the source that it leaves out."""
+    y, x = grid.mesh(field.device)
+    power = field.detach().abs().square().double()
+    power = power.flatten(0, -3).sum(0) if power.ndim > 2 else power
+    bend = (math.pi * (y**2 + x**2) / (wave * abs(z))).clamp(max=math.pi)
+    wrong = (power * (2 * torch.sin(bend / 2)) ** 2).sum()
+    return float((wrong / power.sum().clamp_min(1e-300)).sqrt())
 
 
 def _power(field: torch.Tensor | None, index: int, grid: Grid) -> torch.Tensor:

@@ -1,8 +1,12 @@
+import math
+
 import pytest
 import torch
 
 from photonet import Grid
-from photonet.optics import gaussian_beam, plan
+from photonet.errors import SamplingError
+from photonet.optics import gaussian_beam, plan, propagate
+from photonet.optics.sampling import curvature_error
 
 
 def test_band_limit_has_the_right_factor_of_two():
@@ -39,3 +43,54 @@ def test_text_names_what_was_chosen_and_why():
     text = str(plan(Grid((64, 100), 2e-6), 500e-9, 1e-3, dtype=torch.complex64))
     for word in ("angular_spectrum", "128 x 200", "band limit", "alias energy", "MiB", "|z| = 0.001 m"):
         assert word in text
+
+
+def direct_sum(u, grid, wave, z, output):
+    """Rayleigh-Sommerfeld, source sample by source sample, without exp(ikz)."""
+    k = 2 * math.pi / wave
+    rows = []
+    for y in output.y:
+        r = ((y - grid.y)[None, :, None] ** 2 + (output.x[:, None, None] - grid.x) ** 2 + z**2).sqrt()
+        h = z / (2 * math.pi) * (1 / r - 1j * k) * torch.exp(1j * k * (r - z)) / r**2
+        rows.append(torch.einsum("oyx,yx->o", h, u) * grid.cell)
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize(
+    ("focus", "z", "output"),
+    [
+        (0.3e-3, 0.3e-3, Grid(16, 0.5e-6)),
+        (0.3e-3, 0.6e-3, Grid(16, 0.5e-6)),
+        (1e-3, 0.4e-3, Grid(24, 1.5e-6)),
+    ],
+)
+@pytest.mark.parametrize("soft", [False, True])
+def test_another_pitch_is_as_wrong_as_predicted_and_no_more(focus, z, output, soft):
+    """A lens of 48 x 48 samples: a sharp end of its spectrum would cost 1e-2 of the field."""
+    grid, wave = Grid(48, 1e-6), 525e-9
+    y, x = grid.mesh()
+    u = torch.exp(-1j * math.pi * (y**2 + x**2) / (wave * focus))
+    u = u * torch.exp(-(y**2 + x**2) / (10e-6) ** 2) if soft else u
+    expected = direct_sum(u, grid, wave, z, output)
+    found = propagate(u[None], grid, wave, z, output=output, carrier=False)[0]
+    error = float((found - expected).norm() / expected.norm())
+    predicted = plan(grid, wave, z, output, field=u[None]).error
+    assert error < 1e-3
+    assert predicted / 30 < error < 3 * predicted  # an estimate; see fade_error
+
+
+def test_strict_refuses_what_is_predicted_to_be_wrong():
+    grid = Grid(64, 2e-6)
+    with pytest.raises(SamplingError, match="fresnel_response"):
+        plan(grid, 5e-7, 1e-4, method="fresnel_response", strict=True)
+    assert plan(grid, 5e-7, 1e-4, strict=True).error == 0
+
+
+def test_fraunhofer_is_as_wrong_as_its_curvature():
+    """Over a disc the phase grows to pi a^2 / (w z) at the edge, with a root mean square of 1 / sqrt(3)."""
+    grid, wave, z, radius = Grid(200, 1e-6), 5e-7, 10.0, 80e-6
+    y, x = grid.mesh()
+    disc = (y**2 + x**2 <= radius**2).to(torch.complex128)
+    edge = math.pi * radius**2 / (wave * z)
+    assert curvature_error(disc[None], grid, wave, z) == pytest.approx(edge / 3**0.5, rel=5e-3)
+    assert plan(grid, wave, z, method="fraunhofer", field=disc[None]).error >= edge / 3**0.5 * 0.99
