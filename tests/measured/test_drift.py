@@ -80,6 +80,28 @@ def test_what_is_none_of_the_kinds_is_called_other(bench, monitor):
     assert monitor.look(bench(8, dusty)).kind == "other"
 
 
+def test_a_response_gives_a_change_its_name(bench, tmp_path):
+    turned = blobs().rot90(1, (2, 3)) - blobs()
+    frames, look = bench(16), bench(8, blobs() + 0.02 * turned)
+    assert DriftMonitor.fit(frames).look(look).kind == "other"
+    monitor = DriftMonitor.fit(frames, responses={"turn": turned[:, 0], "defocus": blobs(blur=1.0) - blobs()})
+    monitor.save(tmp_path / "monitor.h5")
+    found = monitor.look(look)
+    assert found == DriftMonitor.load(tmp_path / "monitor.h5").look(look)
+    assert found.kind == "turn"
+    assert found.estimates["turn"][0] == pytest.approx(0.02, abs=4 * found.estimates["turn"][1])
+    blurred = monitor.look(bench(8, 0.9 * blobs() + 0.1 * blobs(blur=1.0)))
+    assert blurred.kind == "defocus"
+    assert blurred.estimates["defocus"][0] == pytest.approx(0.1, abs=4 * blurred.estimates["defocus"][1])
+    for name in ("gain", "shift", "shift_x", "noise", "a b"):
+        with pytest.raises(InvalidArgument, match="^responses: .*does not know"):
+            DriftMonitor.fit(frames, responses={name: turned})
+    with pytest.raises(GridMismatch, match=r"^responses\['turn'\]"):
+        DriftMonitor.fit(frames, responses={"turn": turned[1:]})
+    with pytest.raises(InvalidArgument, match="look different"):
+        DriftMonitor.fit(frames, responses={"twin": blobs()})
+
+
 def alarms(runs, level, seed, rounds=4, **noise):
     bench = Bench(seed)
     looks = (DriftMonitor.fit(bench(12, **noise), false_alarm=level).look(bench(rounds, **noise))
