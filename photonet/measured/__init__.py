@@ -8,6 +8,7 @@ from .drift import DriftMonitor, Look
 from .faults import Finding
 from .features import Measured
 from .importer import import_folder
+from .planner import Needed, PilotPlan, plan_pilot
 from .reader import Frames, MeasuredData
 from .register import Registration, register
 from .writer import Part, write
@@ -21,11 +22,14 @@ __all__ = [
     "Look",
     "Measured",
     "MeasuredData",
+    "Needed",
     "Part",
+    "PilotPlan",
     "Registration",
     "check",
     "import_folder",
     "make_devices",
+    "plan_pilot",
     "register",
     "write",
 ]
