@@ -34,6 +34,7 @@ from photonet.streams import stream
 PILOTS = (50, 100, 200)
 LEVEL = 0.9
 TEST = 4000
+CLEAN = slice(10_000, 14_000)
 FIRST = 20_000  # of the scenes that are measured; those before train the student
 
 
@@ -72,6 +73,7 @@ def real(cases: int, methods: list[str], out: Path, result: dict) -> None:
     student, design = prepare(splits)
     images, labels = splits.train.images, splits.train.labels
     test = splits.test.subset(slice(0, TEST))
+    clean = images[CLEAN], labels[CLEAN]
     simulated = accuracy(predict(student, test.images), test.labels)
     for case in range(cases):
         bench, count = device(design, student.optics.binning, case), PILOTS[case % len(PILOTS)]
@@ -80,7 +82,9 @@ def real(cases: int, methods: list[str], out: Path, result: dict) -> None:
         g = stream(case, "planner scenes")
         chosen = FIRST + torch.randperm(len(images) - FIRST, generator=g)[: REACH * count]
         frames = bench.measure(images[chosen], labels[chosen], exposure=1)
-        plan = plan_pilot(student, frames[:count], correct, level=LEVEL, seed=case, method=method)
+        plan = plan_pilot(
+            student, frames[:count], correct, clean=clean, level=LEVEL, seed=case, method=method
+        )
         for times in range(1, REACH + 1):
             later = correct(student, frames[: times * count], fraction=1.0, method=method, seed=case)
             truth = accuracy(predict(later.student.backend, seen.features), test.labels)

@@ -24,7 +24,10 @@ PROPOSALS = 100_000
 DRAWS = 4000
 
 RATE = (math.log(0.5), 1.0)
-"""Prior of log c: mean and standard deviation; c from 0.1 to 2.6 with 90 %. Lambda is uniform in (0, 1)."""
+"""Prior of log c: mean and standard deviation; c from 0.1 to 2.6 with 90 %. Lambda is uniform in (0, 1.5)."""
+
+STEEPEST = 1.5
+"""Largest lambda: above 1 the curve rises slowly at first."""
 
 MISFIT = 0.01
 """Standard deviation of a real curve about the model, on the scale of arcsin sqrt A."""
@@ -74,13 +77,18 @@ def _law(
 
 
 def fit_curves(
-    sizes: torch.Tensor, scores: torch.Tensor, generator: torch.Generator
+    sizes: torch.Tensor,
+    scores: torch.Tensor,
+    generator: torch.Generator,
+    control: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> tuple[Curves, torch.Tensor]:
     r"""Learn a curve from scored splits.
 
     1. The mean score of each size, and the covariance of these means, by the Bayesian bootstrap (Rubin, Ann.
        Stat. 9, 130, 1981) over pictures and over splits together, with half a right and half a wrong picture
        added: for one size that is the Jeffreys interval of a proportion.
+       With a control, its mean score is bootstrapped along; by as much as it is off its true mean, times
+       the regression on it, the others are put right.
     2. On the scale of arcsin sqrt, where a proportion's variance is constant, the means are normal with that
        covariance, plus a misfit of the law.
     3. Draws from wide priors (a, b and lambda flat, log c normal) are weighted by this likelihood and
@@ -91,14 +99,25 @@ def fit_curves(
         scores: of each picture in [0, 1], float64 [s, splits, pictures], NaN where the picture was not
             held out. Every size needs some picture held out.
         generator: of all random numbers.
+        control: scores of the same pictures, [pictures], by something whose mean score is known better, and
+            its scores of other pictures, [others].
 
     Returns:
         The curves, and the bootstrapped mean scores [bootstraps, s].
     """
     sizes, held = sizes.double(), ~scores.isnan()
     values = scores.nan_to_num(0.0)
-    means = _bootstrap(values, held, generator)
-    y = means.clamp(0, 1).sqrt().asin()
+    if control is None:
+        y = _bootstrap(values, held, generator).sqrt().asin()
+    else:
+        own, other = (one.double().expand(1, 1, -1) for one in control)
+        both = torch.cat([values, own.expand(1, *values.shape[1:])])
+        every = torch.cat([held, torch.ones_like(held[:1])])
+        y = _bootstrap(both, every, generator).sqrt().asin()
+        true = _bootstrap(other, torch.ones_like(other, dtype=torch.bool), generator).sqrt().asin()
+        y, reference = y[:, :-1], y[:, -1:]
+        off = reference - reference.mean()
+        y = y - (off * y).mean(0) / off.square().mean() * (reference - true)
     at = y.mean(0)
     covariance = torch.cov(y.T).reshape(len(sizes), len(sizes))
     covariance = covariance + MISFIT**2 * torch.eye(len(sizes), dtype=y.dtype)
@@ -109,7 +128,7 @@ def fit_curves(
     a = max(lowest) + (1 - max(lowest)) * uniform[0]
     b = (a - lowest[0]) * uniform[1]
     c = torch.exp(RATE[0] + RATE[1] * torch.randn(PROPOSALS, generator=generator, dtype=torch.float64))
-    power = uniform[2].clamp_min(1e-3)
+    power = STEEPEST * uniform[2].clamp_min(1e-3)
     curve = _law(sizes / sizes[0], *(one[:, None] for one in (a, b, c, power)))
     missed = curve.clamp(0, 1).sqrt().asin() - at
     cost = (missed * torch.linalg.solve(covariance, missed.T).T).sum(1) / 2
@@ -118,8 +137,9 @@ def fit_curves(
     ladder = weight.cumsum(0) / weight.sum()
     chosen = torch.searchsorted(ladder, steps).clamp_max(PROPOSALS - 1)
     noise = torch.randn(DRAWS, generator=generator, dtype=torch.float64)
-    drawn = (one[chosen] for one in (a, b, c, power))
-    return Curves(int(sizes[0]), *drawn, _luck(sizes, values, held), noise), means
+    a, b, c, power = (one[chosen] for one in (a, b, c, power))
+    means = y.clamp(0, math.pi / 2).sin().square()
+    return Curves(int(sizes[0]), a, b, c, power, _luck(sizes, values, held), noise), means
 
 
 def _bootstrap(values: torch.Tensor, held: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -167,6 +167,7 @@ def plan_pilot(
     pilot: Measured,
     correct: Callable[..., Any],
     *,
+    clean: tuple[torch.Tensor, torch.Tensor] | None = None,
     sizes: Sequence[int] | None = None,
     repeats: int = 10,
     level: float = 0.9,
@@ -179,7 +180,8 @@ def plan_pilot(
     other parts. A saturating curve through the scores, with wide priors, is carried on to three times the
     pilot's size, not farther. The band is for the accuracy of one later correction on new scenes of the same
     kind: it holds what the few pictures leave open, which is most of it (100 pictures tell 95 % from 91 % or
-    98 %, no better), what the splits scatter, and what the shape of the curve leaves open.
+    98 %, no better; ``clean`` scenes help), what the splits scatter, and what the shape of the curve leaves
+    open.
 
     Args:
         student: the simulated network.
@@ -187,6 +189,9 @@ def plan_pilot(
         correct: `photonet.correct`, or a function that is called like it:
             ``correct(student, measured, fraction=1.0, seed=..., **options)``, with the corrected network as
             ``student`` of its answer. (It is passed because `photonet.measured` stands below it.)
+        clean: scenes that were not measured, and their labels: some thousands, such as a test set. The
+            simulated network's score on them tells by how much the pilot's pictures happen to be harder or
+            easier than others, which makes the band much narrower. They must be of the same kind.
         sizes: numbers of samples to try, at least 8 each and at most 80 % of the pilot; by default five in
             equal ratios.
         repeats: corrections for each size; all of them take ``len(sizes) * repeats`` times as long as one.
@@ -219,6 +224,10 @@ def plan_pilot(
     if not 0 < checks.fraction("level", level) < 1:
         raise InvalidArgument("level", "a probability above 0 and below 1", level)
 
+    if clean is not None and (pilot.labels is None or len(clean) != 2 or len(clean[0]) != len(clean[1])):
+        got = "a pilot without labels" if pilot.labels is None else "scenes and labels of different length"
+        raise InvalidArgument("clean", "scenes and labels, beside a pilot with labels", got)
+
     simulated = _answers(copy.deepcopy(student).eval(), pilot.scenes)
     wanted = simulated if pilot.labels is None else pilot.labels
     generator = stream(seed, "pilot")
@@ -232,7 +241,11 @@ def plan_pilot(
         result = correct(student, pilot[train], fraction=1.0, seed=seeds[r], **options)
         right = _score(_answers(result.student.backend, pilot.features[rest]), wanted[rest])
         scores[s, r, orders[r][tried[s] :]] = right.cpu()
-    curves, means = fit_curves(torch.tensor(tried), scores, stream(seed, "learning curve"))
+    control = None
+    if clean is not None:
+        known = _score(_answers(copy.deepcopy(student).eval(), clean[0]), clean[1])
+        control = _score(simulated, wanted).cpu(), known.cpu()
+    curves, means = fit_curves(torch.tensor(tried), scores, stream(seed, "learning curve"), control)
 
     before = _score(_answers(copy.deepcopy(student.backend).eval(), pilot.features), wanted)
     attrs = provenance(
