@@ -20,7 +20,7 @@ import torch
 __all__ = ["Curves", "fit_curves"]
 
 BOOTSTRAPS = 1000
-PROPOSALS = 100_000
+PROPOSALS = 40_000
 DRAWS = 4000
 
 RATE = (math.log(0.5), 1.0)
