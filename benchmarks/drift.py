@@ -32,13 +32,16 @@ HOUR = 3600.0
 DEFOCUS = 40e-6
 """In m; of the response too."""
 
+LOUD = 0.5
+"""Read noise of the noisy camera, in standard deviations of the shot noise of white."""
+
 CHANGES: dict[str, dict[str, float]] = {
     "gain +5 %": {},
     "gain -5 %": {},
     "shift 0.5 pixel, y": {"shift_y": 0.5},
     "shift 0.5 pixel, x": {"shift_x": -0.5},
     "defocus 40 um": {"defocus": DEFOCUS},
-    "noise x 1.5": {},
+    "noise of reading": {},
     "rotation 1 degree": {"rotation": 0.01745},
 }
 KIND = {"gain": "gain", "shift": "shift", "defocus": "defocus", "noise": "noise", "rotation": "other"}
@@ -67,13 +70,9 @@ def changed(design: MaskDesign, name: str, device: Device, seed: int, light: flo
     """The same device after a change."""
     if name.startswith("gain"):
         return replace(device, psf=device.psf * (1.05 if "+" in name else 0.95))
-    if name.startswith("noise"):  # read noise above the dark level's, so that the sum is 1.5 times louder
+    if name.startswith("noise"):
         return replace(device, detector=replace(device.detector, dark_noise=LOUD * light**0.5))
     return bench(design, seed, device.binning, light, **CHANGES[name])
-
-
-LOUD = 0.5
-"""Read noise of the noisy camera, in standard deviations of the shot noise of white."""
 
 
 def run(runs: int, devices: int, binnings: Sequence[int], light: float, out: Path) -> dict:

@@ -47,6 +47,7 @@ class Response:
             raise InvalidArgument(
                 "reference", "scenes in which all changes look different", "frames without enough contrast"
             )
+        self.power = float((mean.square() * weight[:, None, None]).mean())
         self.weight, self.covariance = weight, torch.linalg.inv(gram)
 
     def fit(self, delta: torch.Tensor, bias: torch.Tensor | float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -110,6 +110,7 @@ class DriftMonitor:
         looks: how many looks it is for.
         scenes: hash of the probe scenes, or "" if frames came without them.
         responses: change of the mean frames per unit of further parameters.
+        harmless: the largest change that nobody minds, by test.
     """
 
     mean: torch.Tensor
@@ -123,6 +124,7 @@ class DriftMonitor:
     looks: int
     scenes: str = ""
     responses: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    harmless: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -132,6 +134,7 @@ class DriftMonitor:
         false_alarm: float = 0.01,
         looks: int = 1,
         responses: Mapping[str, torch.Tensor] | None = None,
+        harmless: Mapping[str, float] | None = None,
     ) -> DriftMonitor:
         """Learn the frames of the probe scenes and their noise from a quiet bench.
 
@@ -143,6 +146,10 @@ class DriftMonitor:
             responses: name -> change of the mean frames for one unit of a change, [scenes, (channels,) y, x],
                 such as ``{"rotation": turned - straight}``; ``defocus`` replaces the blur. From a simulation,
                 or from frames of their own (not those of ``reference``, whose noise would count twice).
+            harmless: name of a test -> the largest change that nobody minds, in the units of
+                `Look.estimates`; for ``other``, the root mean square of the change over that of the frames,
+                both weighted. A good camera sees far smaller changes than a network does; only what is
+                significantly larger than this makes a look due. By default every real change does.
 
         Returns:
             The monitor.
@@ -200,6 +207,7 @@ class DriftMonitor:
             looks=checks.count("looks", looks),
             scenes=scenes,
             responses=known,
+            harmless=_harmless(harmless or {}, [*{**CHANGES, **known}, "noise", "other"]),
         )
 
     def look(self, frames: Sequence[Measured] | torch.Tensor) -> Look:
@@ -230,13 +238,17 @@ class DriftMonitor:
         change, left = model.fit(centre - self.mean, self.bias)
         within = sum(float(model.fit(one - centre)[1]) for one in new) / (m - 1)
 
+        allowed = torch.tensor([self.harmless.get(name, 0.0) for name in self._names]).to(change)
+        beyond = change.sign() * (change.abs() - allowed).clamp_min(0)
         noise = math.log(max(within, TINY) / self.noise)
-        rest = math.log(max(float(left), TINY) / share / self.noise)
+        quieter = max(0.0, abs(noise) - 2 * math.log1p(self.harmless.get("noise", 0.0)))
+        mended = self.harmless.get("other", 0.0) ** 2 * model.power
+        rest = math.log(max(float(left), TINY) / (share * self.noise + mended))
         error = self.spread * share**0.5
         noise_error = self.noise_spread * (1 / (m - 1) + 1 / r) ** 0.5
         rest_error = self.noise_spread * (1 + 1 / r) ** 0.5
-        statistics = dict(zip(self._names, (change / error).tolist(), strict=True))
-        statistics |= {"noise": noise / noise_error, "other": rest / rest_error}
+        statistics = dict(zip(self._names, (beyond / error).tolist(), strict=True))
+        statistics |= {"noise": math.copysign(quieter, noise) / noise_error, "other": rest / rest_error}
         tails = {name: 2 * float(student_t.sf(abs(value), r - 1)) for name, value in statistics.items()}
         tails["other"] = float(student_t.sf(statistics["other"], r - 1))  # less than noise is no change
         p = min(1.0, self._tests * min(tails.values()))
@@ -246,7 +258,7 @@ class DriftMonitor:
         if p < self.level:
             # louder frames scatter more without any change of their mean: ask what remains beyond that
             louder = (max(1.0, math.exp(noise)) / m + 1 / r) / share
-            remains = (change / error).abs() / louder**0.5
+            remains = (beyond / error).abs() / louder**0.5
             excess = model.energies(change, self.spread * (share * louder) ** 0.5, remains > limit)
             if (rest - math.log(louder)) / rest_error > limit:
                 excess["other"] = (float(left) - share * louder * self.noise) * self.mean.numel()
@@ -272,7 +284,7 @@ class DriftMonitor:
             power: probability that such a change alone makes the look due.
 
         Returns:
-            For each parameter of the model, in the units of `Look.estimates`.
+            For each parameter of the model, in the units of `Look.estimates`, what is harmless included.
 
         Example:
             >>> frames = torch.rand(1, 4, 1, 12, 12) + 0.01 * torch.randn(16, 4, 1, 12, 12)
@@ -286,7 +298,10 @@ class DriftMonitor:
             1 - checks.fraction("power", power), r - 1
         )
         found = self.spread * (1 / m + 1 / r) ** 0.5 * float(quantiles)
-        return dict(zip(self._names, found.tolist(), strict=True))
+        return {
+            name: value + self.harmless.get(name, 0.0)
+            for name, value in zip(self._names, found.tolist(), strict=True)
+        }
 
     @property
     def _names(self) -> list[str]:
@@ -319,6 +334,8 @@ class DriftMonitor:
                     file[name] = getattr(self, name).cpu().numpy()
                 for name, value in self.responses.items():
                     file[f"responses/{name}"] = value.cpu().numpy()
+                for name, limit in self.harmless.items():
+                    file.attrs[f"harmless/{name}"] = limit
                 for name in NUMBERS:
                     file.attrs[name] = getattr(self, name)
                 file.attrs.update(provenance(format=FORMAT))
@@ -342,6 +359,11 @@ class DriftMonitor:
                     values: dict[str, Any] = {name: torch.from_numpy(file[name][()]) for name in ARRAYS}
                     values["responses"] = {
                         name: torch.from_numpy(value[()]) for name, value in file.get("responses", {}).items()
+                    }
+                    values["harmless"] = {
+                        name.removeprefix("harmless/"): float(limit)
+                        for name, limit in file.attrs.items()
+                        if name.startswith("harmless/")
                     }
                     values |= {name: kind(file.attrs[name]) for name, kind in NUMBERS.items()}
             except DataError:
@@ -375,6 +397,12 @@ def _response(name: str, value: torch.Tensor, mean: torch.Tensor) -> torch.Tenso
             f"responses[{name!r}]", f"frames of shape {tuple(mean.shape)}", f"{tuple(value.shape)}"
         )
     return value.to(mean)
+
+
+def _harmless(limits: Mapping[str, float], tests: Sequence[str]) -> dict[str, float]:
+    for name in limits:
+        checks.choice("harmless", name, tests)
+    return {name: checks.non_negative(f"harmless[{name!r}]", limit) for name, limit in limits.items()}
 
 
 def _stack(name: str, frames: Sequence[Measured] | torch.Tensor, least: int) -> tuple[torch.Tensor, str]:
