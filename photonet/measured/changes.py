@@ -20,7 +20,6 @@ CHANGES: dict[str, tuple[str, str]] = {
 }
 """Parameters that every monitor fits -> the kind of change they belong to, and their unit."""
 
-
 ALIKE = 1e-4
 """Least eigenvalue of the templates' correlation matrix: below, two changes look the same."""
 
@@ -47,22 +46,20 @@ class Response:
             raise InvalidArgument(
                 "reference", "scenes in which all changes look different", "frames without enough contrast"
             )
+        self.freedom = mean.numel() - len(table)
         self.power = float((mean.square() * weight[:, None, None]).mean())
         self.weight, self.covariance = weight, torch.linalg.inv(gram)
 
-    def fit(self, delta: torch.Tensor, bias: torch.Tensor | float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
-        """Estimates [c] of a change of the frames, and the mean weighted square of what they leave over.
-
-        The noise of the mean is in the templates and, with the opposite sign, in the change: a bias of
-        the estimates, which must not explain anything either.
-        """
+    def fit(self, delta: torch.Tensor) -> tuple[torch.Tensor, float]:
+        """Estimates [c] of a change of the frames, and the mean weighted square of what they leave over."""
         right = torch.einsum("i...,...->i", self.weighted, delta)
-        raw = self.covariance @ right
-        estimate = raw - bias
-        missed = raw - estimate
-        total = (delta.square() * self.weight[:, None, None]).sum()
-        energy = total - raw @ right + missed @ torch.linalg.solve(self.covariance, missed)
-        return estimate, energy.clamp_min(0) / (delta.numel() - len(right))
+        estimate = self.covariance @ right
+        left = (delta.square() * self.weight[:, None, None]).sum() - estimate @ right
+        return estimate, max(float(left), 0.0) / self.freedom
+
+    def explained(self, estimate: torch.Tensor) -> float:
+        """What such an estimate takes from the mean weighted square."""
+        return float(estimate @ torch.linalg.solve(self.covariance, estimate)) / self.freedom
 
     def energies(self, change: torch.Tensor, error: torch.Tensor, seen: torch.Tensor) -> dict[str, float]:
         """Of the kinds with a change that is seen: by how much more than noise they shrink the residual."""

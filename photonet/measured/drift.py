@@ -187,20 +187,26 @@ class DriftMonitor:
             )
         # a channel that happens to be dark must not outweigh all the others
         weight = 1 / variance.clamp_min(1e-3 * float(variance[variance > 0].median()))
-        # each round as if it were the look, against the mean of the others
         known = {name: _response(name, value, mean) for name, value in sorted((responses or {}).items())}
-        others = [Response((r * mean - frame) / (r - 1), weight, known) for frame in frames]
-        deltas = (frames - mean) * (r / (r - 1))
-        estimates = torch.stack([one.fit(delta)[0] for one, delta in zip(others, deltas, strict=True)])
-        bias = estimates.mean(0)
-        energy = torch.stack([one.fit(delta, bias)[1] for one, delta in zip(others, deltas, strict=True)])
+        estimates, energies = [], []
+        for frame in frames:  # each as if it were the look, against the mean of the others
+            rest = (r * mean - frame) / (r - 1)
+            estimate, left = Response(rest, weight, known).fit(frame - rest)
+            estimates.append(estimate)
+            energies.append(left)
+        # The noise of the mean is in the templates and, with the other sign, in the change: the estimates
+        # have a bias, and what it explains is noise.
         shrink = (r - 1) / r
+        estimate = torch.stack(estimates) * shrink
+        bias = estimate.mean(0)
+        energy = torch.tensor(energies, dtype=torch.float64) * shrink
+        energy = energy + Response(mean, weight, known).explained(bias)
         return cls(
             mean=mean,
             weight=weight,
-            bias=bias * shrink,
-            spread=estimates.std(0) * shrink,
-            noise=float(energy.mean()) * shrink,
+            bias=bias,
+            spread=estimate.std(0),
+            noise=float(energy.mean()),
             noise_spread=float(energy.log().std()),
             rounds=r,
             false_alarm=level,
@@ -235,15 +241,16 @@ class DriftMonitor:
         new = new.to(self.mean)
         m, r, model = len(new), self.rounds, self._response
         share, centre = 1 / m + 1 / r, new.mean(0)
-        change, left = model.fit(centre - self.mean, self.bias)
-        within = sum(float(model.fit(one - centre)[1]) for one in new) / (m - 1)
+        change, left = model.fit(centre - self.mean)
+        change, left = change - self.bias, left + model.explained(self.bias)
+        within = sum(model.fit(one - centre)[1] for one in new) / (m - 1)
 
         allowed = torch.tensor([self.harmless.get(name, 0.0) for name in self._names]).to(change)
         beyond = change.sign() * (change.abs() - allowed).clamp_min(0)
         noise = math.log(max(within, TINY) / self.noise)
         quieter = max(0.0, abs(noise) - 2 * math.log1p(self.harmless.get("noise", 0.0)))
         mended = self.harmless.get("other", 0.0) ** 2 * model.power
-        rest = math.log(max(float(left), TINY) / (share * self.noise + mended))
+        rest = math.log(max(left, TINY) / (share * self.noise + mended))
         error = self.spread * share**0.5
         noise_error = self.noise_spread * (1 / (m - 1) + 1 / r) ** 0.5
         rest_error = self.noise_spread * (1 + 1 / r) ** 0.5
@@ -261,7 +268,7 @@ class DriftMonitor:
             remains = (beyond / error).abs() / louder**0.5
             excess = model.energies(change, self.spread * (share * louder) ** 0.5, remains > limit)
             if (rest - math.log(louder)) / rest_error > limit:
-                excess["other"] = (float(left) - share * louder * self.noise) * self.mean.numel()
+                excess["other"] = (left - share * louder * self.noise) * self.mean.numel()
             kind = max(excess, key=lambda name: excess[name]) if excess else "noise"
         deviation = math.exp(noise / 2)
         estimates = {
