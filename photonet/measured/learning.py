@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 __all__ = ["Curves", "fit_curves"]
@@ -86,9 +87,9 @@ def fit_curves(
 
     1. The mean score of each size, and the covariance of these means, by the Bayesian bootstrap (Rubin, Ann.
        Stat. 9, 130, 1981) over pictures and over splits together, with half a right and half a wrong picture
-       added: for one size that is the Jeffreys interval of a proportion.
-       With a control, its mean score is bootstrapped along; by as much as it is off its true mean, times
-       the regression on it, the others are put right.
+       added: for one size that is the Jeffreys interval of a proportion. With a control, its mean score is
+       bootstrapped along (a quarter of a picture is added for each pair of answers), and by as much as it is
+       off its true mean, times the regression on it, the others are put right.
     2. On the scale of arcsin sqrt, where a proportion's variance is constant, the means are normal with that
        covariance, plus a misfit of the law.
     3. Draws from wide priors (a, b and lambda flat, log c normal) are weighted by this likelihood and
@@ -107,14 +108,16 @@ def fit_curves(
     """
     sizes, held = sizes.double(), ~scores.isnan()
     values = scores.nan_to_num(0.0)
+    doubt = torch.tensor([[1.0], [0.0]])
     if control is None:
-        y = _bootstrap(values, held, generator).sqrt().asin()
+        y = _bootstrap(values, held, doubt.expand(2, len(sizes)), generator)
     else:
         own, other = (one.double().expand(1, 1, -1) for one in control)
         both = torch.cat([values, own.expand(1, *values.shape[1:])])
         every = torch.cat([held, torch.ones_like(held[:1])])
-        y = _bootstrap(both, every, generator).sqrt().asin()
-        true = _bootstrap(other, torch.ones_like(other, dtype=torch.bool), generator).sqrt().asin()
+        either = torch.stack([torch.tensor([a] * len(sizes) + [b]) for a in (0.0, 1.0) for b in (0.0, 1.0)])
+        y = _bootstrap(both, every, either, generator)
+        true = _bootstrap(other, other.isfinite(), doubt, generator)
         y, reference = y[:, :-1], y[:, -1:]
         off = reference - reference.mean()
         y = y - (off * y).mean(0) / off.square().mean() * (reference - true)
@@ -123,7 +126,7 @@ def fit_curves(
     covariance = covariance + MISFIT**2 * torch.eye(len(sizes), dtype=y.dtype)
 
     wide = 6 * covariance.diagonal().sqrt()
-    lowest = ((at - wide).clamp_min(0).sin() ** 2).tolist()
+    lowest = ((at - wide).clamp(0, math.pi / 2).sin() ** 2).tolist()
     uniform = torch.rand(3, PROPOSALS, generator=generator, dtype=torch.float64)
     a = max(lowest) + (1 - max(lowest)) * uniform[0]
     b = (a - lowest[0]) * uniform[1]
@@ -142,22 +145,24 @@ def fit_curves(
     return Curves(int(sizes[0]), a, b, c, power, _luck(sizes, values, held), noise), means
 
 
-def _bootstrap(values: torch.Tensor, held: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Mean scores [bootstraps, s] with random weights of the splits and of the pictures."""
+def _bootstrap(
+    values: torch.Tensor, held: torch.Tensor, extra: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    """Mean scores [bootstraps, s] as angles, with random weights of the splits and of the pictures.
+
+    The pictures ``extra`` [e, s] share the weight of one, so that nothing is ever certain.
+    """
+    random = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
     _, splits, pictures = values.shape
-
-    def exponential(*shape: int) -> torch.Tensor:
-        return -torch.rand(*shape, generator=generator, dtype=torch.float64).clamp_min(1e-300).log()
-
-    of_splits = exponential(BOOTSTRAPS, splits)
+    of_splits = torch.from_numpy(random.exponential(size=(BOOTSTRAPS, splits)))
     total = torch.einsum("br,sri->bsi", of_splits, values)
     count = torch.einsum("br,sri->bsi", of_splits, held.double())
     seen = held.any(1)  # [s, i]
-    score = total / torch.where(seen, count, torch.ones_like(count))
-    weight = exponential(BOOTSTRAPS, 1, pictures) * seen
-    # Gamma(1/2) numbers are half of squared normal ones
-    half = torch.randn(2, BOOTSTRAPS, 1, generator=generator, dtype=torch.float64).square() / 2
-    return ((weight * score).sum(2) + half[0]) / (weight.sum(2) + half[0] + half[1])
+    score = total / torch.where(seen, count, 1.0)
+    weight = torch.from_numpy(random.exponential(size=(BOOTSTRAPS, 1, pictures))) * seen
+    doubt = torch.from_numpy(random.gamma(1 / len(extra), size=(BOOTSTRAPS, len(extra))))
+    mean = ((weight * score).sum(2) + doubt @ extra.double()) / (weight.sum(2) + doubt.sum(1, keepdim=True))
+    return mean.clamp(0, 1).sqrt().asin()
 
 
 def _luck(sizes: torch.Tensor, values: torch.Tensor, held: torch.Tensor) -> float:

@@ -281,10 +281,13 @@ def _answers(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
 
 
 def _score(answers: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Share of right answers of each sample, float64 [n]: pixels of a scene are not independent."""
-    return (
-        (answers == wanted).double().flatten(1).mean(1) if answers.ndim > 1 else (answers == wanted).double()
-    )
+    """Share of right answers of each sample, float64 [n]: pixels of a scene are not independent.
+
+    Negative labels are of pixels that belong to no class.
+    """
+    known = (wanted >= 0).double().flatten(1) if wanted.ndim > 1 else (wanted >= 0).double()[:, None]
+    right = (answers == wanted).double().reshape(known.shape)
+    return (right * known).sum(1) / known.sum(1).clamp_min(1)
 
 
 def _quantiles(curves: Curves, n: torch.Tensor, level: float) -> tuple[torch.Tensor, ...]:
