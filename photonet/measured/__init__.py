@@ -10,6 +10,7 @@ from .drift import DriftMonitor, Look
 from .faults import Finding
 from .features import Measured
 from .importer import import_folder
+from .planner import Needed, PilotPlan, plan_pilot
 from .reader import Frames, MeasuredData
 from .register import Registration, register
 from .writer import Part, write
@@ -23,12 +24,15 @@ __all__ = [
     "Look",
     "Measured",
     "MeasuredData",
+    "Needed",
     "Part",
+    "PilotPlan",
     "Registration",
     "check",
     "cut_windows",
     "import_folder",
     "make_devices",
+    "plan_pilot",
     "register",
     "run_bench",
     "signed_maps",

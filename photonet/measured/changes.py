@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 
@@ -14,43 +16,56 @@ CHANGES: dict[str, tuple[str, str]] = {
     "offset": ("offset", ""),
     "shift_y": ("shift", "pixel"),
     "shift_x": ("shift", "pixel"),
-    "defocus": ("defocus", "pixel²"),
+    "defocus": ("defocus", ""),
 }
-"""Parameters of the linear model -> the kind of change they belong to, and their unit."""
+"""Parameters that every monitor fits -> the kind of change they belong to, and their unit."""
+
+ALIKE = 1e-4
+"""Least eigenvalue of the templates' correlation matrix: below, two changes look the same."""
 
 
 class Response:
-    """What small changes of the bench do to mean frames [n, k, y, x], as a weighted linear model."""
+    """What small changes of the bench do to mean frames [n, k, y, x], as a weighted linear model.
 
-    def __init__(self, mean: torch.Tensor, weight: torch.Tensor) -> None:
-        self.templates = _templates(mean)
+    Args:
+        mean: the frames at rest.
+        weight: of each channel, [k].
+        responses: change of the frames per unit of further parameters, or in place of one of `CHANGES`.
+    """
+
+    def __init__(
+        self, mean: torch.Tensor, weight: torch.Tensor, responses: Mapping[str, torch.Tensor]
+    ) -> None:
+        table = dict(zip(CHANGES, _templates(mean), strict=True)) | dict(responses)
+        self.kinds = [CHANGES[name][0] if name in CHANGES else name for name in table]
+        self.templates = torch.stack(list(table.values()))
         self.weighted = self.templates * weight[:, None, None]
         gram = torch.einsum("i...,j...->ij", self.weighted, self.templates)
         size = gram.diagonal().sqrt()
-        if not bool((size > 0).all()) or float(torch.linalg.eigvalsh(gram / size / size[:, None])[0]) < 1e-9:
-            raise InvalidArgument("reference", "scenes with contrast in y and x", "frames without")
+        if not bool((size > 0).all()) or float(torch.linalg.eigvalsh(gram / size / size[:, None])[0]) < ALIKE:
+            raise InvalidArgument(
+                "reference", "scenes in which all changes look different", "frames without enough contrast"
+            )
+        self.freedom = mean.numel() - len(table)
+        self.power = float((mean.square() * weight[:, None, None]).mean())
         self.weight, self.covariance = weight, torch.linalg.inv(gram)
 
-    def fit(self, delta: torch.Tensor, bias: torch.Tensor | float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
-        """Estimates [5] of a change of the frames, and the mean weighted square of what they leave over.
-
-        The noise of the mean is in the templates and, with the opposite sign, in the change: a bias of
-        the estimates, which must not explain anything either.
-        """
+    def fit(self, delta: torch.Tensor) -> tuple[torch.Tensor, float]:
+        """Estimates [c] of a change of the frames, and the mean weighted square of what they leave over."""
         right = torch.einsum("i...,...->i", self.weighted, delta)
-        raw = self.covariance @ right
-        estimate = raw - bias
-        missed = raw - estimate
-        total = (delta.square() * self.weight[:, None, None]).sum()
-        energy = total - raw @ right + missed @ torch.linalg.solve(self.covariance, missed)
-        return estimate, energy.clamp_min(0) / (delta.numel() - len(right))
+        estimate = self.covariance @ right
+        left = (delta.square() * self.weight[:, None, None]).sum() - estimate @ right
+        return estimate, max(float(left), 0.0) / self.freedom
+
+    def explained(self, estimate: torch.Tensor) -> float:
+        """What such an estimate takes from the mean weighted square."""
+        return float(estimate @ torch.linalg.solve(self.covariance, estimate)) / self.freedom
 
     def energies(self, change: torch.Tensor, error: torch.Tensor, seen: torch.Tensor) -> dict[str, float]:
         """Of the kinds with a change that is seen: by how much more than noise they shrink the residual."""
         found = {}
-        kinds = [kind for kind, _ in CHANGES.values()]
-        for kind in dict.fromkeys(kinds):
-            of = torch.tensor([k == kind for k in kinds])
+        for kind in dict.fromkeys(self.kinds):
+            of = torch.tensor([k == kind for k in self.kinds])
             if bool(seen[of].any()):
                 block = torch.linalg.inv(self.covariance[of][:, of])
                 expected = (block.diagonal() * error[of].square()).sum()

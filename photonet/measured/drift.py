@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from .. import checks
+from ..arrays import as_tensor
 from ..errors import DataError, GridMismatch, InvalidArgument
 from ..files import atomic_path
 from ..provenance import provenance, tensor_hash
@@ -19,12 +20,7 @@ from .changes import CHANGES, Response
 from .container import HEADER_BYTES, SealedFile, seal
 from .features import Measured
 
-__all__ = ["KINDS", "DriftMonitor", "Look"]
-
-TESTS = (*CHANGES, "noise", "other")
-
-KINDS = ("none", *dict.fromkeys(kind for kind, _ in CHANGES.values()), "noise", "other")
-"""What a look can find."""
+__all__ = ["DriftMonitor", "Look"]
 
 LEAST_ROUNDS = 8
 """Of the reference: the spread between rounds is estimated from them, with one degree of freedom less."""
@@ -43,13 +39,14 @@ class Look:
 
     Args:
         due: whether to recalibrate.
-        kind: one of `KINDS`: what explains most of the change; ``none`` if nothing is due. ``other`` is a
-            change of the mean frames that is none of the named ones (a turned camera, dust, a dead row).
+        kind: what explains most of the change: ``gain``, ``offset``, ``shift``, ``defocus``, ``noise``, the
+            name of a response, or ``other``: a change of the mean frames that is none of the named ones (a
+            turned camera, dust, a dead row). ``none`` if nothing is due.
         p: probability of at least so much evidence from a quiet bench (Bonferroni over the tests).
         level: the look is due when ``p`` is below it.
         estimates: ``gain`` (relative), ``offset`` (units of the frames), ``shift_y``, ``shift_x`` (pixels of
-            the frames), ``defocus`` (half of the added variance of the blur, pixel²) and ``noise`` (relative
-            change of its standard deviation): value and standard error.
+            the frames), ``defocus`` (half of the added variance of the blur, pixel²), ``noise`` (relative
+            change of its standard deviation), and the responses in their units: value and standard error.
         statistics: each of the tests in standard deviations of a quiet bench.
         limit: of the absolute statistics, above which a look is due.
     """
@@ -65,7 +62,7 @@ class Look:
     def __str__(self) -> str:
         if not self.due:
             return f"quiet (p = {self.p:.2g}, alarm below {self.level:.2g})"
-        named = [name for name in self.estimates if name.startswith(self.kind)]
+        named = [name for name in self.estimates if CHANGES.get(name, (name,))[0] == self.kind]
         numbers = [
             f"{name} {self.estimates[name][0]:+.3g} ± {self.estimates[name][1]:.2g}"
             f"{' ' + CHANGES[name][1] if name in CHANGES and CHANGES[name][1] else ''}"
@@ -84,11 +81,14 @@ class DriftMonitor:
 
     .. math:: \delta = g z + o - s_y \partial_y z - s_x \partial_x z + d \nabla^2 z
 
-    Each of the five estimates is divided by its standard error, which comes from the spread of the same
+    A lens out of focus blurs; what a diffractive mask gives out of focus is another picture. Such a change
+    gets its name from a response: frames of the probe scenes that were taken, or simulated, with the change.
+
+    Each of the estimates is divided by its standard error, which comes from the spread of the same
     estimate between the rounds of the reference: whatever common noise the bench has, such as a laser that
     flickers, is in it. Two more tests look at the noise within the look, and at what the model leaves over.
-    Each is compared with Student's t of r - 1 degrees of freedom at ``false_alarm`` / (7 ``looks``), the
-    Bonferroni bound for seven tests and that many looks.
+    Each is compared with Student's t of r - 1 degrees of freedom at ``false_alarm`` / (tests x ``looks``),
+    the Bonferroni bound for these seven tests (and one more for every further response) and that many looks.
 
     So ``false_alarm`` is the probability that at least one of ``looks`` looks at an unchanged bench is due,
     over references and looks together; one reference by itself can be a little luckier or unluckier. It
@@ -100,15 +100,17 @@ class DriftMonitor:
     Args:
         mean: mean reference frames, float64 [n, k, y, x].
         weight: of each channel in the fit, the inverse of its noise variance, [k].
-        bias: of the five estimates at rest, found by leaving rounds out, [5]: noise of the mean frames is in
+        bias: of the estimates at rest, found by leaving rounds out, [c]: noise of the mean frames is in
             the templates too.
-        spread: standard deviation of the five estimates between single rounds, [5].
+        spread: standard deviation of the estimates between single rounds, [c].
         noise: mean residual energy per value of a round, in units of its variance.
         noise_spread: standard deviation of its logarithm between rounds.
         rounds: of the reference, r.
         false_alarm: probability as stated above.
         looks: how many looks it is for.
         scenes: hash of the probe scenes, or "" if frames came without them.
+        responses: change of the mean frames per unit of further parameters.
+        harmless: the largest change that nobody minds, by test.
     """
 
     mean: torch.Tensor
@@ -121,10 +123,18 @@ class DriftMonitor:
     false_alarm: float
     looks: int
     scenes: str = ""
+    responses: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    harmless: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def fit(
-        cls, reference: Sequence[Measured] | torch.Tensor, *, false_alarm: float = 0.01, looks: int = 1
+        cls,
+        reference: Sequence[Measured] | torch.Tensor,
+        *,
+        false_alarm: float = 0.01,
+        looks: int = 1,
+        responses: Mapping[str, torch.Tensor] | None = None,
+        harmless: Mapping[str, float] | None = None,
     ) -> DriftMonitor:
         """Learn the frames of the probe scenes and their noise from a quiet bench.
 
@@ -133,6 +143,13 @@ class DriftMonitor:
                 or feature maps [rounds, scenes, (channels,) y, x].
             false_alarm: probability of at least one alarm in ``looks`` looks at an unchanged bench.
             looks: how many looks that probability is for.
+            responses: name -> change of the mean frames for one unit of a change, [scenes, (channels,) y, x],
+                such as ``{"rotation": turned - straight}``; ``defocus`` replaces the blur. From a simulation,
+                or from frames of their own (not those of ``reference``, whose noise would count twice).
+            harmless: name of a test -> the largest change that nobody minds, in the units of
+                `Look.estimates`; for ``other``, the root mean square of the change over that of the frames,
+                both weighted. A good camera sees far smaller changes than a network does; only what is
+                significantly larger than this makes a look due. By default every real change does.
 
         Returns:
             The monitor.
@@ -170,24 +187,33 @@ class DriftMonitor:
             )
         # a channel that happens to be dark must not outweigh all the others
         weight = 1 / variance.clamp_min(1e-3 * float(variance[variance > 0].median()))
-        # each round as if it were the look, against the mean of the others
-        others = [Response((r * mean - frame) / (r - 1), weight) for frame in frames]
-        deltas = (frames - mean) * (r / (r - 1))
-        estimates = torch.stack([one.fit(delta)[0] for one, delta in zip(others, deltas, strict=True)])
-        bias = estimates.mean(0)
-        energy = torch.stack([one.fit(delta, bias)[1] for one, delta in zip(others, deltas, strict=True)])
+        known = {name: _response(name, value, mean) for name, value in sorted((responses or {}).items())}
+        estimates, energies = [], []
+        for frame in frames:  # each as if it were the look, against the mean of the others
+            rest = (r * mean - frame) / (r - 1)
+            estimate, left = Response(rest, weight, known).fit(frame - rest)
+            estimates.append(estimate)
+            energies.append(left)
+        # The noise of the mean is in the templates and, with the other sign, in the change: the estimates
+        # have a bias, and what it explains is noise.
         shrink = (r - 1) / r
+        estimate = torch.stack(estimates) * shrink
+        bias = estimate.mean(0)
+        energy = torch.tensor(energies, dtype=torch.float64) * shrink
+        energy = energy + Response(mean, weight, known).explained(bias)
         return cls(
             mean=mean,
             weight=weight,
-            bias=bias * shrink,
-            spread=estimates.std(0) * shrink,
-            noise=float(energy.mean()) * shrink,
+            bias=bias,
+            spread=estimate.std(0),
+            noise=float(energy.mean()),
             noise_spread=float(energy.log().std()),
             rounds=r,
             false_alarm=level,
             looks=checks.count("looks", looks),
             scenes=scenes,
+            responses=known,
+            harmless=_harmless(harmless or {}, [*{**CHANGES, **known}, "noise", "other"]),
         )
 
     def look(self, frames: Sequence[Measured] | torch.Tensor) -> Look:
@@ -215,34 +241,39 @@ class DriftMonitor:
         new = new.to(self.mean)
         m, r, model = len(new), self.rounds, self._response
         share, centre = 1 / m + 1 / r, new.mean(0)
-        change, left = model.fit(centre - self.mean, self.bias)
-        within = sum(float(model.fit(one - centre)[1]) for one in new) / (m - 1)
+        change, left = model.fit(centre - self.mean)
+        change, left = change - self.bias, left + model.explained(self.bias)
+        within = sum(model.fit(one - centre)[1] for one in new) / (m - 1)
 
+        allowed = torch.tensor([self.harmless.get(name, 0.0) for name in self._names]).to(change)
+        beyond = change.sign() * (change.abs() - allowed).clamp_min(0)
         noise = math.log(max(within, TINY) / self.noise)
-        rest = math.log(max(float(left), TINY) / share / self.noise)
+        quieter = max(0.0, abs(noise) - 2 * math.log1p(self.harmless.get("noise", 0.0)))
+        mended = self.harmless.get("other", 0.0) ** 2 * model.power
+        rest = math.log(max(left, TINY) / (share * self.noise + mended))
         error = self.spread * share**0.5
         noise_error = self.noise_spread * (1 / (m - 1) + 1 / r) ** 0.5
         rest_error = self.noise_spread * (1 + 1 / r) ** 0.5
-        statistics = dict(zip(CHANGES, (change / error).tolist(), strict=True))
-        statistics |= {"noise": noise / noise_error, "other": rest / rest_error}
+        statistics = dict(zip(self._names, (beyond / error).tolist(), strict=True))
+        statistics |= {"noise": math.copysign(quieter, noise) / noise_error, "other": rest / rest_error}
         tails = {name: 2 * float(student_t.sf(abs(value), r - 1)) for name, value in statistics.items()}
         tails["other"] = float(student_t.sf(statistics["other"], r - 1))  # less than noise is no change
-        p = min(1.0, len(TESTS) * min(tails.values()))
-        limit = float(student_t.isf(self.level / len(TESTS) / 2, r - 1))
+        p = min(1.0, self._tests * min(tails.values()))
+        limit = float(student_t.isf(self.level / self._tests / 2, r - 1))
 
         kind = "none"
         if p < self.level:
             # louder frames scatter more without any change of their mean: ask what remains beyond that
             louder = (max(1.0, math.exp(noise)) / m + 1 / r) / share
-            remains = (change / error).abs() / louder**0.5
+            remains = (beyond / error).abs() / louder**0.5
             excess = model.energies(change, self.spread * (share * louder) ** 0.5, remains > limit)
             if (rest - math.log(louder)) / rest_error > limit:
-                excess["other"] = (float(left) - share * louder * self.noise) * self.mean.numel()
+                excess["other"] = (left - share * louder * self.noise) * self.mean.numel()
             kind = max(excess, key=lambda name: excess[name]) if excess else "noise"
         deviation = math.exp(noise / 2)
         estimates = {
             name: (value, uncertain)
-            for name, value, uncertain in zip(CHANGES, change.tolist(), error.tolist(), strict=True)
+            for name, value, uncertain in zip(self._names, change.tolist(), error.tolist(), strict=True)
         }
         estimates["noise"] = (deviation - 1, deviation * noise_error / 2)
         return Look(p < self.level, kind, p, self.level, estimates, statistics, limit)
@@ -260,7 +291,7 @@ class DriftMonitor:
             power: probability that such a change alone makes the look due.
 
         Returns:
-            For each parameter of the model, in the units of `Look.estimates`.
+            For each parameter of the model, in the units of `Look.estimates`, what is harmless included.
 
         Example:
             >>> frames = torch.rand(1, 4, 1, 12, 12) + 0.01 * torch.randn(16, 4, 1, 12, 12)
@@ -270,15 +301,26 @@ class DriftMonitor:
         from scipy.stats import t as student_t
 
         m, r = checks.count("rounds", rounds, least=2), self.rounds
-        quantiles = student_t.isf(self.level / len(TESTS) / 2, r - 1) + student_t.isf(
+        quantiles = student_t.isf(self.level / self._tests / 2, r - 1) + student_t.isf(
             1 - checks.fraction("power", power), r - 1
         )
         found = self.spread * (1 / m + 1 / r) ** 0.5 * float(quantiles)
-        return dict(zip(CHANGES, found.tolist(), strict=True))
+        return {
+            name: value + self.harmless.get(name, 0.0)
+            for name, value in zip(self._names, found.tolist(), strict=True)
+        }
+
+    @property
+    def _names(self) -> list[str]:
+        return list({**CHANGES, **self.responses})
+
+    @property
+    def _tests(self) -> int:
+        return len(self._names) + 2  # noise and other
 
     @cached_property
     def _response(self) -> Response:
-        return Response(self.mean, self.weight)
+        return Response(self.mean, self.weight, self.responses)
 
     def save(self, path: str | Path) -> None:
         """Write the monitor as HDF5 with checksums (see `photonet.measured.container`), atomically.
@@ -297,6 +339,10 @@ class DriftMonitor:
             with h5py.File(temporary, "w", userblock_size=HEADER_BYTES) as file:
                 for name in ARRAYS:
                     file[name] = getattr(self, name).cpu().numpy()
+                for name, value in self.responses.items():
+                    file[f"responses/{name}"] = value.cpu().numpy()
+                for name, limit in self.harmless.items():
+                    file.attrs[f"harmless/{name}"] = limit
                 for name in NUMBERS:
                     file.attrs[name] = getattr(self, name)
                 file.attrs.update(provenance(format=FORMAT))
@@ -318,6 +364,14 @@ class DriftMonitor:
                     if file.attrs.get("format") != FORMAT:
                         raise DataError(f"{path}: expected a file of the format {FORMAT!r}")
                     values: dict[str, Any] = {name: torch.from_numpy(file[name][()]) for name in ARRAYS}
+                    values["responses"] = {
+                        name: torch.from_numpy(value[()]) for name, value in file.get("responses", {}).items()
+                    }
+                    values["harmless"] = {
+                        name.removeprefix("harmless/"): float(limit)
+                        for name, limit in file.attrs.items()
+                        if name.startswith("harmless/")
+                    }
                     values |= {name: kind(file.attrs[name]) for name, kind in NUMBERS.items()}
             except DataError:
                 raise
@@ -337,6 +391,25 @@ ARRAYS = ("mean", "weight", "bias", "spread")
 NUMBERS: dict[str, type] = {
     "noise": float, "noise_spread": float, "rounds": int, "false_alarm": float, "looks": int, "scenes": str,
 }  # fmt: skip
+
+
+def _response(name: str, value: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+    taken = {*CHANGES, "shift", "noise", "other", "none"} - {"defocus"}
+    if name in taken or not name.isidentifier():
+        raise InvalidArgument("responses", "names of changes that the monitor does not know yet", repr(name))
+    value = as_tensor(f"responses[{name!r}]", value)
+    value = value[:, None] if value.ndim == 3 else value
+    if value.shape != mean.shape:
+        raise GridMismatch(
+            f"responses[{name!r}]", f"frames of shape {tuple(mean.shape)}", f"{tuple(value.shape)}"
+        )
+    return value.to(mean)
+
+
+def _harmless(limits: Mapping[str, float], tests: Sequence[str]) -> dict[str, float]:
+    for name in limits:
+        checks.choice("harmless", name, tests)
+    return {name: checks.non_negative(f"harmless[{name!r}]", limit) for name, limit in limits.items()}
 
 
 def _stack(name: str, frames: Sequence[Measured] | torch.Tensor, least: int) -> tuple[torch.Tensor, str]:

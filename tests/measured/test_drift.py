@@ -80,6 +80,55 @@ def test_what_is_none_of_the_kinds_is_called_other(bench, monitor):
     assert monitor.look(bench(8, dusty)).kind == "other"
 
 
+def test_a_response_gives_a_change_its_name(bench, tmp_path):
+    turned = blobs().rot90(1, (2, 3)) - blobs()
+    frames, look = bench(16), bench(8, blobs() + 0.02 * turned)
+    assert DriftMonitor.fit(frames).look(look).kind == "other"
+    monitor = DriftMonitor.fit(frames, responses={"turn": turned[:, 0], "defocus": blobs(blur=1.0) - blobs()})
+    monitor.save(tmp_path / "monitor.h5")
+    found = monitor.look(look)
+    assert found == DriftMonitor.load(tmp_path / "monitor.h5").look(look)
+    assert found.kind == "turn"
+    assert found.estimates["turn"][0] == pytest.approx(0.02, abs=4 * found.estimates["turn"][1])
+    blurred = monitor.look(bench(8, 0.9 * blobs() + 0.1 * blobs(blur=1.0)))
+    assert blurred.kind == "defocus"
+    assert blurred.estimates["defocus"][0] == pytest.approx(0.1, abs=4 * blurred.estimates["defocus"][1])
+    for name in ("gain", "shift", "shift_x", "noise", "a b"):
+        with pytest.raises(InvalidArgument, match="^responses: .*does not know"):
+            DriftMonitor.fit(frames, responses={name: turned})
+    with pytest.raises(GridMismatch, match=r"^responses\['turn'\]"):
+        DriftMonitor.fit(frames, responses={"turn": turned[1:]})
+    with pytest.raises(InvalidArgument, match="look different"):
+        DriftMonitor.fit(frames, responses={"twin": blobs()})
+
+
+def test_harmless_changes_raise_no_alarm_and_larger_ones_do(bench, tmp_path):
+    limits = {"gain": 0.02, "shift_x": 0.1, "offset": 0.01, "noise": 0.3, "other": 0.05}
+    frames = bench(16)
+    strict, monitor = DriftMonitor.fit(frames), DriftMonitor.fit(frames, harmless=limits)
+    monitor.save(tmp_path / "monitor.h5")
+    dusty = blobs()
+    dusty[:, :, 7, 7] *= 0.93
+    for picture in (1.015 * blobs(), blobs(dx=-0.08), blobs() + 0.007, dusty):
+        look = bench(8, picture)
+        assert strict.look(look).due
+        assert not monitor.look(look).due
+    assert not monitor.look(bench(8, sigma=1.2 * SIGMA)).due
+    larger = [(1.03 * blobs(), "gain"), (blobs(dx=-0.2), "shift"), (blobs(dy=0.05), "shift")]
+    for picture, kind in larger:
+        assert monitor.look(bench(8, picture)).kind == kind
+    assert monitor.look(bench(8, sigma=1.5 * SIGMA)).kind == "noise"
+    dusty[:, :, 5:8, 5:8] = 0
+    look = bench(8, dusty)
+    assert monitor.look(look).kind == "other"
+    assert DriftMonitor.load(tmp_path / "monitor.h5").look(look) == monitor.look(look)
+    assert monitor.smallest()["gain"] == pytest.approx(strict.smallest()["gain"] + 0.02)
+    with pytest.raises(InvalidArgument, match="^harmless: .*'gian'; did you mean gain"):
+        DriftMonitor.fit(frames, harmless={"gian": 0.1})
+    with pytest.raises(InvalidArgument, match=r"^harmless\['gain'\]"):
+        DriftMonitor.fit(frames, harmless={"gain": -0.1})
+
+
 def alarms(runs, level, seed, rounds=4, **noise):
     bench = Bench(seed)
     looks = (DriftMonitor.fit(bench(12, **noise), false_alarm=level).look(bench(rounds, **noise))
