@@ -9,12 +9,17 @@ from .device import ERRORS, Device, make_devices
 from .faults import Finding
 from .features import Measured
 from .importer import import_folder
+from .photometry import STEPS, calibrate, correct_dark, correct_drift, correct_flat
 from .reader import Frames, MeasuredData
 from .register import Registration, register
+from .series import correct_linearity, gain_of_series
+from .steps import Calibration, Shots, Step
 from .writer import Part, write
 
 __all__ = [
     "ERRORS",
+    "STEPS",
+    "Calibration",
     "Device",
     "Finding",
     "Frames",
@@ -22,8 +27,16 @@ __all__ = [
     "MeasuredData",
     "Part",
     "Registration",
+    "Shots",
+    "Step",
+    "calibrate",
     "check",
+    "correct_dark",
+    "correct_drift",
+    "correct_flat",
+    "correct_linearity",
     "cut_windows",
+    "gain_of_series",
     "import_folder",
     "make_devices",
     "register",
