@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from .bench import run_bench
-from .captures import cut_windows, signed_maps
+from .captures import cut_windows, join_windows, signed_maps
 from .check import check
 from .device import ERRORS, Device, make_devices
 from .faults import Finding
 from .features import Measured
 from .importer import import_folder
+from .known_scenes import (
+    PointSpread,
+    correct_crosstalk,
+    correct_flicker,
+    crosstalk_matrix,
+    estimate_psf,
+    mean_point,
+)
 from .photometry import STEPS, calibrate, correct_dark, correct_drift, correct_flat
 from .reader import Frames, MeasuredData
 from .register import Registration, register
@@ -26,19 +34,26 @@ __all__ = [
     "Measured",
     "MeasuredData",
     "Part",
+    "PointSpread",
     "Registration",
     "Shots",
     "Step",
     "calibrate",
     "check",
+    "correct_crosstalk",
     "correct_dark",
     "correct_drift",
     "correct_flat",
+    "correct_flicker",
     "correct_linearity",
+    "crosstalk_matrix",
     "cut_windows",
+    "estimate_psf",
     "gain_of_series",
     "import_folder",
+    "join_windows",
     "make_devices",
+    "mean_point",
     "register",
     "run_bench",
     "signed_maps",

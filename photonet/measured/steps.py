@@ -23,16 +23,19 @@ class Shots:
 
     Attributes:
         exposure, temperature, time: float64 [n] in s, degrees C and s since 1970; the last two may be NaN.
+        group, rows: which frames of the file they are, if they are of one: name and numbers [n].
     """
 
     exposure: torch.Tensor
     temperature: torch.Tensor
     time: torch.Tensor
+    group: str = ""
+    rows: torch.Tensor | slice | None = None
 
     @classmethod
     def of(cls, frames: Frames, rows: torch.Tensor | slice = slice(None)) -> Shots:
         """Those of some frames of a file."""
-        return cls(frames.exposure[rows], frames.temperature[rows], frames.time[rows])
+        return cls(frames.exposure[rows], frames.temperature[rows], frames.time[rows], frames.group, rows)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
