@@ -2,11 +2,11 @@ r"""Photometric calibration of frames: dark signal, linearity, drift of the ligh
 
 A step is fitted to the calibration frames of a file, after the steps before it, and can then be applied to
 any of its frames. Each reports a residual before and after, told on frames it was not fitted to. Where a step
-has a freedom (how the dark signal depends on exposure, the degree of a polynomial) the one with the least
-error on such frames is taken, and doing nothing is among them.
+has a freedom (how the dark signal depends on exposure, the degree of a polynomial, a number of knots) the one
+with the least error on such frames is taken, and doing nothing is among them.
 
     dark        y - d(t, T)                    DN above the dark
-    linearity   y (1 + c1 y/Y + c2 (y/Y)^2..)  DN of a linear camera
+    linearity   y (1 + h(y))                   DN of a linear camera
     drift       y / p(time)                    as in the light of the first frame
     flat        y / (t r)                      relative to white
 

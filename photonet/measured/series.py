@@ -14,19 +14,20 @@ __all__ = ["correct_linearity", "gain_of_series"]
 BRIGHTNESSES = 8
 """Groups of pixels of equal brightness."""
 
-DEGREES = range(7)
-"""Degrees of the polynomial that held-out exposure times choose from."""
+KNOTS = (0, 1, 2, 3, 4, 6, 8)
+"""Numbers of knots of the correction that left-out exposure times choose from."""
 
 
 def correct_linearity(data: MeasuredData, earlier: Calibration | None = None) -> Step:
     r"""Undo a response that bends, from flat frames at rising exposure times.
 
-    .. math:: x = y\, (1 + c_1 y / Y + c_2 (y / Y)^2 + \dots), \qquad x = t\, r
+    .. math:: x = y\, (1 + h(y)), \qquad x = t\, r
 
-    Y is the largest signal of the series, beyond which the correction goes on straight. The rates r, of
-    pixels grouped by their brightness, are unknowns beside the coefficients, so neither the light nor its
-    falloff need be known; both enter linearly, with weights 1 / y as in EMVA 1288. The degree is the one
-    that predicts left-out exposure times best. The slope in the dark stays 1.
+    h is piecewise linear between knots at levels of the series, 0 in the dark, so that the slope there stays
+    1; beyond the last level the correction goes on straight. The rates r, of pixels grouped by their
+    brightness, are unknowns beside h, so neither the light nor its falloff need be known; both enter
+    linearly, with weights 1 / y as in EMVA 1288. The number of knots is the one that predicts left-out
+    exposure times best; with none, nothing is corrected.
 
     Args:
         data: a file with flat frames at three or more exposure times.
@@ -44,17 +45,18 @@ def correct_linearity(data: MeasuredData, earlier: Calibration | None = None) ->
     top = float(y.max())
     u = y / top
     errors = {}
-    for degree in (d for d in DEGREES if d < len(seconds) - 1):
-        if _rises(_bend(seconds, u, degree)[0]):
-            errors[degree] = _left_out(seconds, u, degree)
-    best = min(errors, key=lambda degree: errors[degree])
-    coefficients, _ = _bend(seconds, u, best)
+    for count in (k for k in KNOTS if k < len(seconds) - 1):
+        if _rises(*_bend(seconds, u, count)[:2]):
+            errors[count] = _left_out(seconds, u, count)
+    best = min(errors, key=lambda count: errors[count])
+    knots, h, _ = _bend(seconds, u, best)
+    last = float(1 + h[-1] + (h[-1] - h[-2]) / (knots[-1] - knots[-2])) if best else 1.0  # slope at the top
 
     def apply(frames: torch.Tensor, shots: Shots) -> torch.Tensor:
         u = frames / top
         inside = u.clamp(max=1)
-        last = 1 + sum((k + 2) * c for k, c in enumerate(coefficients.tolist()))  # slope at the top
-        return top * (inside * _factor(inside, coefficients) + (u - inside) * last)
+        factor = 1 + _interpolate(inside.clamp(min=0), knots, h)
+        return top * (inside * factor + (u - inside) * last)
 
     return Step(
         "linearity",
@@ -62,7 +64,7 @@ def correct_linearity(data: MeasuredData, earlier: Calibration | None = None) ->
         100 * errors[0],
         100 * errors[best],
         apply,
-        {"degree": best, "coefficients": coefficients, "top": top},
+        {"level": knots * top, "correction": h, "top": top},
     )
 
 
@@ -118,33 +120,47 @@ def _series(data: MeasuredData, earlier: Calibration) -> tuple[torch.Tensor, tor
     return torch.tensor(seconds, dtype=torch.float64), torch.stack(pairs)
 
 
-def _bend(seconds: torch.Tensor, u: torch.Tensor, degree: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Coefficients [degree] and rates [groups] that make u (1 + c1 u + ...) = t r, relative errors equal."""
+def _bend(
+    seconds: torch.Tensor, u: torch.Tensor, count: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Knots and h there, from (0, 0), and rates [groups]: u (1 + h) = t r, relative errors equal."""
+    knots = u.new_zeros(1)
+    if count:
+        inner = u.mean(1).quantile(torch.linspace(0, 1, count + 1, dtype=u.dtype)[1:-1])
+        knots = torch.cat([knots, inner, u.max()[None]]).unique()
     t = (seconds / seconds.max())[:, None].expand_as(u)
     rates = torch.eye(u.shape[1], dtype=u.dtype) * (t / u)[..., None]
-    powers = torch.stack([u**k for k in range(1, degree + 1)], -1) if degree else u.new_zeros(*u.shape, 0)
-    design = torch.cat([rates, -powers], -1).flatten(0, 1)
+    each = torch.eye(len(knots), dtype=u.dtype)[1:]
+    hats = torch.cat([u[..., None][..., :0], *(_interpolate(u, knots, hat)[..., None] for hat in each)], -1)
+    design = torch.cat([rates, -hats], -1).flatten(0, 1)
     found = torch.linalg.lstsq(design, torch.ones(len(design), 1, dtype=u.dtype), driver="gelsd").solution
-    return found[u.shape[1] :, 0], found[: u.shape[1], 0] / seconds.max()
+    h = torch.cat([u.new_zeros(1), found[u.shape[1] :, 0]])
+    return knots, h, found[: u.shape[1], 0] / seconds.max()
 
 
-def _left_out(seconds: torch.Tensor, u: torch.Tensor, degree: int) -> float:
-    """Relative rms error at each exposure time, of the fit to the others."""
+def _left_out(seconds: torch.Tensor, u: torch.Tensor, count: int) -> float:
+    """Relative rms error at each exposure time but the longest, of the fit to the others.
+
+    Without the longest, the fit to the others would be judged where it is never used, beyond its range.
+    """
     errors = []
-    for i in range(len(seconds)):
+    for i in range(len(seconds) - 1):
         others = torch.arange(len(seconds)) != i
-        coefficients, rates = _bend(seconds[others], u[others], degree)
-        errors.append(u[i] * _factor(u[i], coefficients) / (seconds[i] * rates) - 1)
+        knots, h, rates = _bend(seconds[others], u[others], count)
+        errors.append(u[i] * (1 + _interpolate(u[i], knots, h)) / (seconds[i] * rates) - 1)
     return float(torch.stack(errors).square().mean().sqrt())
 
 
-def _factor(u: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor:
-    factor = torch.zeros_like(u)
-    for c in reversed(coefficients.tolist()):
-        factor = (factor + c) * u
-    return 1 + factor
+def _interpolate(u: torch.Tensor, knots: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Piecewise linear function through (knots, values), in the dtype of ``u``."""
+    if len(knots) == 1:
+        return torch.zeros_like(u)
+    knots, values = knots.to(u), values.to(u)
+    right = torch.searchsorted(knots, u.contiguous()).clamp(1, len(knots) - 1)
+    share = (u - knots[right - 1]) / (knots[right] - knots[right - 1])
+    return torch.lerp(values[right - 1], values[right], share)
 
 
-def _rises(coefficients: torch.Tensor) -> bool:
+def _rises(knots: torch.Tensor, h: torch.Tensor) -> bool:
     u = torch.linspace(0, 1, 257, dtype=torch.float64)
-    return bool(((u * _factor(u, coefficients)).diff() > 0).all())
+    return bool(((u * (1 + _interpolate(u, knots, h))).diff() > 0).all())
