@@ -14,7 +14,7 @@ from .captures import cut_windows, join_windows
 from .photometry import Fit
 from .reader import MeasuredData
 from .ridge import Moments, ridge
-from .steps import Calibration, Shots, Step, chunks, column
+from .steps import Calibration, Shots, Step, chunk_of, chunks, column
 
 __all__ = [
     "PointSpread",
@@ -26,6 +26,9 @@ __all__ = [
 ]
 
 FOLDS = 5
+
+MOST_SCENES = 512
+"""Of a large file, spread over it: they tell a matrix of some dozens of numbers."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -221,7 +224,11 @@ def correct_crosstalk(psf: torch.Tensor, layout: tuple[int, int] | None = None) 
     windows = layout or (len(kernels), 1)
 
     def fit(data: MeasuredData, earlier: Calibration) -> Step:
-        seen, expected = _captures(data, earlier, kernels, windows)
+        some = torch.linspace(0, len(data.scenes) - 1, min(MOST_SCENES, len(data.scenes))).round().long()
+        both = [
+            _captures(data, earlier, rows, kernels, windows) for rows in some.split(chunk_of(data.scenes))
+        ]
+        seen, expected = (torch.cat(part) for part in zip(*both, strict=True))
         halves = [slice(i, None, 2) for i in (0, 1)]
         left = 0.0
         for mine, others in (halves, halves[::-1]):
@@ -270,15 +277,18 @@ def correct_flicker(psf: torch.Tensor, layout: tuple[int, int] | None = None) ->
     windows = layout or (len(kernels), 1)
 
     def fit(data: MeasuredData, earlier: Calibration) -> Step:
-        seen, expected = (c.sum((-2, -1)) for c in _captures(data, earlier, kernels, windows))
+        light = []
+        for rows in torch.arange(len(data.scenes)).split(chunk_of(data.scenes)):
+            light.append([c.sum((-2, -1)) for c in _captures(data, earlier, rows, kernels, windows)])
+        seen, expected = (torch.cat(part) for part in zip(*light, strict=True))
         ones = torch.ones_like(expected)
         line = torch.linalg.lstsq(torch.stack([expected, ones], -1).movedim(1, 0), seen.T[..., None]).solution
         usual = expected * line[:, 0, 0] + line[:, 1, 0]
 
-        def light(captures: slice) -> torch.Tensor:
+        def share(captures: slice) -> torch.Tensor:
             return seen[:, captures].sum(1) / usual[:, captures].sum(1)
 
-        one, other, factor = light(slice(0, None, 2)), light(slice(1, None, 2)), light(slice(None))
+        one, other, factor = share(slice(0, None, 2)), share(slice(1, None, 2)), share(slice(None))
         before, after = float(other.std(correction=0)), float((other / one).std(correction=0))
         if not after < before:  # what differs is not common to the captures of a frame
             factor, after = torch.ones_like(factor), before
@@ -305,20 +315,22 @@ def _flat_psf(psf: torch.Tensor) -> torch.Tensor:
 
 
 def _captures(
-    data: MeasuredData, earlier: Calibration, kernels: torch.Tensor, windows: tuple[int, int]
+    data: MeasuredData,
+    earlier: Calibration,
+    rows: torch.Tensor,
+    kernels: torch.Tensor,
+    windows: tuple[int, int],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """All captures of a file's scenes as measured and as simulated, float64 [n, c, y, x]."""
+    """All captures of some scenes as measured and as simulated, float64 [n, c, y, x]."""
     shown = data.scenes.shown
     if shown is None:
         raise InvalidArgument("data", "a file that holds what was shown", "one without")
-    seen, expected = [], []
-    for rows, frames in chunks(data.scenes, earlier):
-        seen.append(cut_windows(frames.double(), windows))
-        expected.append(image_by_kernels(shown[rows].double(), kernels.double()))
-    if seen[0].shape != expected[0].shape:
-        got, wanted = (f"captures {tuple(part[0].shape[1:])}" for part in (expected, seen))
+    seen = cut_windows(earlier.read(data.scenes, rows).double(), windows)
+    expected = image_by_kernels(shown[rows].double(), kernels.double())
+    if seen.shape != expected.shape:
+        got, wanted = (f"captures {tuple(part.shape[1:])}" for part in (expected, seen))
         raise GridMismatch("psf", f"{wanted}, as in the file", got)
-    return torch.cat(seen), torch.cat(expected)
+    return seen, expected
 
 
 def _unmix(captures: torch.Tensor, matrix: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:

@@ -24,8 +24,8 @@ from .. import checks
 from ..detector.model import dark_current
 from ..errors import InvalidArgument
 from .reader import Frames, MeasuredData
-from .series import correct_linearity
-from .steps import Calibration, Shots, Step, chunks, column
+from .series import correct_linearity, is_unsaturated
+from .steps import Calibration, Shots, Step, chunk_of, chunks, column
 
 __all__ = [
     "STEPS",
@@ -214,7 +214,9 @@ def correct_drift(data: MeasuredData, earlier: Calibration | None = None) -> Ste
     times, levels, groups = [], [], []
     number = 0
     for frames, rows in _repeated(data):
-        level = torch.cat([before.read(frames, r).double().flatten(1).mean(1) for r in rows.split(64)])
+        level = torch.cat(
+            [before.read(frames, r).double().flatten(1).mean(1) for r in rows.split(chunk_of(frames))]
+        )
         if bool((level > 0).all()):
             times.append(frames.time[rows])
             levels.append(level.log())
@@ -265,7 +267,9 @@ def _repeated(data: MeasuredData) -> list[tuple[Frames, torch.Tensor]]:
         by_name: dict[str, list[int]] = {}
         for row, name in enumerate(data.scenes.name):
             by_name.setdefault(name, []).append(row)
-        found += [(data.scenes, torch.tensor(rows)) for name, rows in by_name.items() if name]
+        found += [
+            (data.scenes, torch.tensor(rows)) for name, rows in by_name.items() if name and len(rows) > 3
+        ]
     return [
         (frames, rows)
         for frames, rows in found
@@ -289,7 +293,8 @@ def correct_flat(data: MeasuredData, earlier: Calibration | None = None) -> Step
     flat = _needs(data, "flat", data.flat)
     signal: list[Any] = [0.0, 0.0]
     seconds = [0.0, 0.0]
-    usable = (flat.saturated == 0).cumsum(0) * (flat.saturated == 0)  # 1, 2, 3... and 0 for the others
+    good = is_unsaturated(flat)
+    usable = good.cumsum(0) * good  # 1, 2, 3... and 0 for the others
     for rows, frames in chunks(flat, earlier or Calibration()):
         for parity in (0, 1):
             mine = (usable[rows] > 0) & (usable[rows] % 2 == parity)
@@ -340,7 +345,7 @@ _LACKS: dict[str, Callable[[MeasuredData], str | None]] = {
     "drift": lambda data: None if _repeated(data) else "nothing that was recorded at 4 or more times",
     "flat": lambda data: (
         None
-        if data.flat is not None and int((data.flat.saturated == 0).sum()) >= 2
+        if data.flat is not None and int(is_unsaturated(data.flat).sum()) >= 2
         else "fewer than 2 flat frames that are not saturated"
     ),
 }
@@ -349,7 +354,7 @@ _LACKS: dict[str, Callable[[MeasuredData], str | None]] = {
 
 def _pairs(flat: Frames) -> int:
     """At how many exposure times there are two frames that are not saturated."""
-    return int((flat.exposure[flat.saturated == 0].unique(return_counts=True)[1] >= 2).sum())
+    return int((flat.exposure[is_unsaturated(flat)].unique(return_counts=True)[1] >= 2).sum())
 
 
 def _needs(data: MeasuredData, step: str, frames: Frames | None) -> Frames:

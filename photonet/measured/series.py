@@ -6,10 +6,11 @@ import torch
 
 from ..detector.bench import TRANSFER_RANGE, Estimate, system_gain
 from ..errors import InvalidArgument
-from .reader import MeasuredData
+from .faults import SATURATED_SHARE
+from .reader import Frames, MeasuredData
 from .steps import Calibration, Shots, Step
 
-__all__ = ["correct_linearity", "gain_of_series"]
+__all__ = ["correct_linearity", "gain_of_series", "is_unsaturated"]
 
 BRIGHTNESSES = 8
 """Groups of pixels of equal brightness."""
@@ -100,6 +101,11 @@ def gain_of_series(data: MeasuredData, earlier: Calibration | None = None) -> Es
     return Estimate(gain, gain - reach, gain + reach, "DN/e-")
 
 
+def is_unsaturated(frames: Frames) -> torch.Tensor:
+    """Which frames can be used: a few saturated pixels are hot ones."""
+    return frames.saturated <= SATURATED_SHARE
+
+
 def _series(data: MeasuredData, earlier: Calibration) -> tuple[torch.Tensor, torch.Tensor]:
     """Exposure times [t], and two frames [t, 2, pixels] of each that were taken near each other."""
     flat = data.flat
@@ -108,7 +114,7 @@ def _series(data: MeasuredData, earlier: Calibration) -> tuple[torch.Tensor, tor
     anchor = flat.time[flat.exposure.argmax()].nan_to_num(0.0)
     seconds, pairs = [], []
     for t in flat.exposure.unique().tolist():
-        rows = ((flat.exposure == t) & (flat.saturated == 0)).nonzero()[:, 0]
+        rows = ((flat.exposure == t) & is_unsaturated(flat)).nonzero()[:, 0]
         if len(rows) >= 2:
             near = (flat.time[rows].nan_to_num(0.0) - anchor).abs().argsort(stable=True)[:2]
             pairs.append(earlier.read(flat, rows[near].sort().values).double().flatten(1))

@@ -131,6 +131,17 @@ def test_flicker_is_seen_by_all_captures_alike_and_divided_out(design, tmp_path)
     assert distance(features["flicker"], gain * features["steady"]) < 0.02
 
 
+def test_a_large_file_is_not_held_in_memory(design, tmp_path, monkeypatch):
+    measure(design, tmp_path / "a.h5", flicker=0.1, crosstalk=0.2)
+    steps = ["dark", "flat", correct_flicker(design.psf()), correct_crosstalk(design.psf())]
+    with MeasuredData(tmp_path / "a.h5") as data:
+        whole = calibrate(data, steps)
+        monkeypatch.setattr("photonet.measured.steps.AT_ONCE", 7 * 8 * 144 * 24)
+        parts = calibrate(data, steps)
+    for name, key in (("flicker", "light"), ("crosstalk", "matrix")):
+        torch.testing.assert_close(whole[name].parameters[key], parts[name].parameters[key])
+
+
 def test_nothing_is_corrected_where_there_is_nothing(tmp_path):
     g = torch.Generator().manual_seed(5)
     shown, psf = torch.rand(20, 1, 6, 6, generator=g), torch.rand(2, 1, 1, 3, 3, generator=g)

@@ -143,6 +143,20 @@ def test_no_drift_is_left_as_it_is(tmp_path):
     assert step.after == step.before
 
 
+def test_a_hot_pixel_does_not_make_a_frame_saturated(tmp_path):
+    flat = torch.full((4, 40, 40), 1000)
+    flat[:, 2, 3] = 4095  # 1 of 1,600 pixels
+    path = tmp_path / "a.h5"
+    write(path, Part(flat, 0.5), flat=Part(flat, 1.0), bits=12)
+    with MeasuredData(path) as data:
+        assert [step.name for step in calibrate(data).steps] == ["flat"]
+    flat[2:] = 4095
+    write(path, Part(flat[:2], 0.5), flat=Part(flat, 1.0), bits=12)
+    with MeasuredData(path, accept=["saturated"]) as data:
+        rate = calibrate(data)["flat"].parameters["rate"]
+    assert rate.median() == 1000
+
+
 def test_dead_pixels_give_nothing(tmp_path):
     flat = torch.full((4, 6, 6), 1000.0)
     flat[:, 2, 3] = 3.0
