@@ -40,3 +40,13 @@ def import_(
 
     import_folder(folder, file, bits=bits, camera=camera, mask=mask)
     typer.echo(f"wrote {file}")
+
+
+@app.command()
+def calibrate(file: Annotated[Path, typer.Argument(help="A file of raw frames.")]) -> None:
+    """Fit dark signal, linearity, drift and flat field, and print the residual before and after each."""
+    from ..measured import MeasuredData
+    from ..measured import calibrate as fit
+
+    with MeasuredData(file) as data:
+        typer.echo(str(fit(data)))

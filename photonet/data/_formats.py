@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..errors import DataError
+from ..errors import DataError, PhotonetError
 
 if TYPE_CHECKING:
     import h5py
 
 IDX_UINT8 = 0x08
+MOST_COMPRESSION = 1032
+"""Largest ratio of DEFLATE (RFC 1951: a match of 258 bytes takes 2 bits at least)."""
+
 CIFAR_RECORD = 1 + 3 * 32 * 32
 
 
@@ -35,7 +38,9 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except (OSError, RuntimeError) as error:  # h5py: not HDF5, truncated, a damaged chunk; a damaged index
+    except PhotonetError:
+        raise
+    except Exception as error:  # h5py has many kinds for damage, KeyError and TypeError among them
         raise DataError(f"{path}: not a whole HDF5 file ({error})") from error
 
 
@@ -51,13 +56,21 @@ def read_hdf5(file: h5py.File, dataset: str, dtype: str, axes: int) -> Any:
     Raises:
         DataError: missing, or of another kind.
     """
+    import h5py
+
     found = file.get(dataset)
-    if found is None or not hasattr(found, "dtype"):
+    if not isinstance(found, h5py.Dataset):
         raise DataError(f"{file.filename}: no dataset /{dataset}; it holds {', '.join(file) or 'nothing'}")
     if found.dtype != np.dtype(dtype) or found.ndim != axes:
         raise DataError(
             f"{file.filename}: /{dataset}: expected {dtype} with {axes} axes, "
             f"got {found.dtype} of shape {list(found.shape)}"
+        )
+    announced, stored = found.size * found.id.get_type().get_size(), found.id.get_storage_size()
+    if announced > MOST_COMPRESSION * stored:  # else a damaged extent is read as terabytes of zeros
+        raise DataError(
+            f"{file.filename}: /{dataset}: announces {announced} bytes in shape {list(found.shape)}, "
+            f"but the file stores {stored}"
         )
     return found[:]
 

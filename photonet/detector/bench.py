@@ -35,6 +35,7 @@ __all__ = [
     "deviation_from_line",
     "measure",
     "nonuniformity_variances",
+    "system_gain",
     "truth",
     "virtual_camera",
 ]
@@ -306,6 +307,21 @@ def deviation_from_line(photons: torch.Tensor, signal: torch.Tensor) -> torch.Te
     return 100 * (signal - line) / line
 
 
+def system_gain(signal: torch.Tensor, excess: torch.Tensor) -> torch.Tensor:
+    """K in DN per electron: the slope through zero of the temporal variance over the mean signal.
+
+    Args:
+        signal: [levels, ...] mean above the dark in DN.
+        excess: [levels, ...] variance above that of the dark in DN^2.
+
+    Example:
+        >>> level = torch.tensor([[100.0], [200.0]])
+        >>> system_gain(level, 0.25 * level)
+        tensor([0.2500])
+    """
+    return (signal * excess).sum(0) / signal.square().sum(0)
+
+
 def nonuniformity_variances(image: torch.Tensor, temporal: float) -> tuple[list[float], list[float]]:
     """Split the spatial variance of an averaged image into row, column and pixel parts.
 
@@ -366,7 +382,7 @@ def _transfer_fit(
     """Gain, quantum efficiency and dark noise from curves [levels, ...]."""
     signal, excess = y - y[0], noise - noise[0]
     used = signal.mean(1) <= TRANSFER_RANGE * signal[top].mean()
-    gain = (signal * excess)[used].sum(0) / signal[used].square().sum(0)
+    gain = system_gain(signal[used], excess[used])
     responsivity = (signal * x[:, None])[used].sum(0) / x[used].square().sum()
     dark = (noise[0].clamp(min=LEAST_DARK_VARIANCE) - 1 / 12).sqrt() / gain
     return gain, responsivity / gain, dark

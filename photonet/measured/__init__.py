@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 from .bench import run_bench
-from .captures import cut_windows, signed_maps
+from .captures import cut_windows, join_windows, signed_maps
 from .check import check
 from .device import ERRORS, Device, make_devices
 from .drift import DriftMonitor, Look
 from .faults import Finding
 from .features import Measured
 from .importer import import_folder
+from .known_scenes import (
+    PointSpread,
+    correct_crosstalk,
+    correct_flicker,
+    crosstalk_matrix,
+    estimate_psf,
+    mean_point,
+)
+from .photometry import STEPS, calibrate, correct_dark, correct_drift, correct_flat
 from .planner import Needed, PilotPlan, plan_pilot
 from .reader import Frames, MeasuredData
 from .register import Registration, register
+from .series import correct_linearity, gain_of_series
+from .steps import Calibration, Shots, Step
 from .writer import Part, write
 
 __all__ = [
     "ERRORS",
+    "STEPS",
+    "Calibration",
     "Device",
     "DriftMonitor",
     "Finding",
@@ -27,11 +40,26 @@ __all__ = [
     "Needed",
     "Part",
     "PilotPlan",
+    "PointSpread",
     "Registration",
+    "Shots",
+    "Step",
+    "calibrate",
     "check",
+    "correct_crosstalk",
+    "correct_dark",
+    "correct_drift",
+    "correct_flat",
+    "correct_flicker",
+    "correct_linearity",
+    "crosstalk_matrix",
     "cut_windows",
+    "estimate_psf",
+    "gain_of_series",
     "import_folder",
+    "join_windows",
     "make_devices",
+    "mean_point",
     "plan_pilot",
     "register",
     "run_bench",

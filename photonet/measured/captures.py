@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from .. import checks
 from ..errors import GridMismatch, InvalidArgument
 
-__all__ = ["cut_windows", "signed_maps"]
+__all__ = ["cut_windows", "join_windows", "signed_maps"]
 
 
 def cut_windows(frames: torch.Tensor, layout: tuple[int, int]) -> torch.Tensor:
@@ -35,6 +35,17 @@ def cut_windows(frames: torch.Tensor, layout: tuple[int, int]) -> torch.Tensor:
         raise InvalidArgument("layout", f"a divisor of the frame {tuple(frames.shape[1:])}", (rows, columns))
     windows = frames.unflatten(2, (columns, -1)).unflatten(1, (rows, -1))  # [n, rows, y, columns, x]
     return windows.transpose(2, 3).flatten(1, 2)
+
+
+def join_windows(captures: torch.Tensor, layout: tuple[int, int]) -> torch.Tensor:
+    """The inverse of `cut_windows`: captures [n, windows, y, x] back on their sensor.
+
+    Example:
+        >>> frames = torch.rand(3, 8, 6)
+        >>> torch.equal(join_windows(cut_windows(frames, (4, 2)), (4, 2)), frames)
+        True
+    """
+    return captures.unflatten(1, layout).transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
 def signed_maps(captures: torch.Tensor, gain: torch.Tensor, binning: int = 1) -> torch.Tensor:

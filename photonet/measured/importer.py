@@ -17,11 +17,26 @@ from .writer import Part, write
 __all__ = ["import_folder"]
 
 TABLE = "frames.csv"
-COLUMNS = ("file", "group", "exposure", "name", "label", "temperature", "time", "y", "x")
+COLUMNS = (
+    "file",
+    "group",
+    "exposure",
+    "shown",
+    "name",
+    "label",
+    "label_map",
+    "temperature",
+    "time",
+    "y",
+    "x",
+)
 NEEDED = ("file", "exposure")
 BATCH_BYTES = 64 << 20
 MODES = ("L", "I;16", "I;16B", "I")
 """What Pillow calls grey pictures of 8, 16, and (for 16 bits too, in some versions) 32 bits."""
+
+UNKNOWN_CLASS = 255
+"""Value of a pixel without a class in a picture of labels."""
 
 Row = dict[str, str]
 
@@ -39,11 +54,11 @@ def import_folder(
     """Build a file of measured data from pictures and ``frames.csv``, which has one row per picture.
 
     Columns: ``file`` (in the folder) and ``exposure`` (s) are needed; ``group`` (scenes, dark, flat or psf;
-    scenes when left out), ``name``, ``label`` (whole number, empty where missing), ``temperature`` (degrees
-    C), ``time`` (s since 1970, or ISO 8601 with its
-    time zone), and for point sources ``y`` and ``x`` (m) may be given. The
-    pictures are one-channel PNG or TIFF of 8 or 16 bits, all of one size. They are read one by one and
-    never modified.
+    scenes when left out), ``shown`` (the picture on the display, 8 bits), ``name``, ``label`` (whole number,
+    empty where missing) or ``label_map`` (a picture of the classes of all pixels, 8 bits, 255 where missing),
+    ``temperature`` (degrees C), ``time`` (s since 1970, or ISO 8601 with its time zone), and for point
+    sources ``y`` and ``x`` (m) may be given. The pictures are one-channel PNG or TIFF of 8 or 16 bits, of a
+    column all of one size. They are read one by one and never modified.
 
     Args:
         folder: where the pictures and the table lie.
@@ -74,15 +89,19 @@ def import_folder(
             f"there is no table {table}; it has a row per picture with the columns {', '.join(NEEDED)}"
         )
     groups = _read_table(table)
-    first = _read_picture(folder, *groups["scenes"][0])
+    maps = _have(table, groups["scenes"], "label_map")
+    if maps and _have_any(groups["scenes"], "label"):
+        raise DataError(f"{table}: has labels and label maps; one of them is wanted")
+    size = _read_picture(folder, *groups["scenes"][0]).shape
     parts = {
         name: Part(
-            data=_pictures(folder, rows, first),
+            data=_pictures(folder, rows, "file", size),
+            shown=_shown(folder, rows) if _have(table, rows, "shown") else None,
             exposure=_numbers(table, rows, "exposure"),
             temperature=_numbers(table, rows, "temperature"),
             time=_numbers(table, rows, "time"),
-            label=_labels(table, rows) if name == "scenes" else None,
-            name=[row["name"] for _, row in rows] if any(row["name"] for _, row in rows) else None,
+            label=(_label_maps(folder, rows) if maps else _labels(table, rows)) if name == "scenes" else None,
+            name=[row["name"] for _, row in rows] if _have_any(rows, "name") else None,
             position=_positions(table, rows) if name == "psf" else None,
         )
         for name, rows in groups.items()
@@ -133,27 +152,65 @@ def _read_table(table: Path) -> dict[str, list[tuple[int, Row]]]:
     return groups
 
 
-def _pictures(folder: Path, rows: list[tuple[int, Row]], first: np.ndarray) -> Iterator[np.ndarray]:
-    size = max(1, BATCH_BYTES // first.nbytes)
-    for start in range(0, len(rows), size):
+def _have_any(rows: list[tuple[int, Row]], column: str) -> bool:
+    return any(row[column] for _, row in rows)
+
+
+def _have(table: Path, rows: list[tuple[int, Row]], column: str) -> bool:
+    """Whether a column is filled in, for all of the rows or for none."""
+    if not _have_any(rows, column):
+        return False
+    for line, row in rows:
+        if not row[column]:
+            raise DataError(f"{table}, line {line}: no {column}, but other rows have one")
+        if row["group"] not in ("", "scenes"):
+            raise DataError(f"{table}, line {line}: a {column}, but only scenes have one")
+    return True
+
+
+def _pictures(
+    folder: Path, rows: list[tuple[int, Row]], column: str, size: tuple[int, ...]
+) -> Iterator[np.ndarray]:
+    many = max(1, BATCH_BYTES // (2 * size[0] * size[1]))
+    for start in range(0, len(rows), many):
         batch = []
-        for line, row in rows[start : start + size]:
-            picture = _read_picture(folder, line, row)
-            if picture.shape != first.shape:
+        for line, row in rows[start : start + many]:
+            picture = _read_picture(folder, line, row, column)
+            if picture.shape != size:
                 raise DataError(
-                    f"{folder / row['file']} (line {line}): {picture.shape[0]} x {picture.shape[1]} pixels, "
-                    f"but the first scene has {first.shape[0]} x {first.shape[1]}"
+                    f"{folder / row[column]} (line {line}): {picture.shape[0]} x {picture.shape[1]} pixels, "
+                    f"but the first scene has {size[0]} x {size[1]}"
                 )
             batch.append(picture)
         yield np.stack(batch)
 
 
-def _read_picture(folder: Path, line: int, row: Row) -> np.ndarray:
+def _bytes(folder: Path, rows: list[tuple[int, Row]], column: str) -> Iterator[np.ndarray]:
+    """Pictures of 8 bits, as such."""
+    size = _read_picture(folder, *rows[0], column).shape
+    for batch in _pictures(folder, rows, column, size):
+        if batch.max() > 255:
+            raise DataError(
+                f"{folder}: {column}: expected pictures of 8 bits, got values up to {batch.max()}"
+            )
+        yield batch.astype(np.uint8)
+
+
+def _shown(folder: Path, rows: list[tuple[int, Row]]) -> Iterator[np.ndarray]:
+    return (batch[:, None] for batch in _bytes(folder, rows, "shown"))
+
+
+def _label_maps(folder: Path, rows: list[tuple[int, Row]]) -> np.ndarray:
+    maps = np.concatenate(list(_bytes(folder, rows, "label_map"))).astype(np.int64)
+    return np.where(maps == UNKNOWN_CLASS, -1, maps)
+
+
+def _read_picture(folder: Path, line: int, row: Row, column: str = "file") -> np.ndarray:
     from PIL import Image
 
-    path = folder / row["file"]
+    path = folder / row[column]
     where = f"{path} (line {line})"
-    if not row["file"] or not path.resolve().is_relative_to(folder.resolve()):
+    if not row[column] or not path.resolve().is_relative_to(folder.resolve()):
         raise DataError(f"{where}: expected a file in the folder")
     if not path.is_file():
         raise DataMissing(f"there is no picture {where}")

@@ -65,6 +65,7 @@ class Frames(Pictures):
 
     Attributes:
         shape: [n, ..., y, x].
+        group: its name in the file.
         exposure, temperature, time: float64 [n]; in s, degrees C and s since 1970.
         mean: mean value of each frame, float64 [n].
         saturated: share of saturated pixels of each frame, float64 [n] (0 if the bits are unknown).
@@ -76,6 +77,7 @@ class Frames(Pictures):
 
     def __init__(self, owner: MeasuredData, where: str, source: Any) -> None:
         super().__init__(owner, where, source["data"])
+        self.group = where
 
         def column(name: str) -> torch.Tensor:
             return torch.from_numpy(owner.guard(lambda: source[name][()], f"{where}/{name}"))

@@ -27,3 +27,12 @@ def test_import_makes_a_file_that_passes_the_check(tmp_path):
     done = RUN.invoke(app, ["measured", "import", str(tmp_path), str(tmp_path / "d.h5"), "--bits", "12"])
     assert done.exit_code == 0, done.output
     assert RUN.invoke(app, ["measured", "check", str(tmp_path / "d.h5")]).exit_code == 0
+
+
+def test_calibrate_prints_the_residuals(tmp_path):
+    g = torch.Generator().manual_seed(0)
+    dark, scenes = (torch.randint(low, low + 9, (4, 4, 4), generator=g) for low in (60, 900))
+    write(tmp_path / "a.h5", Part(scenes, exposure=1e-3), dark=Part(dark, exposure=1e-3), bits=12)
+    done = RUN.invoke(app, ["measured", "calibrate", str(tmp_path / "a.h5")])
+    assert done.exit_code == 0, done.output
+    assert "rms of held-out dark frames" in done.output

@@ -180,6 +180,25 @@ def test_hdf5_without_what_is_needed(mnist_h5, camvid_h5):
         data.camvid(camvid_h5.parent)
 
 
+def test_a_damaged_extent_is_not_read_as_terabytes_of_zeros(mnist_h5):
+    with h5py.File(mnist_h5, "a") as f:
+        del f["train/images"]
+        f.create_dataset("train/images", (10**12, 28, 28), np.uint8, chunks=(8, 28, 28))
+    with pytest.raises(DataError, match=r"/train/images: announces 784000000000000 bytes .* stores 0"):
+        data.mnist(mnist_h5.parent, validation=3)
+
+
+def test_hdf5_that_names_another_kind_of_object(mnist_h5):
+    with h5py.File(mnist_h5, "a") as f:
+        del f["train/images"]
+        f["train/images"] = np.dtype("u1")
+    with pytest.raises(DataError, match="no dataset /train/images"):
+        data.mnist(mnist_h5.parent, validation=3)
+    mnist_h5.write_bytes(mnist_h5.read_bytes().replace(b"test", b"\xffest"))
+    with pytest.raises(DataError, match=r"mnist\.h5"):
+        data.mnist(mnist_h5.parent, validation=3)
+
+
 def test_truncated_hdf5(mnist_h5):
     whole = mnist_h5.read_bytes()
     for length in (0, 100, len(whole) // 2, len(whole) - 1):

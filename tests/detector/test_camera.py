@@ -341,3 +341,16 @@ def test_sampling_on_the_pixels_uses_the_cameras_pitch_and_fill():
     camera = Detector(pitch=(2e-6, 3e-6), fill=(0.5, 1))
     expected = pixel_irradiance(light, grid, Grid((5, 3), (2e-6, 3e-6), (1e-6, 0)), (0.5, 1))
     torch.testing.assert_close(camera.sample(light, grid, (5, 3), (1e-6, 0)), expected)
+
+
+def test_each_exposure_can_have_its_own_temperature():
+    camera = Detector(dark_current=1e4, doubling_temperature=8.0, dsnu=0.0, exposure=0.1)
+    dark = torch.zeros(3, 64, 64)
+    warm = torch.tensor([25.0, 33.0, 41.0], dtype=torch.float64)[:, None, None]
+    grey = detect(dark, camera, seed=0, temperature=warm)
+    level = (grey.mean((1, 2)) - camera.black_level) / camera.gain
+    # 4,096 pixels know 1,000 e- to sqrt(1,000 + 49) / 64 = 0.5 e-
+    torch.testing.assert_close(level, torch.tensor([1000.0, 2000.0, 4000.0]), atol=4.0, rtol=0)
+    assert torch.equal(
+        detect(dark[:1], camera, seed=0, temperature=warm[:1]), detect(dark[:1], camera, seed=0)
+    )

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -153,3 +154,62 @@ def test_measured_parts_must_belong_together():
         Measured(torch.zeros(3, 1, 2, 2), torch.zeros(2, 1, 2, 2))
     with pytest.raises(InvalidArgument, match="labels: expected 3 labels"):
         Measured(torch.zeros(3, 1, 2, 2), torch.zeros(3, 1, 2, 2), torch.zeros(2))
+
+
+def quiet(design, **draws):
+    """A device of bright light and no noise to speak of, so that pictures can be compared."""
+    camera = Detector(full_well=1e9, bits=16, gain=1e-3, dark_noise=0.0, dark_current=0.0, dsnu=0.0, prnu=0.0)
+    values = {name: [value] for name, value in draws.items()}
+    return make_devices(design, values, [0], detector=camera, light=1e7, roughness=0.0)[0]
+
+
+def distance(a, b):
+    return float((a - b).norm() / b.norm())
+
+
+def test_a_displaced_display_shows_displaced_scenes(design):
+    inner = torch.zeros(2, 1, 13, 13)
+    inner[..., 4:9, 4:9] = scenes(2, 5)
+    straight = quiet(design)
+    shifted = quiet(design, scene_shift_y=2.0, scene_shift_x=-1.0).measure(inner).features
+    assert distance(shifted, straight.measure(inner.roll((2, -1), (2, 3))).features) < 0.02
+    turned = quiet(design, scene_rotation=math.pi / 2).measure(inner).features
+    assert distance(turned, straight.measure(inner.rot90(-1, (2, 3))).features) < 0.02
+    # (1 + s)^-2 of the light on (1 + s)^2 of the area
+    larger = quiet(design, scene_scale=0.25).measure(inner).features
+    assert float(larger.sum() / straight.measure(inner).features.sum()) == pytest.approx(1, rel=0.1)
+
+
+def test_a_turned_scene_on_a_sensor_turned_with_it_is_a_turned_mask(design):
+    inner = torch.zeros(1, 1, 41, 41)
+    inner[..., 18:23, 18:23] = scenes(1, 5)
+    both = quiet(design, scene_rotation=math.pi / 2, rotation=-math.pi / 2).measure(inner).features
+    mask = replace(quiet(design), psf=quiet(design).psf.rot90(1, (-2, -1)))
+    assert distance(both, mask.measure(inner).features) < 0.05
+
+
+def test_flicker_is_one_factor_of_a_frame_and_goes_with_the_seed(design):
+    many = torch.full((200, 1, 4, 4), 0.5)
+    device = quiet(design, flicker=0.1)
+    light = device.frames(many) / quiet(design).frames(many)
+    factor = light.mean((1, 2)).log()
+    assert float(factor.std()) == pytest.approx(0.1, rel=0.2)  # 200 frames know it to 5 %
+    assert float(light.flatten(1).std(1).max()) < 0.05
+    assert torch.equal(device.frames(many), device.frames(many))
+    assert not torch.equal(device.frames(many), device.frames(many, exposure=1))
+
+
+def test_flat_and_dark_frames_see_what_light_and_darkness_tell(design):
+    camera = Detector(dark_current=1000.0, dsnu=0.0, prnu=0.0)
+    errors = {"vignetting": [0.3], "saturation": [0.5], "drift": [-1.0], "offset": [0.2], "warming": [8.0]}
+    device = make_devices(design, errors, [0], detector=camera, light=20_000.0)[0]
+    times = [0.0, 3600.0]
+    flat = device.flat_frames((32, 32), time=times)
+    middle = camera.electrons(flat[:, 14:18, 14:18]).mean((1, 2)) / 20_000
+    white = torch.tensor([1.0, math.exp(-1)])
+    torch.testing.assert_close(middle, torch.tanh(0.5 * white) / 0.5, rtol=0.02, atol=0)
+    assert float(camera.electrons(flat[0, 0, 0]) / camera.electrons(flat[0, 16, 16])) < 0.85
+    dark = device.dark_frames((32, 32), time=times, seconds=0.1)
+    level = (dark.mean((1, 2)) - camera.black_level) / camera.gain
+    torch.testing.assert_close(level, torch.tensor([100.0, 200.0]), rtol=0.02, atol=0)  # 8 K double it
+    torch.testing.assert_close(device.temperature(3600.0).item(), 33.0)

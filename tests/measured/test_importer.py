@@ -97,3 +97,39 @@ def test_an_empty_label_is_a_missing_one(folder):
     import_folder(folder, folder / "out.h5")
     with pytest.raises(DataError, match="scenes, frame 1: no label"):
         MeasuredData(folder / "out.h5")
+
+
+def save(path, pixels):
+    Image.fromarray(pixels).save(path)
+
+
+def test_what_was_shown_and_the_classes_of_pixels_come_from_pictures(folder):
+    g = np.random.default_rng(0)
+    shown, maps = g.integers(0, 256, (2, 3, 3), np.uint8), g.integers(0, 5, (2, 4, 4), np.uint8)
+    maps[1, 2, 3] = 255
+    for i in range(2):
+        save(folder / f"frame{i}.png", np.full((6, 7), 1000 + i, np.uint16))
+        save(folder / f"shown{i}.png", shown[i])
+        save(folder / f"map{i}.png", maps[i])
+    rows = [f"frame{i}.png,1e-3,shown{i}.png,map{i}.png" for i in range(2)]
+    (folder / "frames.csv").write_text("\n".join(["file,exposure,shown,label_map", *rows]))
+    import_folder(folder, folder / "a.h5")
+    with MeasuredData(folder / "a.h5", accept=["labels"]) as data:
+        assert torch.equal(data.scenes.shown[:], torch.from_numpy(shown)[:, None] / 255)
+        assert data.scenes.label[1, 2, 3] == -1
+        assert torch.equal(data.scenes.label[0], torch.from_numpy(maps[0]).long())
+    for table, message in (
+        ("file,exposure,shown\nframe0.png,1,shown0.png\nframe1.png,1,", "line 3: no shown, but other rows"),
+        (
+            "file,exposure,shown\nframe0.png,1,frame1.png",
+            "expected pictures of 8 bits, got values up to 1001",
+        ),
+        ("file,exposure,label_map,label\nframe0.png,1,map0.png,3", "labels and label maps"),
+        (
+            "file,exposure,group,shown\nframe0.png,1,,\nframe1.png,1,dark,shown0.png",
+            "line 3: a shown, but only scenes",
+        ),
+    ):
+        (folder / "frames.csv").write_text(table)
+        with pytest.raises(DataError, match=message):
+            import_folder(folder, folder / "b.h5")

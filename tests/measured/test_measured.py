@@ -136,6 +136,19 @@ def test_reading_is_lazy(path):
     assert last - first < 2048
 
 
+def test_a_flipped_byte_in_what_was_shown_is_placed_there(path):
+    shown = np.random.default_rng(0).integers(0, 256, (2048, 1, 64, 32), np.uint8)  # four blocks of it
+    write(path, Part(np.full((2048, 4, 4), 9, np.uint8), exposure=1e-3, shown=shown))
+    flip(path, HEADER_BYTES + 3 * BLOCK)
+    with MeasuredData(path) as measured:
+        assert measured.scenes[:].unique().tolist() == [9.0]
+        with pytest.raises(DataError, match=r"device\.h5: scenes/shown, frame \d+ to \d+: bytes \d+ to"):
+            measured.scenes.shown[:]
+    (finding,) = check(path)
+    assert finding.kind == "damage"
+    assert finding.place.startswith("scenes/shown, frames")
+
+
 def test_other_programs_read_the_file_as_it_is(path):
     sample(path)
     with h5py.File(path) as f:
@@ -316,6 +329,9 @@ OTHER_SCHEMAS = [
     (put("scenes/link", h5py.SoftLink("/dark/data")), "scenes/link: not a data set of this file"),
     (put("scenes/link", h5py.ExternalLink("b.h5", "/x")), "scenes/link: not a data set of this file"),
     (put("scenes/more", [1.0]), "scenes/more: unknown data set"),
+    (put("scenes/shown", np.zeros((11, 1, 3, 3), "u1")), "scenes/shown: expected 12 pictures"),
+    (put("scenes/shown", np.zeros((12, 1, 3, 3), "i4")), "scenes/shown: expected 12 pictures"),
+    (put("dark/shown", np.zeros((4, 1, 3, 3), "u1")), "dark/shown"),
     (put("psf/position", np.zeros((2, 3))), "psf/position"),
 ]
 

@@ -1,0 +1,93 @@
+"""Ridge regression from sums alone, its strength chosen by cross-validation: for rows beyond memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..errors import InvalidArgument
+
+__all__ = ["Moments", "Ridge", "ridge"]
+
+STRENGTHS = (0.0, *(10.0**e for e in range(-8, 2)))
+"""Ridge strengths to choose from, relative to the mean diagonal."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Sums over the rows of a regression of [rows, b] on [rows, a]; they add up.
+
+    Attributes:
+        gram: [a, a]; right: [a, b]; power: sum of squares of what is predicted.
+    """
+
+    gram: torch.Tensor
+    right: torch.Tensor
+    power: torch.Tensor
+
+    @classmethod
+    def of(cls, design: torch.Tensor, target: torch.Tensor) -> Moments:
+        """Those of some rows, in float64."""
+        a, b = design.double(), target.double()
+        return cls(a.T @ a, a.T @ b, b.square().sum())
+
+    def __add__(self, other: Moments) -> Moments:
+        return Moments(self.gram + other.gram, self.right + other.right, self.power + other.power)
+
+    def __sub__(self, other: Moments) -> Moments:
+        return Moments(self.gram - other.gram, self.right - other.right, self.power - other.power)
+
+    def squares(self, weight: torch.Tensor) -> float:
+        """Sum of squared residuals of these rows with weights [a, b]."""
+        cross = (weight * self.right).sum()
+        return float((self.power - 2 * cross + (weight * (self.gram @ weight)).sum()).clamp(min=0))
+
+
+@dataclass(frozen=True, eq=False)
+class Ridge:
+    """Weights [a, b], the strength that was chosen, and the held-out sum of squares with it."""
+
+    weight: torch.Tensor
+    strength: float
+    held_out: float
+
+
+def ridge(folds: Sequence[Moments], prior: torch.Tensor, free: int = 0) -> Ridge:
+    r"""Least squares drawn towards a prior: :math:`\min_W \|A W - B\|^2 + \lambda \|W - W_0\|^2`.
+
+    Args:
+        folds: sums of two or more disjoint sets of rows.
+        prior: W_0, [a, b].
+        free: number of the last columns of A that are not drawn (an intercept).
+
+    Raises:
+        InvalidArgument: fewer than two folds.
+
+    Example:
+        >>> a = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
+        >>> b = a @ torch.tensor([[2.0], [-1.0]])
+        >>> found = ridge([Moments.of(a[:30], b[:30]), Moments.of(a[30:], b[30:])], torch.zeros(2, 1))
+        >>> found.weight[:, 0].round(decimals=6).tolist(), found.held_out < 1e-9
+        ([2.0, -1.0], True)
+    """
+    if len(folds) < 2:
+        raise InvalidArgument("folds", "two or more sets of rows", len(folds))
+    whole = folds[0]
+    for fold in folds[1:]:
+        whole = whole + fold
+    drawn = torch.ones(len(whole.gram), dtype=torch.float64, device=whole.gram.device)
+    drawn[len(drawn) - free :] = 0
+    prior = prior.to(whole.gram)
+
+    def solve(moments: Moments, strength: float) -> torch.Tensor:
+        scale = float(moments.gram.diagonal()[: len(drawn) - free].mean())
+        matrix = moments.gram + (strength * scale * drawn).diag()
+        return prior + torch.linalg.pinv(matrix, hermitian=True) @ (moments.right - moments.gram @ prior)
+
+    errors = {
+        strength: sum(fold.squares(solve(whole - fold, strength)) for fold in folds) for strength in STRENGTHS
+    }
+    best = min(errors, key=lambda strength: errors[strength])
+    return Ridge(solve(whole, best), best, errors[best])

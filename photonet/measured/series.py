@@ -1,0 +1,172 @@
+"""What a series of exposure times tells: how the response bends, and the gain of the camera."""
+
+from __future__ import annotations
+
+import torch
+
+from ..detector.bench import TRANSFER_RANGE, Estimate, system_gain
+from ..errors import InvalidArgument
+from .faults import SATURATED_SHARE
+from .reader import Frames, MeasuredData
+from .steps import Calibration, Shots, Step
+
+__all__ = ["correct_linearity", "gain_of_series", "is_unsaturated"]
+
+BRIGHTNESSES = 8
+"""Groups of pixels of equal brightness."""
+
+KNOTS = (0, 1, 2, 3, 4, 6, 8)
+"""Numbers of knots of the correction that left-out exposure times choose from."""
+
+
+def correct_linearity(data: MeasuredData, earlier: Calibration | None = None) -> Step:
+    r"""Undo a response that bends, from flat frames at rising exposure times.
+
+    .. math:: x = y\, (1 + h(y)), \qquad x = t\, r
+
+    h is piecewise linear between knots at levels of the series, 0 in the dark, so that the slope there stays
+    1; beyond the last level the correction goes on straight. The rates r, of pixels grouped by their
+    brightness, are unknowns beside h, so neither the light nor its falloff need be known; both enter
+    linearly, with weights 1 / y as in EMVA 1288. The number of knots is the one that predicts left-out
+    exposure times best; with none, nothing is corrected.
+
+    Args:
+        data: a file with flat frames at three or more exposure times.
+        earlier: steps before this one (``dark``).
+
+    Raises:
+        InvalidArgument: too few exposure times.
+    """
+    seconds, frames = _series(data, earlier or Calibration())
+    order = frames.mean((0, 1)).argsort()
+    groups = order.tensor_split(min(BRIGHTNESSES, max(1, len(order) // 16)))
+    y = torch.stack([frames.mean(1)[:, group].mean(1) for group in groups], 1)
+    if not bool((y > 0).all()):
+        raise InvalidArgument("data", "flat frames that are brighter than the dark", "darker ones")
+    top = float(y.max())
+    u = y / top
+    errors = {}
+    for count in (k for k in KNOTS if k < len(seconds) - 1):
+        if _rises(*_bend(seconds, u, count)[:2]):
+            errors[count] = _left_out(seconds, u, count)
+    best = min(errors, key=lambda count: errors[count])
+    knots, h, _ = _bend(seconds, u, best)
+    last = float(1 + h[-1] + (h[-1] - h[-2]) / (knots[-1] - knots[-2])) if best else 1.0  # slope at the top
+
+    def apply(frames: torch.Tensor, shots: Shots) -> torch.Tensor:
+        u = frames / top
+        inside = u.clamp(max=1)
+        factor = 1 + _interpolate(inside.clamp(min=0), knots, h)
+        return top * (inside * factor + (u - inside) * last)
+
+    return Step(
+        "linearity",
+        "%, rms deviation at left-out exposure times",
+        100 * errors[0],
+        100 * errors[best],
+        apply,
+        {"level": knots * top, "correction": h, "top": top},
+    )
+
+
+def gain_of_series(data: MeasuredData, earlier: Calibration | None = None) -> Estimate:
+    r"""The system gain K by photon transfer: what the variance of two equal frames grows by with their mean.
+
+    The slope through zero of the variance above the dark, over 70 % of the brightest signal that still makes
+    noise, from the difference of two frames at each exposure time (EMVA 1288 release 4.0, section 6.6). With
+    it grey values are electrons.
+
+    Args:
+        data: a file with pairs of flat frames at three or more exposure times, and dark frames.
+        earlier: the step ``dark``, and no other (the later ones scale the noise).
+
+    Returns:
+        K in DN per electron, with its 95 % interval.
+
+    Raises:
+        InvalidArgument: too few frames.
+    """
+    if data.dark is None or len(data.dark) < 2:
+        raise InvalidArgument("data", "two or more dark frames", "fewer")
+    _, frames = _series(data, earlier or Calibration())
+    dark = data.dark[:2].double().flatten(1)
+    variance = (frames[:, 0] - frames[:, 1]).square() / 2 - (dark[0] - dark[1]).square().mean() / 2
+    groups = torch.arange(frames.shape[-1]).tensor_split(min(16, frames.shape[-1]))
+    mean = torch.stack([frames.mean(1)[:, g].mean(1) for g in groups], 1)
+    noise = torch.stack([variance[:, g].mean(1) for g in groups], 1)
+    used = mean.mean(1) <= TRANSFER_RANGE * mean[noise.mean(1).argmax()].mean()
+    gains = system_gain(mean[used], noise[used])
+    gain = float(system_gain(mean[used].flatten()[:, None], noise[used].flatten()[:, None]))
+    reach = 1.96 * float(gains.std()) / len(groups) ** 0.5
+    return Estimate(gain, gain - reach, gain + reach, "DN/e-")
+
+
+def is_unsaturated(frames: Frames) -> torch.Tensor:
+    """Which frames can be used: a few saturated pixels are hot ones."""
+    return frames.saturated <= SATURATED_SHARE
+
+
+def _series(data: MeasuredData, earlier: Calibration) -> tuple[torch.Tensor, torch.Tensor]:
+    """Exposure times [t], and two frames [t, 2, pixels] of each that were taken near each other."""
+    flat = data.flat
+    if flat is None:
+        raise InvalidArgument("data", "flat frames at 3 exposure times", "no flat frames")
+    anchor = flat.time[flat.exposure.argmax()].nan_to_num(0.0)
+    seconds, pairs = [], []
+    for t in flat.exposure.unique().tolist():
+        rows = ((flat.exposure == t) & is_unsaturated(flat)).nonzero()[:, 0]
+        if len(rows) >= 2:
+            near = (flat.time[rows].nan_to_num(0.0) - anchor).abs().argsort(stable=True)[:2]
+            pairs.append(earlier.read(flat, rows[near].sort().values).double().flatten(1))
+            seconds.append(t)
+    if len(seconds) < 3:
+        raise InvalidArgument(
+            "data", "pairs of unsaturated flat frames at 3 exposure times", f"at {len(seconds)}"
+        )
+    return torch.tensor(seconds, dtype=torch.float64), torch.stack(pairs)
+
+
+def _bend(
+    seconds: torch.Tensor, u: torch.Tensor, count: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Knots and h there, from (0, 0), and rates [groups]: u (1 + h) = t r, relative errors equal."""
+    knots = u.new_zeros(1)
+    if count:
+        inner = u.mean(1).quantile(torch.linspace(0, 1, count + 1, dtype=u.dtype)[1:-1])
+        knots = torch.cat([knots, inner, u.max()[None]]).unique()
+    t = (seconds / seconds.max())[:, None].expand_as(u)
+    rates = torch.eye(u.shape[1], dtype=u.dtype) * (t / u)[..., None]
+    each = torch.eye(len(knots), dtype=u.dtype)[1:]
+    hats = torch.cat([u[..., None][..., :0], *(_interpolate(u, knots, hat)[..., None] for hat in each)], -1)
+    design = torch.cat([rates, -hats], -1).flatten(0, 1)
+    found = torch.linalg.lstsq(design, torch.ones(len(design), 1, dtype=u.dtype), driver="gelsd").solution
+    h = torch.cat([u.new_zeros(1), found[u.shape[1] :, 0]])
+    return knots, h, found[: u.shape[1], 0] / seconds.max()
+
+
+def _left_out(seconds: torch.Tensor, u: torch.Tensor, count: int) -> float:
+    """Relative rms error at each exposure time but the longest, of the fit to the others.
+
+    Without the longest, the fit to the others would be judged where it is never used, beyond its range.
+    """
+    errors = []
+    for i in range(len(seconds) - 1):
+        others = torch.arange(len(seconds)) != i
+        knots, h, rates = _bend(seconds[others], u[others], count)
+        errors.append(u[i] * (1 + _interpolate(u[i], knots, h)) / (seconds[i] * rates) - 1)
+    return float(torch.stack(errors).square().mean().sqrt())
+
+
+def _interpolate(u: torch.Tensor, knots: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Piecewise linear function through (knots, values), in the dtype of ``u``."""
+    if len(knots) == 1:
+        return torch.zeros_like(u)
+    knots, values = knots.to(u), values.to(u)
+    right = torch.searchsorted(knots, u.contiguous()).clamp(1, len(knots) - 1)
+    share = (u - knots[right - 1]) / (knots[right] - knots[right - 1])
+    return torch.lerp(values[right - 1], values[right], share)
+
+
+def _rises(knots: torch.Tensor, h: torch.Tensor) -> bool:
+    u = torch.linspace(0, 1, 257, dtype=torch.float64)
+    return bool(((u * (1 + _interpolate(u, knots, h))).diff() > 0).all())

@@ -1,0 +1,206 @@
+import math
+
+import pytest
+import torch
+
+from photonet import Detector
+from photonet.errors import InvalidArgument, UnknownName
+from photonet.measured import (
+    Calibration,
+    MeasuredData,
+    Part,
+    Shots,
+    calibrate,
+    correct_drift,
+    gain_of_series,
+    make_devices,
+    run_bench,
+    write,
+)
+from tests.measured.test_device import make_design
+
+CAMERA = Detector(dark_current=2000.0, dsnu=(1.0, 2.0, 8.0), prnu=0.01)
+ERRORS = {"vignetting": 0.35, "pixel_gain": 0.05, "drift": -0.5, "warming": 40.0, "saturation": 1.0}
+HOUR = 3600.0
+
+
+def pictures(n=60, size=24):
+    coarse = torch.rand(n, 1, 6, 6, generator=torch.Generator().manual_seed(1))
+    return torch.nn.functional.interpolate(coarse, size=size, mode="bilinear")
+
+
+def device(seed=3, **errors):
+    draws = {name: [value] for name, value in errors.items()}
+    return make_devices(make_design(), draws, [seed], detector=CAMERA, binning=4)[0]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bench") / "device.h5"
+    run_bench(device(**ERRORS), pictures(), path, interval=60.0)
+    return path
+
+
+def plain(frames):
+    """Frames at one time, exposure and temperature, of whom nothing is known but that."""
+    return Part(frames, exposure=1e-3, time=torch.arange(float(len(frames))))
+
+
+def shots(n=1, exposure=1e-2, temperature=25.0, time=0.0):
+    column = torch.ones(n, dtype=torch.float64)
+    return Shots(exposure * column, temperature * column, time * column)
+
+
+def test_every_step_reports_a_smaller_residual_and_finds_what_the_device_is(file):
+    with MeasuredData(file) as data:
+        found = calibrate(data)
+    assert [step.name for step in found.steps] == ["dark", "linearity", "drift", "flat"]
+    assert all(step.after < 0.1 * step.before for step in found.steps)
+    # read noise and rounding: 7 e- and the dark current's shot noise at 0.12 DN/e-
+    assert 0.8 < found["dark"].after < 4.0
+    assert found["drift"].parameters["change"] == pytest.approx(math.expm1(-0.5 * 59 / 60), abs=0.005)
+    # the corner lost 35 % of the light; unequal pixels of 5 %
+    rate = found["flat"].parameters["rate"]
+    assert float(rate[0, 0] / rate[12 - 2 : 12 + 2, 10:14].mean()) == pytest.approx(0.65, abs=0.12)
+    text = str(found)
+    assert text.count("\n") == 4
+    assert "held-out dark frames" in text
+    assert repr(found) == "<Calibration dark, linearity, drift, flat>"
+
+
+def test_a_saturating_response_is_made_straight(file):
+    with MeasuredData(file) as data:
+        step = calibrate(data, ["dark", "linearity"])["linearity"]
+    # tanh(sigma x) / sigma with sigma 1, x up to 1.25 times white of 20,000 e- at 0.12 DN/e-
+    white = 20_000 * 0.12
+    x = torch.linspace(0.1, 1.1, 11, dtype=torch.float64)
+    straight = step.apply((torch.tanh(x) * white)[:, None, None], shots(11))[:, 0, 0]
+    assert float((straight / (white * x) - 1).abs().max()) < 0.02
+    # the slope in the dark stays 1, and beyond the series the correction goes on straight
+    dim = torch.full((1, 1, 1), 1e-3, dtype=torch.float64)
+    assert step.apply(dim, shots()).item() == pytest.approx(1e-3, rel=1e-4)
+    assert step.parameters["correction"][0] == 0
+    top = step.parameters["top"]
+    beyond = torch.tensor([0.999, 1.0, 1.001], dtype=torch.float64)[:, None, None] * top
+    rise = step.apply(beyond, shots(3))[:, 0, 0].diff()
+    assert float(rise[1] / rise[0]) == pytest.approx(1, abs=0.02)
+
+
+def test_the_dark_current_follows_exposure_and_temperature(file):
+    with MeasuredData(file) as data:
+        step = calibrate(data, ["dark"])["dark"]
+    assert step.parameters["dark current"] in ("one", "map")
+    for exposure, temperature in ((1e-2, 25.0), (1e-2, 61.0), (5e-3, 45.0)):
+        dark = 64 + 0.12 * 2000 * exposure * 2 ** ((temperature - 25) / 8)
+        left = step.apply(torch.full((1, 48, 24), dark, dtype=torch.float64), shots(1, exposure, temperature))
+        # the DSNU map stays: its mean is 0, and the mean of 1,152 pixels is known to 0.1 DN
+        assert abs(float(left.mean())) < 0.5
+
+
+def test_without_dark_current_the_mean_dark_frame_is_enough(tmp_path):
+    g = torch.Generator().manual_seed(0)
+    dark = torch.randint(60, 64, (16, 8, 8), generator=g)
+    path = tmp_path / "a.h5"
+    write(path, plain(torch.randint(900, 950, (4, 8, 8), generator=g)), dark=plain(dark))
+    with MeasuredData(path) as data:
+        step = calibrate(data)["dark"]
+        assert step.parameters["dark current"] == "none"
+        torch.testing.assert_close(step.parameters["offset"], dark.double().mean(0))
+        # uniform over 4 values, and the error of a mean of 8 of them: sqrt(1.25 (1 + 1/8)) = 1.19
+        assert step.after == pytest.approx(1.19, rel=0.05)
+
+
+def test_photon_transfer_finds_the_gain(file):
+    with MeasuredData(file) as data:
+        gain = gain_of_series(data, calibrate(data, ["dark"]))
+    assert gain.low > 0
+    assert gain.value == pytest.approx(0.12, rel=0.08)
+    assert gain.high - gain.low < 0.04
+
+
+def test_drift_is_told_by_scenes_of_one_name_too(tmp_path):
+    fading = 1000 * torch.exp(-0.3 * torch.arange(20) / 19)[:, None, None]
+    frames = fading * (1 + 0.1 * (torch.arange(20) % 2))[:, None, None] * torch.ones(20, 4, 4)
+    path = tmp_path / "a.h5"
+    names = ["a" if i % 2 else "b" for i in range(20)]
+    write(path, Part(frames, exposure=1.0, time=[60.0 * i for i in range(20)], name=names))
+    with MeasuredData(path) as data:
+        step = correct_drift(data)
+        even = Calibration((step,)).read(data.scenes)[::2]
+    assert step.parameters["change"] == pytest.approx(math.expm1(-0.3), rel=1e-6)
+    assert step.after < 1e-4 < step.before
+    torch.testing.assert_close(even, torch.full_like(even, 1000.0))
+
+
+def test_no_drift_is_left_as_it_is(tmp_path):
+    g = torch.Generator().manual_seed(2)
+    noise = 1000 + torch.randn(24, 1, 1, generator=g) + torch.zeros(24, 4, 4)
+    path = tmp_path / "a.h5"
+    write(path, Part(noise, 1.0, time=list(range(24))), flat=Part(noise, 1.0, time=list(range(24))))
+    with MeasuredData(path) as data:
+        step = correct_drift(data)
+    assert step.parameters["degree"] == 0
+    assert step.after == step.before
+
+
+def test_a_hot_pixel_does_not_make_a_frame_saturated(tmp_path):
+    flat = torch.full((4, 40, 40), 1000)
+    flat[:, 2, 3] = 4095  # 1 of 1,600 pixels
+    path = tmp_path / "a.h5"
+    write(path, Part(flat, 0.5), flat=Part(flat, 1.0), bits=12)
+    with MeasuredData(path) as data:
+        assert [step.name for step in calibrate(data).steps] == ["flat"]
+    flat[2:] = 4095
+    write(path, Part(flat[:2], 0.5), flat=Part(flat, 1.0), bits=12)
+    with MeasuredData(path, accept=["saturated"]) as data:
+        rate = calibrate(data)["flat"].parameters["rate"]
+    assert rate.median() == 1000
+
+
+def test_dead_pixels_give_nothing(tmp_path):
+    flat = torch.full((4, 6, 6), 1000.0)
+    flat[:, 2, 3] = 3.0
+    path = tmp_path / "a.h5"
+    write(path, Part(flat, 0.5), flat=Part(flat, 1.0))
+    with MeasuredData(path) as data:
+        found = calibrate(data, ["flat"])
+        picture = found.read(data.scenes)[0]
+    assert found["flat"].parameters["dead"] == 1
+    expected = torch.full((6, 6), 2.0)  # per second twice as bright as white
+    expected[2, 3] = 0.0
+    torch.testing.assert_close(picture, expected)
+
+
+def test_what_the_file_lacks_is_named_and_left_out(tmp_path):
+    path = tmp_path / "a.h5"
+    write(path, Part(torch.rand(3, 4, 4), 1.0))
+    with MeasuredData(path) as data:
+        assert calibrate(data).steps == ()
+        assert str(calibrate(data)).startswith("step")
+        for step, what in (
+            ("dark", "fewer than 2 dark frames"),
+            ("linearity", "flat frames"),
+            ("drift", "nothing that was recorded at 4 or more times"),
+            ("flat", "fewer than 2 flat frames"),
+        ):
+            with pytest.raises(InvalidArgument, match=f"data: expected .*{what}"):
+                calibrate(data, [step])
+        with pytest.raises(InvalidArgument, match="two or more dark frames"):
+            gain_of_series(data)
+        with pytest.raises(UnknownName, match="did you mean flat"):
+            calibrate(data, ["flatt"])
+    write(path, Part(torch.rand(3, 2, 4, 4), 1.0), kind="features")
+    with MeasuredData(path) as data, pytest.raises(InvalidArgument, match="a file of raw frames"):
+        calibrate(data)
+
+
+def test_flat_frames_darker_than_the_dark_are_refused(tmp_path):
+    path = tmp_path / "a.h5"
+    flat = Part(torch.full((6, 4, 4), 30.0), [1.0, 1.0, 2.0, 2.0, 3.0, 3.0])
+    write(
+        path, Part(torch.full((2, 4, 4), 90.0), 1.0), dark=Part(torch.full((2, 4, 4), 60.0), 1.0), flat=flat
+    )
+    with MeasuredData(path) as data:
+        for step in ("linearity", "flat"):
+            with pytest.raises(InvalidArgument, match="brighter than the dark"):
+                calibrate(data, ["dark", step])
