@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import data, design, detector, errors, fabrication, materials, measured, models, nn, ntk, optics, units
 from .detector import Detector
 from .distill import correct, distill
+from .estimate import Estimate, estimate
 from .field import Field
 from .grid import Grid
 from .mask import Mask
@@ -15,6 +16,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Detector",
+    "Estimate",
     "Field",
     "Grid",
     "Mask",
@@ -25,6 +27,7 @@ __all__ = [
     "detector",
     "distill",
     "errors",
+    "estimate",
     "fabrication",
     "materials",
     "measured",
