@@ -15,16 +15,18 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from photonet import data
+from photonet import data, estimate
 from photonet.distill import TrainConfig, distill
 from photonet.files import write_text
 from photonet.nn import HybridNetwork, OpticalConv2d
 
 RESULTS = Path(__file__).parent / "results"
+SEED = 100  # of the estimates; the trainings begin from seeds 0 and 1
 
 
 class SignedMaxPool(nn.Module):
@@ -102,6 +104,44 @@ def trained(name: str, design: Design, seed: int, splits: data.Splits, pictures:
     return float(sum(right)) / len(splits.test)
 
 
+def judged(name: str, chosen: list[Design], train: data.Images, means: dict[str, float]) -> dict[str, Any]:
+    """Estimates of all designs, and how well they foretell the trained accuracies ``means``."""
+    from scipy.stats import spearmanr
+
+    start = time.process_time()
+    found = estimate({label(d): builder(name, d) for d in chosen}, train, seed=SEED)
+    seconds = time.process_time() - start
+    print(found)
+    table = found.table
+    names = [str(n) for n in table.design.values]
+    reached = [means[n] for n in names]
+    ranks = table["rank"].values.tolist()
+    separate = [(a, b) for a, b in itertools.combinations(range(len(names)), 2) if ranks[a] < ranks[b]]
+    right = [(a, b) for a, b in separate if reached[a] > reached[b]]
+    wrong = [reached[b] - reached[a] for a, b in separate if reached[a] <= reached[b]]
+    return {
+        "samples": table.attrs["samples"],
+        "seed": SEED,
+        "seconds": round(seconds, 1),
+        "spearman": float(spearmanr(-table.error.values, reached)[0]),
+        "spearman_of_accuracy": float(spearmanr(table.accuracy.values, reached)[0]),
+        "groups": len(found.ranking),
+        "pairs_told_apart": len(separate),
+        "of_these_in_the_order_of_training": len(right) / max(1, len(separate)),
+        "largest_reversal": max(wrong, default=0.0),
+        "trained_minus_estimated": [
+            float(r - a) for r, a in zip(reached, table.accuracy.values, strict=True)
+        ],
+        "estimated": {
+            n: [
+                round(float(v.sel(design=n)), 4) for v in (table.accuracy, table.low, table.high, table.error)
+            ]
+            for n in names
+        },
+        "rank": dict(zip(names, ranks, strict=True)),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ranking", description=__doc__)
     parser.add_argument("data", choices=["mnist", "cifar10"])
@@ -124,6 +164,12 @@ def main() -> None:
         known.append(trained(given.data, design, seed, splits, pictures, epochs))
         write_text(path, json.dumps(record, indent=1) + "\n")
         print(f"{label(design):30} {known[-1]:.4f} in {time.process_time() - start:.1f} s", flush=True)
+    chosen = designs(given.data, given.choosing)
+    means = {label(d): sum(accuracies[label(d)]) / len(accuracies[label(d)]) for d in chosen}
+    record["estimate"] = judged(given.data, chosen, splits.train, means)
+    write_text(path, json.dumps(record, indent=1) + "\n")
+    short = ("spearman", "spearman_of_accuracy", "groups", "of_these_in_the_order_of_training")
+    print({key: record["estimate"][key] for key in short})
 
 
 if __name__ == "__main__":

@@ -94,11 +94,12 @@ def estimate(
     """Predict and rank the accuracy of designs before training them.
 
     Each design is the empirical neural tangent kernel of its trainable parameters at its first weights
-    (along random signs of the outputs; batch normalisation with the statistics of the pictures), and its
-    estimate is the leave-one-out prediction of kernel ridge regression on ``samples`` pictures. The
-    interval has the spread over pictures (bootstrap, the same draws for all designs, so that comparisons
-    are paired) and over initialisations (pooled over the designs). It is an interval of the kernel
-    regression, not of the training that follows: see the explanation page for the gap between the two.
+    (along random signs of the outputs, at the rates Adam begins with; batch normalisation with the
+    statistics of the pictures). Its estimate is the leave-one-out prediction of kernel ridge regression on
+    ``samples`` pictures. The interval has the spread over pictures (bootstrap, the same draws for all
+    designs, so that comparisons are paired) and over initialisations (pooled over the designs). It is an
+    interval of the kernel regression, not of the training that follows: the explanation page has the gap
+    between the two.
 
     Args:
         designs: a function that makes a fresh network (each initialisation calls it), or a network, which
@@ -219,6 +220,7 @@ def _left_out(name: str, network: nn.Module, pictures: Tensor, labels: Tensor, s
             directions=2,
             generator=stream(seed, "estimate directions"),
             chunk=CHUNK,
+            rates=ntk.adam_rates(network, pictures[:CHUNK]),
         ).double()
     return ntk.regress(kernel, F.one_hot(labels, outputs.shape[1])).left_out
 
