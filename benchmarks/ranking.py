@@ -109,7 +109,7 @@ def judged(name: str, chosen: list[Design], train: data.Images, means: dict[str,
     from scipy.stats import spearmanr
 
     start = time.process_time()
-    found = estimate({label(d): builder(name, d) for d in chosen}, train, seed=SEED)
+    found = estimate({label(d): builder(name, d) for d in chosen}, train, samples=1500, seed=SEED)
     seconds = time.process_time() - start
     print(found)
     table = found.table
