@@ -1,24 +1,26 @@
-"""Cost of the neural tangent kernel, as ratios measured in one run; each function returns rows.
-
-Methods alternate within a repetition, so that a change of clock speed or load meets all of them; the
-median of CPU times is reported, with one thread.
-"""
+"""Cost of the neural tangent kernel against a plain step, `torch.func` and neural-tangents (JAX)."""
 
 from __future__ import annotations
 
-import functools
+import os
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from photonet import ntk
 
+from . import Contest, case, paired
+
 BATCH = 128
+JAX_PYTHON = os.environ.get("PHOTONET_JAX_PYTHON")
+"""A Python that has jax 0.4.25 and neural-tangents 0.6.5; without it that comparison is left out."""
 
 
 def mnist_student() -> tuple[nn.Module, Tensor]:
@@ -37,122 +39,116 @@ def cifar_student() -> tuple[nn.Module, Tensor]:
     )
 
 
-def median_times(tasks: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median CPU seconds of each task, after two rounds of warming up."""
-    times: dict[str, list[float]] = {name: [] for name in tasks}
-    for _ in range(repeats + 2):
-        for name, task in tasks.items():
-            start = time.process_time()
-            task()
-            times[name].append(time.process_time() - start)
-    return {name: statistics.median(values[2:]) for name, values in times.items()}
+def seeded(build: Callable[[], tuple[nn.Module, Tensor]]) -> tuple[nn.Module, Tensor, Tensor]:
+    """Student, pictures and a kernel to come near to, always the same."""
+    torch.manual_seed(0)
+    model, x = build()
+    wanted = torch.randn(BATCH, BATCH)
+    return model, x, wanted @ wanted.mT
 
 
-def training_steps(repeats: int = 15) -> list[dict[str, object]]:
+def faster(contest: Contest) -> Contest:
+    """The same with a note of how many times faster than the yardstick each contestant is."""
+    ratios = list(contest.ratios().items())[1:]
+    contest.notes.append(", ".join(f"{name} {1 / ratio:.0f} x faster" for name, ratio in ratios))
+    return contest
+
+
+def training_step(build: Callable[[], tuple[nn.Module, Tensor]]) -> Contest:
     """A step with the kernel along one random direction, against a cross-entropy step."""
-    rows = []
-    for name, build, target in (("mnist 0.05 M", mnist_student, 3.0), ("cifar 1.6 M", cifar_student, 2.0)):
-        torch.manual_seed(0)
-        model, x = build()
-        labels = torch.randint(0, 10, (BATCH,))
-        wanted = torch.randn(BATCH, BATCH)
-        wanted = wanted @ wanted.mT
-        generator = torch.Generator().manual_seed(0)
-        optimiser = torch.optim.AdamW(model.parameters())
+    model, x, wanted = seeded(build)
+    labels = torch.randint(0, 10, (BATCH,))
+    generator = torch.Generator().manual_seed(0)
+    optimiser = torch.optim.AdamW(model.parameters())
 
-        def plain(model=model, x=x, labels=labels, optimiser=optimiser) -> None:
-            optimiser.zero_grad()
-            nn.functional.cross_entropy(model(x), labels).backward()
-            optimiser.step()
+    def plain() -> None:
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(model(x), labels).backward()
+        optimiser.step()
 
-        def with_kernel(
-            model=model, x=x, labels=labels, optimiser=optimiser, wanted=wanted, generator=generator
-        ) -> None:
-            optimiser.zero_grad()
-            logits, kernel = ntk.forward_gram(model, x, generator=generator)
-            loss = nn.functional.cross_entropy(logits, labels) + 1 - ntk.alignment(kernel, wanted)
-            loss.backward()
-            optimiser.step()
+    def with_kernel() -> None:
+        optimiser.zero_grad()
+        logits, kernel = ntk.forward_gram(model, x, generator=generator)
+        loss = nn.functional.cross_entropy(logits, labels) + 1 - ntk.alignment(kernel, wanted)
+        loss.backward()
+        optimiser.step()
 
-        t = median_times({"plain": plain, "kernel": with_kernel}, repeats)
-        rows.append(
-            {
-                "case": f"training step, {name}",
-                "plain_ms": 1e3 * t["plain"],
-                "kernel_ms": 1e3 * t["kernel"],
-                "ratio": t["kernel"] / t["plain"],
-                "target": f"<= {target}",
-            }
-        )
-    return rows
+    return paired({"cross-entropy": plain, "with kernel": with_kernel}, 15)
 
 
-def against_jacrev(repeats: int = 3) -> list[dict[str, object]]:
-    """The exact trace kernel of a batch, structured and by vmap(jacrev), alone and with its gradient.
+@case("NTK: step along one random direction, 0.05 M student", target=3.0)
+def small_step() -> Contest:
+    return training_step(mnist_student)
+
+
+@case("NTK: step along one random direction, 1.6 M student", target=2.0)
+def large_step() -> Contest:
+    return training_step(cifar_student)
+
+
+def by_torch_func(model: nn.Module, x: Tensor) -> dict[str, Callable[[], Tensor]]:
+    """The exact trace kernel by `torch.func`.
 
     ``tutorial`` follows the published recipe for torch, which takes the Jacobian for both arguments and
-    contracts parameter by parameter; ``jacrev`` takes it once. ``random`` is the unbiased estimate that
-    training uses, along one direction.
+    contracts parameter by parameter; ``jacrev`` takes it once.
     """
-    torch.manual_seed(0)
-    model, x = mnist_student()
     parameters = dict(model.named_parameters())
-    wanted = torch.randn(BATCH, BATCH)
-    wanted = wanted @ wanted.mT
 
     def one(values: dict[str, Tensor], sample: Tensor) -> Tensor:
         return torch.func.functional_call(model, values, (sample[None],))[0]
 
-    def by_jacrev() -> Tensor:
-        j = torch.func.vmap(torch.func.jacrev(one), (None, 0))(parameters, x)
-        rows = torch.cat([part.flatten(2) for part in j.values()], dim=2).flatten(1)
+    jacobian = torch.func.vmap(torch.func.jacrev(one), (None, 0))
+
+    def jacrev() -> Tensor:
+        rows = torch.cat([part.flatten(2) for part in jacobian(parameters, x).values()], dim=2).flatten(1)
         return rows @ rows.mT
 
-    def by_tutorial() -> Tensor:
-        jacobian = torch.func.vmap(torch.func.jacrev(one), (None, 0))
+    def tutorial() -> Tensor:
         left, right = jacobian(parameters, x), jacobian(parameters, x)
-        parts = [
-            torch.einsum("naf,maf->nm", left[name].flatten(2), right[name].flatten(2)) for name in parameters
-        ]
+        parts = [torch.einsum("naf,maf->nm", left[p].flatten(2), right[p].flatten(2)) for p in parameters]
         return torch.stack(parts).sum(0)
 
-    def alone(kernel: Callable[[], Tensor]) -> Tensor:
-        with torch.no_grad():
-            return kernel()
+    return {"jacrev": jacrev, "tutorial": tutorial}
 
-    def trained(kernel: Callable[[], Tensor]) -> None:
+
+def exact_kernels(use: Callable[[nn.Module, Callable[[], Tensor], Tensor], object]) -> Contest:
+    """Ways to the trace kernel of a batch, in double precision first to see that they agree."""
+    model, x, wanted = seeded(mnist_student)
+    with torch.no_grad():
+        exact, found = by_torch_func(model, x)["jacrev"](), ntk.gram(model, x)
+    slow = by_torch_func(model, x)
+    generator = torch.Generator().manual_seed(0)
+    ways = {
+        "jacrev": slow["jacrev"],
+        "structured": lambda: ntk.gram(model, x),
+        "tutorial": slow["tutorial"],
+        "one direction": lambda: ntk.forward_gram(model, x, generator=generator)[1],
+    }
+    contest = paired({name: lambda way=way: use(model, way, wanted) for name, way in ways.items()}, 5)
+    contest.notes.append(f"relative difference {float((found - exact).norm() / exact.norm()):.0e} (float32)")
+    return faster(contest)
+
+
+@case("NTK: exact trace kernel of 10 outputs, 0.05 M student, batch 128", target=0.01)
+def exact_alone() -> Contest:
+    def alone(model: nn.Module, kernel: Callable[[], Tensor], wanted: Tensor) -> None:
+        with torch.no_grad():
+            kernel()
+
+    return exact_kernels(alone)
+
+
+@case("NTK: the same with its gradient", target=0.01)
+def exact_with_gradient() -> Contest:
+    def trained(model: nn.Module, kernel: Callable[[], Tensor], wanted: Tensor) -> None:
         model.zero_grad()
         (1 - ntk.alignment(kernel(), wanted)).backward()
 
-    generator = torch.Generator().manual_seed(0)
-    ways: dict[str, Callable[[], Tensor]] = {
-        "structured": lambda: ntk.gram(model, x),
-        "jacrev": by_jacrev,
-        "tutorial": by_tutorial,
-        "random": lambda: ntk.forward_gram(model, x, generator=generator)[1],
-    }
-    difference = alone(ways["structured"]) - alone(by_jacrev)
-    rows = []
-    for name, use in (("alone", alone), ("with its gradient", trained)):
-        t = median_times({way: functools.partial(use, kernel) for way, kernel in ways.items()}, repeats)
-        rows.append(
-            {
-                "case": f"exact trace kernel {name}, mnist 0.05 M, batch 128",
-                "structured_ms": 1e3 * t["structured"],
-                "jacrev_ms": 1e3 * t["jacrev"],
-                "tutorial_ms": 1e3 * t["tutorial"],
-                "random_direction_ms": 1e3 * t["random"],
-                "ratio_to_jacrev": t["jacrev"] / t["structured"],
-                "ratio_to_tutorial": t["tutorial"] / t["structured"],
-                "relative_difference": float(difference.norm() / alone(by_jacrev).norm()),
-                "target": ">= 100",
-            }
-        )
-    return rows
+    return exact_kernels(trained)
 
 
-def cached_teacher(repeats: int = 3) -> list[dict[str, object]]:
-    """Reading a batch of a teacher's stored features against computing them."""
+@case("NTK: reading a LeNet teacher's stored features over computing them", target=0.01)
+def cached_teacher() -> Contest:
     torch.manual_seed(0)
     convolutions = [nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.AvgPool2d(2)]
     convolutions += [nn.Conv2d(6, 16, 5), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten()]
@@ -169,28 +165,34 @@ def cached_teacher(repeats: int = 3) -> list[dict[str, object]]:
             with torch.no_grad():
                 return sketch(ntk.tangents(teacher, x))
 
-        t = median_times({"read": lambda: stored.gram(order, v), "compute": compute}, repeats)
-    return [
-        {
-            "case": "teacher features of a batch, LeNet",
-            "read_ms": 1e3 * t["read"],
-            "compute_ms": 1e3 * t["compute"],
-            "ratio": t["compute"] / t["read"],
-            "target": ">= 100",
-        }
-    ]
+        return faster(paired({"compute": compute, "read": lambda: stored.gram(order, v)}, 5))
 
 
-def rows() -> list[dict[str, object]]:
-    """All of the above, with one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return training_steps() + against_jacrev() + cached_teacher()
-    finally:
-        torch.set_num_threads(threads)
+def against_neural_tangents() -> Contest:
+    """Its three exact methods, compiled, on one thread of a process of their own, in turn with ours."""
+    model, x, _ = seeded(mnist_student)
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        kernel = ntk.gram(model, x)
+        weights = {name: p.numpy() for name, p in model.named_parameters()}
+        np.savez(Path(folder) / "student.npz", x=x.numpy(), kernel=kernel.numpy(), **weights)
+        program = [JAX_PYTHON, str(Path(__file__).with_name("_neural_tangents.py")), f"{folder}/student.npz"]
+        with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            names = process.stdout.readline().split()
+            if not names:
+                raise RuntimeError("neural-tangents did not start; its message is above")
+            seconds: dict[str, list[float]] = {name: [] for name in (*names, "structured")}
+            for _ in range(3):
+                for name in names:
+                    print(name, file=process.stdin, flush=True)
+                    seconds[name].append(float(process.stdout.readline()))
+                start = time.process_time()
+                ntk.gram(model, x)
+                seconds["structured"].append(time.process_time() - start)
+            process.stdin.close()
+    best = min(names, key=lambda name: statistics.median(seconds[name]))
+    order = [best, "structured", *(name for name in names if name != best)]
+    return faster(Contest({name: seconds[name] for name in order}))
 
 
-if __name__ == "__main__":
-    for row in rows():
-        print({k: round(v, 9) if isinstance(v, float) else v for k, v in row.items()})
+if JAX_PYTHON:
+    case("NTK: structured over the best method of neural-tangents", target=0.1)(against_neural_tangents)

@@ -6,6 +6,7 @@ from . import data, design, detector, errors, fabrication, materials, measured, 
 from .detector import Detector
 from .display import Display
 from .distill import correct, distill
+from .estimate import Estimate, estimate
 from .field import Field
 from .grid import Grid
 from .mask import Mask
@@ -17,6 +18,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Detector",
     "Display",
+    "Estimate",
     "Field",
     "Grid",
     "Mask",
@@ -27,6 +29,7 @@ __all__ = [
     "detector",
     "distill",
     "errors",
+    "estimate",
     "fabrication",
     "materials",
     "measured",

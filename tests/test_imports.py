@@ -16,7 +16,7 @@ LEVELS = [
     {"arrays", "checks", "errors", "figures", "files", "grid", "progress", "provenance", "streams", "units"},
     {"detector", "fabrication", "materials", "optics"},
     {"display", "field", "mask", "nn", "ntk", "simulate"},
-    {"data", "design", "distill", "energy", "measured", "models", "tolerance"},
+    {"data", "design", "distill", "energy", "estimate", "measured", "models", "tolerance"},
     {"cli", "plot", "quickstart", "report"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .directions import centred_directions, pixel_directions, random_directions
-from .empirical import forward_gram, gram
+from .empirical import adam_rates, forward_gram, gram
 from .factors import Correlation, Outer
 from .infinite import infinite_gram
 from .jacobian import Tangents, tangents
@@ -22,6 +22,7 @@ __all__ = [
     "Spectrum",
     "Tangents",
     "TeacherFeatures",
+    "adam_rates",
     "alignment",
     "center",
     "centred_directions",

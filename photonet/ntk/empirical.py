@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,12 @@ from .. import checks
 from ..errors import InvalidArgument
 from .directions import output_directions
 from .estimates import forward_tangents, sketched
+from .factors import trace_product
 from .jacobian import Tangents, tangents
 from .parameters import Selection, batch, select
 from .sketch import Sketch
 
-__all__ = ["forward_gram", "gram"]
+__all__ = ["adam_rates", "forward_gram", "gram"]
 
 
 def gram(
@@ -31,6 +32,7 @@ def gram(
     generator: torch.Generator | None = None,
     directions: int = 1,
     size: int = 256,
+    rates: Mapping[str, float] | None = None,
 ) -> Tensor:
     """Empirical neural tangent kernel: inner products of per-sample parameter gradients.
 
@@ -56,6 +58,8 @@ def gram(
         generator: source of random directions, tangents and sketches, on the CPU.
         directions: how many random directions.
         size: how many random tangents, or numbers per sketch.
+        rates: parameter name -> relative learning rate, which multiplies its part of the kernel (1 where none
+            is given): the kernel of training at unequal rates, see `adam_rates`. Exact methods only.
 
     Returns:
         [n, n2], or [n, n2, C, C] for ``"full"``.
@@ -77,6 +81,8 @@ def gram(
         with torch.no_grad():
             like = model(x[:1])
         outputs = output_directions("random", like, generator, directions)  # the same for all chunks
+    if rates is not None:
+        _known_rates(model, rates, method)
     if method in ("jvp", "sketch"):
         if generator is None:
             raise InvalidArgument("generator", f"a torch.Generator for method={method!r}", None)
@@ -89,11 +95,56 @@ def gram(
             ask = functools.partial(sketched, model, Sketch(size, seed=seed), outputs=outputs, params=params)
     else:
         ask = functools.partial(tangents, model, outputs=outputs, params=params, method=method)
-    return _blocks(ask, x, None if x2 is None else batch("x2", x2), chunk, full)
+    return _blocks(ask, x, None if x2 is None else batch("x2", x2), chunk, full, rates)
+
+
+def _known_rates(model: nn.Module, rates: Mapping[str, float], method: str) -> None:
+    if method in ("jvp", "sketch"):
+        raise InvalidArgument("rates", f"none for method={method!r}, which mixes the parameters", "rates")
+    for name, rate in rates.items():
+        checks.lookup("rates", name, dict(model.named_parameters()))
+        checks.non_negative(f"rates[{name!r}]", rate)
+
+
+def adam_rates(model: nn.Module, x: Tensor, *, params: Selection = None) -> dict[str, float]:
+    """Relative learning rates that Adam begins with: one over the root mean square gradient.
+
+    Adam divides each gradient by its root mean square, so its tangent kernel is J D^-1 J^T with D the root
+    mean squares (Kingma and Ba, ICLR 2015, arXiv 1412.6980). Here D is one number per parameter tensor, from
+    the per-sample gradients along random signs of the outputs, and the rates have mean 1 over the elements.
+
+    Args:
+        model: as in `gram`.
+        x: a few hundred samples.
+        params: which parameters, see `select`.
+
+    Returns:
+        name -> rate; 0 for parameters that no output depends on.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(9, 4), nn.Linear(4, 2))
+        >>> sorted(adam_rates(model, torch.ones(5, 9)))
+        ['0.bias', '0.weight', '1.bias', '1.weight']
+    """
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        found = tangents(model, x, outputs="random", generator=generator, directions=2, params=params)
+    sizes = {name: p.numel() for name, p in select(model, params).items()}
+    rates = {}
+    for name, factor in found.factors.items():
+        square = float(trace_product(factor, factor).diagonal().mean()) / sizes[name]
+        rates[name] = square**-0.5 if square > 0 else 0.0
+    mean = sum(rates[name] * sizes[name] for name in rates) / sum(sizes[name] for name in rates)
+    return {name: rate / mean if mean else 0.0 for name, rate in rates.items()}
 
 
 def _blocks(
-    ask: Callable[[Tensor], Tangents], x: Tensor, x2: Tensor | None, chunk: int | None, full: bool
+    ask: Callable[[Tensor], Tangents],
+    x: Tensor,
+    x2: Tensor | None,
+    chunk: int | None,
+    full: bool,
+    rates: Mapping[str, float] | None,
 ) -> Tensor:
     """The kernel block by block; factors of at most two chunks exist at a time."""
     other = x if x2 is None else x2
@@ -105,7 +156,9 @@ def _blocks(
         for i, left_x in enumerate(x.split(size)):
             if x2 is None and i > j:
                 break
-            column.append((right if x2 is None and i == j else ask(left_x)).gram(right, full=full))
+            column.append(
+                (right if x2 is None and i == j else ask(left_x)).gram(right, full=full, rates=rates)
+            )
         done.append(column)
     if x2 is None:
         flip = (lambda k: k.permute(1, 0, 3, 2)) if full else (lambda k: k.mT)

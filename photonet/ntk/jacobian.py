@@ -49,8 +49,20 @@ class Tangents:
     rules: Mapping[str, str]
     directions: int
 
-    def gram(self, other: Tangents | None = None, *, full: bool = False) -> Tensor:
+    def gram(
+        self,
+        other: Tangents | None = None,
+        *,
+        full: bool = False,
+        rates: Mapping[str, float] | None = None,
+    ) -> Tensor:
         """Kernel with another batch (or with itself), summed over directions or for all pairs of them.
+
+        Args:
+            other: tangents of the same model.
+            full: keep all pairs of directions.
+            rates: parameter name -> relative learning rate, which multiplies its part of the kernel; 1 for
+                parameters that are not named.
 
         Returns:
             [n, n2], or [n, n2, m, m2] when ``full``.
@@ -63,6 +75,8 @@ class Tangents:
             shape = (len(self.outputs), len(other.outputs), *((m, m) if full else ()))
             return self.outputs.new_zeros(shape)
         parts = [product(self.factors[name], other.factors[name]) for name in shared]
+        if rates is not None:
+            parts = [rates.get(name, 1.0) * part for name, part in zip(shared, parts, strict=True)]
         return functools.reduce(torch.add, parts)
 
 

@@ -277,3 +277,29 @@ def test_an_input_changed_after_the_call_is_refused() -> None:
 
     with pytest.raises(InvalidArgument, match="in place"):
         ntk.gram(Careless(), torch.ones(2, 5))
+
+
+def test_rates_weigh_the_parts_of_the_kernel() -> None:
+    model, x = build("linear")
+    first = next(iter(dict(model.named_parameters())))
+    parts = {name: ntk.gram(model, x, params=name) for name, _ in model.named_parameters()}
+    expected = sum(parts.values()) + 2 * parts[first]
+    torch.testing.assert_close(ntk.gram(model, x, rates={first: 3.0}), expected)
+    torch.testing.assert_close(ntk.gram(model, x, rates={first: 3.0}, chunk=2), expected)
+
+
+def test_adams_rates_make_every_root_mean_square_gradient_one() -> None:
+    model = nn.Linear(6, 4, dtype=torch.float64)
+    x = torch.randn(50, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    rates = ntk.adam_rates(model, x)
+    # along signs of the outputs the bias sees 1 and the weight x, so the rates are as 1 to 1 / rms(x)
+    assert rates["weight"] / rates["bias"] == pytest.approx(float(x.square().mean() ** -0.5))
+    assert (24 * rates["weight"] + 4 * rates["bias"]) / 28 == pytest.approx(1)
+
+
+def test_a_rate_of_a_parameter_that_is_not_there_is_named() -> None:
+    model = nn.Linear(3, 2)
+    with pytest.raises(UnknownName, match="did you mean weight"):
+        ntk.gram(model, torch.ones(4, 3), rates={"weihgt": 1.0})
+    with pytest.raises(InvalidArgument, match="rates"):
+        ntk.gram(model, torch.ones(4, 3), rates={"weight": 1.0}, method="sketch")
