@@ -7,7 +7,7 @@ argument ``folder`` or by the environment variable ``PHOTONET_DATA``. Nothing is
 from __future__ import annotations
 
 from ._folder import FOLDER_VARIABLE
-from .augment import augmented
+from .augment import augmented, random_moves
 from .images import Images, Splits, stratified_split
 from .sets import available, camvid, cifar10, digits, load, mnist
 
@@ -22,5 +22,6 @@ __all__ = [
     "digits",
     "load",
     "mnist",
+    "random_moves",
     "stratified_split",
 ]

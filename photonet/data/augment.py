@@ -9,7 +9,52 @@ from .. import checks
 from ..errors import InvalidArgument
 from .images import Images
 
-__all__ = ["augmented"]
+__all__ = ["augmented", "random_moves"]
+
+
+def random_moves(
+    n: int,
+    size: tuple[int, int],
+    generator: torch.Generator,
+    *,
+    rotation: float,
+    scale: float,
+    shift: float,
+) -> torch.Tensor:
+    """Small rotations, zooms and displacements, as `torch.nn.functional.affine_grid` wants them.
+
+    Args:
+        n: how many.
+        size: rows and columns of a picture.
+        generator: source of the draws, on the CPU.
+        rotation: largest angle in rad, either way.
+        scale: largest relative change of size, either way.
+        shift: largest displacement along each axis in pixels, either way.
+
+    Returns:
+        [n, 2, 3], from places in the moved picture to places in the original.
+
+    Raises:
+        InvalidArgument: a negative limit, or a change of size beyond 1.
+
+    Example:
+        >>> still = random_moves(1, (8, 8), torch.Generator(), rotation=0.0, scale=0.0, shift=0.0)
+        >>> bool((still[0] == torch.eye(2, 3)).all())
+        True
+    """
+    limits = {"rotation": rotation, "scale": checks.fraction("scale", scale), "shift": shift}
+    for name, limit in limits.items():
+        checks.non_negative(name, limit)
+    height, width = size
+    draw = 2 * torch.rand(4, n, generator=generator) - 1
+    angle, zoom = rotation * draw[0], 1 + scale * draw[1]
+    cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+    # affine_grid counts from -1 to 1 across the picture
+    rows = [
+        torch.stack([cos, -sin * height / width, 2 * shift / width * draw[2]], dim=-1),
+        torch.stack([sin * width / height, cos, 2 * shift / height * draw[3]], dim=-1),
+    ]
+    return torch.stack(rows, dim=1)
 
 
 def augmented(
@@ -47,24 +92,13 @@ def augmented(
         True
     """
     checks.count("copies", copies)
-    limits = {"rotation": rotation, "scale": checks.fraction("scale", scale), "shift": shift}
-    for name, limit in limits.items():
-        checks.non_negative(name, limit)
     if images.labels.ndim != 1:
         raise InvalidArgument("images", "pictures with one class each", "labels of pixels, which would move")
     x = images.images
-    n, _, height, width = x.shape
     views = [x]
     for _ in range(copies):
-        draw = 2 * torch.rand(4, n, generator=generator) - 1
-        angle, zoom = rotation * draw[0], 1 + scale * draw[1]
-        cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
-        # affine_grid counts from -1 to 1 across the picture
-        rows = [
-            torch.stack([cos, -sin * height / width, 2 * shift / width * draw[2]], dim=-1),
-            torch.stack([sin * width / height, cos, 2 * shift / height * draw[3]], dim=-1),
-        ]
-        where = F.affine_grid(torch.stack(rows, dim=1).to(x), list(x.shape), align_corners=False)
+        moves = random_moves(len(x), images.shape[1:], generator, rotation=rotation, scale=scale, shift=shift)
+        where = F.affine_grid(moves.to(x), list(x.shape), align_corners=False)
         views.append(F.grid_sample(x, where, align_corners=False))
     pixels = (torch.cat(views).clamp(0, 1) * 255).round().to(torch.uint8)
     return Images(pixels, images.labels.repeat(copies + 1), images.classes, f"{images.name}, augmented")

@@ -3,10 +3,12 @@
 from .calibrate import fit_full_map, fit_ridge_map, merge_into_backend
 from .config import METHODS, TrainConfig
 from .correct import CORRECTIONS, Corrected, correct
-from .run import Distilled, distill
+from .result import Distilled
+from .run import distill
 from .terms import KD, NTK, CrossEntropy, Features, Term, warm_up
 from .trainer import accuracy, predict
 from .twin import Twin, fit_twin
+from .views import Mixed, Moved
 
 __all__ = [
     "CORRECTIONS",
@@ -17,6 +19,8 @@ __all__ = [
     "CrossEntropy",
     "Distilled",
     "Features",
+    "Mixed",
+    "Moved",
     "Term",
     "TrainConfig",
     "Twin",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,14 +19,12 @@ from .config import TrainConfig
 from .losses import UNLABELLED
 from .teacher import Gram, penultimate
 from .terms import KD, NTK, Batch, CrossEntropy, Term, needs
+from .views import Views, seen_through
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Samples", "Views", "accuracy", "evaluate", "fit", "predict"]
-
-Views = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
-"""Inputs [b, ...] and a generator to other views of them, of the same shape and class."""
+__all__ = ["Samples", "accuracy", "evaluate", "fit", "predict"]
 
 
 @dataclass(frozen=True)
@@ -189,8 +187,8 @@ def _batch(
     """The forward passes of one step: whatever the terms compare, and nothing else."""
     wanted = needs(terms)
     plain = train.inputs[chosen]
-    seen = plain if train.views is None else train.views(plain, generator)
     labels = train.labels[chosen] if train.labels is not None else None
+    seen, labels = seen_through(train.views, plain, labels, generator)
     grams = None
     if "gram" in wanted and train.gram is not None:
         kernel = next(term for term in terms if isinstance(term, NTK))

@@ -1,0 +1,64 @@
+"""What a run returns: the trained student and its record, and how they are written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from ..files import atomic_path, write_text
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["Distilled", "history_csv"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Distilled:
+    """A trained student and its record.
+
+    Args:
+        student: the module that was passed in, trained in place.
+        history: Dataset over ``epoch``: the mean of each loss term (NaN where its weight was 0 all along),
+            validation loss and accuracy.
+        metrics: what was measured at the end.
+        config: settings of the run, method and seed included.
+    """
+
+    student: nn.Module
+    history: xr.Dataset
+    metrics: dict[str, float]
+    config: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in self.metrics.items())
+        name, method = type(self.student).__name__, self.config.get("method", "?")
+        return f"<Distilled: {name} by {method}, {self.history.sizes['epoch']} epochs, {numbers}>"
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``student.safetensors``, ``history.nc`` and ``.csv``, ``run.json``; returns the folder."""
+        from safetensors.torch import save_file
+
+        folder = Path(folder)
+        with atomic_path(folder / "student.safetensors") as temporary:
+            save_file({k: v.contiguous() for k, v in self.student.state_dict().items()}, temporary)
+        with atomic_path(folder / "history.nc") as temporary:
+            self.history.to_netcdf(temporary, engine="h5netcdf")
+        write_text(folder / "history.csv", history_csv(self.history))
+        write_text(
+            folder / "run.json", json.dumps({"config": self.config, "metrics": self.metrics}, indent=2)
+        )
+        return folder
+
+
+def history_csv(history: xr.Dataset) -> str:
+    """A history as a table: one line an epoch, one column a quantity."""
+    names = list(history)
+    lines = [",".join(["epoch", *(str(name) for name in names)])]
+    for row, epoch in enumerate(history["epoch"].values):
+        lines.append(",".join([str(epoch), *(repr(float(history[name][row])) for name in names)]))
+    return "\n".join(lines) + "\n"
