@@ -7,19 +7,22 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from photonet.data import Splits
 from photonet.distill import METHODS, Term, TrainConfig, accuracy, distill, predict
-from photonet.distill.trainer import Views
+from photonet.distill.views import Views
+from photonet.files import atomic_path
 from photonet.provenance import config_hash, tensor_hash
 
 from .cells import Cells
 
-__all__ = ["TUNING_SEED", "Arm", "new", "scores", "tuned", "weights"]
+__all__ = ["TUNING_SEED", "Arm", "new", "scores", "train_teacher", "tuned"]
+
+Model = TypeVar("Model", bound=nn.Module)
 
 TUNING_SEED = 1000
 """Learning rates are chosen with a seed that is not among those of the table."""
@@ -60,7 +63,7 @@ class Arm:
             **self.config.as_dict(),
             "design": self.design,
             "terms": [term.as_dict() for term in self.terms],
-            "views": None if self.views is None else self.views.__name__,
+            "views": None if self.views is None else getattr(self.views, "__name__", repr(self.views)),
             "unlabelled": 0 if more is None or not self.unlabelled else len(more),
             "teacher": teacher if needed else None,
             "bfloat16": self.bfloat16,
@@ -75,35 +78,21 @@ def precision(low: bool) -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16, enabled=low, cache_enabled=False)
 
 
-def new(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+def new(build: Callable[[], Model], seed: int) -> Model:
     """A network with first weights of its own seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()
 
 
-def weights(cells: Cells, name: str, model: nn.Module, work: Path) -> Path | None:
-    """The file of a trained network, if both its cell and the file are there; loads it."""
-    from safetensors.torch import load_file
-
-    path = work / f"{name}.safetensors"
-    if name not in cells.cells or not path.exists():
-        return None
-    model.load_state_dict(load_file(path))
-    return path
-
-
 def train_teacher(
     cells: Cells, name: str, build: Callable[[], nn.Module], arm: Arm, data: Splits, work: Path
 ) -> tuple[nn.Module, str]:
     """A teacher, trained once and kept beside the checkpoints; returned with the hash of its settings."""
-    from safetensors.torch import save_file
+    from safetensors.torch import load_file, save_file
 
-    from photonet.files import atomic_path
-
-    model = new(build, 0)
-    settings = arm.settings(0, data, None, "none")
-    if weights(cells, name, model, work) is None:
+    model, path = new(build, 0), work / f"{name}.safetensors"
+    if not path.exists():
         cells.cells.pop(name, None)  # the numbers without the weights do not help
 
     def compute() -> dict[str, Any]:
@@ -112,12 +101,13 @@ def train_teacher(
                 model, None, data.train, val=data.val, method=arm.method, views=arm.views,
                 config=arm.config, out=work / name,
             )  # fmt: skip
-        with atomic_path(work / f"{name}.safetensors") as temporary:
+        with atomic_path(path) as temporary:
             save_file({k: v.contiguous() for k, v in model.state_dict().items()}, temporary)
         return measure(model, data)
 
-    cell = cells.get(name, settings, compute)
-    return model.eval().requires_grad_(False), str(config_hash(cell["config"]))
+    cell = cells.get(name, arm.settings(0, data, None, "none"), compute)
+    model.load_state_dict(load_file(path))
+    return model.eval().requires_grad_(False), config_hash(cell["settings"])
 
 
 def measure(model: nn.Module, data: Splits) -> dict[str, Any]:

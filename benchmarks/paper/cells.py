@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from photonet.files import write_text
-from photonet.provenance import config_hash, provenance
+from photonet.provenance import provenance
 
 __all__ = ["Cells"]
 
@@ -37,16 +37,16 @@ class Cells:
         """
         config = json.loads(json.dumps(config))
         known = self.cells.get(name)
-        if known is not None and known["config"] == config:
+        if known is not None and known["settings"] == config:
             return known
         start, cpu = time.time(), time.process_time()
         found = compute()
         self.cells[name] = {
             **found,
-            "config": config,
+            "settings": config,
             "seconds": round(time.time() - start, 1),
             "cpu_seconds": round(time.process_time() - cpu, 1),
-            **provenance(config=config_hash(config)),
+            **provenance(),
         }
         write_text(self.path, json.dumps(self.cells, indent=1, sort_keys=True) + "\n")
         return self.cells[name]

@@ -82,9 +82,7 @@ def _from_onnx(path: Path) -> nn.Module:
         import onnx  # type: ignore[import-not-found, unused-ignore]
         import onnx2torch  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:
-        raise MissingDependency(
-            f"ONNX needs onnx2torch ({error}); pip install 'photonet[onnx]'"
-        ) from error
+        raise MissingDependency(f"ONNX needs onnx2torch ({error}); pip install 'photonet[onnx]'") from error
     try:
         model = onnx.load(path)
         network: nn.Module = onnx2torch.convert(model)
