@@ -84,12 +84,6 @@ CIFAR: list[Row] = [
     ("labels, 1.60 M", "labels, 1.6 M", "56.4 ± 1.9", "max pooling after the subtraction, flips and crops"),
     ("labels, 0.15 M", "labels, 0.15 M", "75.6 ± 0.9 (ntkd, 1.62 M)", "a tenth of the backend"),
 ]
-CIFAR_MATCHED: list[Row] = [
-    ("labels alone", "matched/ce", "56.4 ± 1.9", "the readout: the paper's is near a linear one (59.7)"),
-    ("kd", "matched/kd", "72.5 ± 2.1", ""),
-    ("ntkd-paper", "matched/ntkd-paper", "75.6 ± 0.9", ""),
-    ("ntkd", "matched/ntkd", "", ""),
-]
 
 
 def _read(results: Path, table: str) -> dict[str, Cell]:
@@ -118,7 +112,7 @@ def _mnist(cells: Mapping[str, Cell]) -> list[str]:
 
 
 def _cifar10(cells: Mapping[str, Cell]) -> list[str]:
-    lines = [
+    return [
         "## CIFAR-10 (JPEG), Table 3",
         "",
         "The student has 16 signed RGB kernels 7 × 7 and three dense layers; readout `maxpool` (digital,",
@@ -129,11 +123,6 @@ def _cifar10(cells: Mapping[str, Cell]) -> list[str]:
         *rows_of(cells, CIFAR, None),
         "",
     ]
-    if any(seeds_of(cells, row[1]) for row in CIFAR_MATCHED):
-        teacher = f" Teacher: {100 * cells['teacher']['test']:.2f} %." if "teacher" in cells else ""
-        lines += [f"### Equal epochs, one rate{'.' if not teacher else ''}{teacher}", ""]
-        lines += [*rows_of(cells, CIFAR_MATCHED, "matched/kd"), ""]
-    return lines
 
 
 def _table5(cells: Mapping[str, Cell]) -> list[str]:
