@@ -5,17 +5,32 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .mnist import run
+import torch
+
+from . import cifar10, eq11, mnist, table5
+from .page import write_page
+
+TABLES = {
+    "mnist": (mnist.run, 5),
+    "cifar10": (cifar10.run, 3),
+    "table5": (table5.run, 3),
+    "eq11": (eq11.run, 3),
+}
+"""Table -> what computes it, seeds."""
 
 parser = argparse.ArgumentParser(prog="python -m benchmarks.paper", description=__doc__)
-parser.add_argument("table", choices=["mnist"])
+parser.add_argument("table", choices=[*TABLES, "page"])
 parser.add_argument("--data", help="folder of the data sets; default: PHOTONET_DATA")
-parser.add_argument("--images", type=int, default=10_000)
-parser.add_argument("--epochs", type=int, default=10)
-parser.add_argument("--seeds", type=int, default=5)
-parser.add_argument("--rates", type=float, nargs="+", default=[1e-3, 3e-3, 1e-2])
-parser.add_argument("--out", type=Path, default=Path("benchmarks/paper/results"))
+parser.add_argument("--seeds", type=int, help="paired repetitions; default: as published here")
+parser.add_argument("--threads", type=int, default=1, help="threads of torch; other numbers round otherwise")
+parser.add_argument(
+    "--out", type=Path, default=Path("benchmarks/paper/results"), help="folder of the JSON files"
+)
+parser.add_argument("--work", type=Path, default=Path("runs/paper"), help="teachers' weights and checkpoints")
+parser.add_argument("--page", type=Path, default=Path("docs/explanation/published-tables.md"))
 given = parser.parse_args()
-found = run(given.data, given.images, given.epochs, given.seeds, given.rates, given.out)
-print(given.out.joinpath(f"mnist-{given.images}-{given.epochs}.md").read_text())
-print(f"teacher: {100 * found['teacher']:.2f} %")
+torch.set_num_threads(given.threads)
+if given.table != "page":
+    run, seeds = TABLES[given.table]
+    run(given.data, given.seeds or seeds, given.out, given.work)
+write_page(given.out, given.page)

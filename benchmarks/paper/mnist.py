@@ -1,106 +1,123 @@
-"""Table 3 of arXiv 2508.08421, the MNIST row: every method, paired seeds, tuned arms."""
+"""MNIST: the rows of Table 3 of arXiv 2508.08421 at a matched budget, at full size, and with few labels."""
 
 from __future__ import annotations
 
-import copy
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from photonet import data
-from photonet.data import Images, augmented
-from photonet.distill import TrainConfig, accuracy, distill, predict
-from photonet.files import write_text
-from photonet.models import compressed_meta, lenet
-from photonet.progress import track
-from photonet.provenance import provenance
+from photonet.data import Splits
+from photonet.distill import KD, CrossEntropy, Moved, TrainConfig
+from photonet.models import compressed_meta, ideal_lenses, lenet, random_psfs, spectral_4f
 
-from .statistics import compare, markdown
+from .arms import Arm, scores, train_teacher, tuned
+from .cells import Cells
 
-ARMS = {
-    "ce": ("ce", False),
-    "ce, views": ("ce", True),
-    "kd": ("kd", False),
-    "features": ("features", False),
-    "ntkd-paper": ("ntkd-paper", False),
-    "ntkd": ("ntkd", False),
-    "kd, views": ("kd", True),
-    "ntkd, views": ("ntkd", True),
-}
-"""Arm -> (method, whether student and teacher see moved views)."""
-
-REFERENCE = "kd"
+RATES = (5e-3, 1e-2, 2e-2)
+SOFT = (CrossEntropy(0.1), KD(0.9, temperature=8.0))
 
 
-def moved(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """A rotated, zoomed and displaced view of each picture, at most 0.25 rad, 15 % and 2 pixels."""
-    pictures = Images(
-        (255 * x).round().to(torch.uint8), torch.zeros(len(x), dtype=torch.int64), ("",), "MNIST"
-    )
-    return augmented(pictures, 1, generator).images[len(x) :]
+def _fixed(baseline: Callable[..., nn.Module]) -> Callable[[], nn.Module]:
+    """A student with an untrained frontend, drawn with the seed of the run where it is drawn."""
+
+    def build() -> nn.Module:
+        if baseline is ideal_lenses:
+            return baseline(compressed_meta())
+        return baseline(compressed_meta(), torch.Generator().manual_seed(torch.initial_seed()))
+
+    return build
 
 
-def new(build: Any, seed: int) -> nn.Module:
-    """A network with first weights of its own seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model: nn.Module = build()
-    return model
-
-
-def run(
-    folder: str | None, images: int, epochs: int, seeds: int, rates: Sequence[float], out: Path
-) -> dict[str, Any]:
-    """Train every arm with every seed; results that are in ``out`` already are not repeated.
-
-    Args:
-        folder: of the data; None for the variable ``PHOTONET_DATA``.
-        images: training images.
-        epochs: of the students.
-        seeds: paired repetitions.
-        rates: learning rates each arm chooses from on validation data, with a seed of its own.
-        out: folder of results.
-    """
-    train, val, test = data.mnist(folder)
-    train = train.subset(slice(0, images))
-    teacher = new(lenet, 0)
-    settings = TrainConfig(epochs=5, batch_size=64, lr=3e-3)
-    distill(teacher, None, train, val=val, method="ce", views=moved, config=settings, out=out / "teacher")
-    teacher.requires_grad_(False)
-
-    state = out / f"mnist-{images}-{epochs}.json"
-    results = json.loads(state.read_text()) if state.exists() else {"rates": {}, "scores": {}}
-    for arm, (method, views) in track(ARMS.items(), "arms"):
-        config = TrainConfig(epochs=epochs)
-        options: dict[str, Any] = {"val": val, "method": method, "views": moved if views else None}
-        if arm not in results["rates"]:
-            tuned = distill(
-                new(compressed_meta, 1000), teacher, train, seed=1000, config=config, tune=rates, **options
-            )
-            results["rates"][arm] = tuned.config["lr"]
-        scores = results["scores"].setdefault(arm, [])
-        chosen = TrainConfig(epochs=epochs, lr=results["rates"][arm])
-        for seed in range(len(scores), seeds):
-            student = new(compressed_meta, seed)
-            distill(student, copy.deepcopy(teacher), train, seed=seed, config=chosen, **options)
-            scores.append(accuracy(predict(student, test.images), test.labels))
-            write_text(state, json.dumps(results, indent=2) + "\n")
-    found = compare({arm: scores[:seeds] for arm, scores in results["scores"].items()}, REFERENCE)
-    results |= {
-        "arms": found,
-        "teacher": accuracy(predict(teacher, test.images), test.labels),
-        "settings": {
-            "images": images,
-            "epochs": epochs,
-            "seeds": seeds,
-            "rates": list(rates),
-            **provenance(),
-        },
+def matched() -> dict[str, Arm]:
+    """10,000 images, 10 epochs: what differs is the loss, or the optics."""
+    config = TrainConfig(epochs=10)
+    arms = {
+        "ce": Arm(compressed_meta, "compressed_meta", "ce", config),
+        "kd": Arm(compressed_meta, "compressed_meta", "kd", config),
+        "features": Arm(compressed_meta, "compressed_meta", "features", config),
+        "ntkd-paper": Arm(compressed_meta, "compressed_meta", "ntkd-paper", config),
+        "ntkd": Arm(compressed_meta, "compressed_meta", "ntkd", config),
     }
-    write_text(state, json.dumps(results, indent=2) + "\n")
-    write_text(state.with_suffix(".md"), markdown(found, results["rates"], REFERENCE))
-    return results
+    for name in ("ce", "kd", "ntkd"):
+        arms[f"{name}, views"] = replace(arms[name], views=Moved())
+    arms["linear 4f, kd"] = Arm(spectral_4f, "spectral_4f", "kd", config)
+    for name, baseline in {"random PSFs": random_psfs, "lenses": ideal_lenses}.items():
+        arms[f"{name}, kd"] = Arm(_fixed(baseline), f"compressed_meta, {name}", "kd", config)
+    return arms
+
+
+def few_labels() -> dict[str, Arm]:
+    """1,000 labels, 2,100 steps each: what else the teacher is asked about."""
+    config = TrainConfig(epochs=30, weight_decay=0.3)
+    student = {"student": compressed_meta, "design": "compressed_meta"}
+    return {
+        "ce": Arm(**student, method="ce", config=config),
+        "kd": Arm(**student, method=SOFT, config=config),
+        "kd, views": Arm(**student, method=SOFT, config=config, views=Moved()),
+        "kd, unlabelled": Arm(**student, method=SOFT, config=config, unlabelled=True),
+        "kd, views, unlabelled": Arm(**student, method=SOFT, config=config, views=Moved(), unlabelled=True),
+    }
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the parts of the table share."""
+
+    cells: Cells
+    splits: Splits
+    teacher: tuple[nn.Module, str]
+    seeds: int
+    work: Path
+
+    def first(self, count: int) -> Splits:
+        """The same validation and test images, fewer to train on."""
+        return Splits(self.splits.train.subset(slice(count)), self.splits.val, self.splits.test)
+
+    def chosen(self, name: str) -> Arm:
+        """An arm of `matched` with its rate."""
+        ten = self.first(10_000)
+        return tuned(self.cells, f"10k/{name}", matched()[name], RATES, ten, self.work, teacher=self.teacher)
+
+
+def bench(folder: str | None, seeds: int, out: Path, work: Path) -> Bench:
+    """The data, and a teacher that was trained on all of it."""
+    cells, splits = Cells(out / "mnist.json"), data.mnist(folder)
+    whole = Arm(lenet, "lenet", "ce", TrainConfig(epochs=10, batch_size=64), views=Moved())
+    return Bench(cells, splits, train_teacher(cells, "teacher", lenet, whole, splits, work), seeds, work)
+
+
+def run_few_labels(b: Bench) -> None:
+    """1,000 labels."""
+    labelled, more = torch.arange(1_000), b.splits.train.images[1_000:9_000]
+    for name, arm in few_labels().items():
+        # every epoch has 9,000 pictures: the labelled and 8,000 others, or nine times the labelled
+        train = b.splits.train.subset(labelled if arm.unlabelled else labelled.repeat(9))
+        few = Splits(train, b.splits.val, b.splits.test)
+        chosen = tuned(b.cells, f"1k/{name}", arm, RATES, few, b.work, teacher=b.teacher, more=more)
+        scores(b.cells, f"1k/{name}", chosen, range(b.seeds), few, b.work, teacher=b.teacher, more=more)
+
+
+def run_matched(b: Bench) -> None:
+    """10,000 images."""
+    for name in matched():
+        arm = b.chosen(name)
+        scores(b.cells, f"10k/{name}", arm, range(b.seeds), b.first(10_000), b.work, teacher=b.teacher)
+
+
+def run_full(b: Bench, names: Sequence[str] = ("kd, views", "ce")) -> None:
+    """All images, with the rates of the matched table: a search would cost more than the runs."""
+    for name in names:
+        arm = b.chosen(name)
+        longer = replace(arm, config=replace(arm.config, epochs=20))
+        scores(b.cells, f"60k/{name}", longer, range(b.seeds), b.splits, b.work, teacher=b.teacher)
+
+
+def run(folder: str | None, seeds: int, out: Path, work: Path) -> None:
+    """Train what is missing."""
+    b = bench(folder, seeds, out, work)
+    for part in (run_few_labels, run_full, run_matched):
+        part(b)

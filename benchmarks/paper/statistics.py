@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["compare", "markdown"]
+__all__ = ["compare", "percent"]
 
 
 def compare(scores: Mapping[str, Sequence[float]], reference: str) -> dict[str, dict[str, Any]]:
@@ -20,11 +20,7 @@ def compare(scores: Mapping[str, Sequence[float]], reference: str) -> dict[str, 
 
     found: dict[str, dict[str, Any]] = {}
     for arm, values in scores.items():
-        found[arm] = {
-            "mean": statistics.mean(values),
-            "std": statistics.stdev(values),
-            "scores": list(values),
-        }
+        found[arm] = {"mean": statistics.mean(values), "std": statistics.stdev(values)}
         if arm != reference:
             differences = [a - b for a, b in zip(values, scores[reference], strict=True)]
             found[arm]["difference"] = statistics.mean(differences)
@@ -37,14 +33,7 @@ def compare(scores: Mapping[str, Sequence[float]], reference: str) -> dict[str, 
     return found
 
 
-def markdown(found: Mapping[str, Mapping[str, Any]], rates: Mapping[str, float], reference: str) -> str:
-    """The table as a docs page shows it, in percent."""
-    lines = [
-        f"| arm | learning rate | test accuracy (%) | minus {reference} | p (Holm) |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for arm, row in found.items():
-        score = f"{100 * row['mean']:.2f} ± {100 * row['std']:.2f}"
-        rest = f"{100 * row['difference']:+.2f} | {row['p_holm']:.3f}" if arm != reference else " | "
-        lines.append(f"| {arm} | {rates[arm]:g} | {score} | {rest} |")
-    return "\n".join(lines) + "\n"
+def percent(values: Sequence[float]) -> str:
+    """Mean and standard deviation, in percent."""
+    spread = f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{100 * statistics.mean(values):.2f}{spread}"

@@ -7,18 +7,21 @@ argument ``folder`` or by the environment variable ``PHOTONET_DATA``. Nothing is
 from __future__ import annotations
 
 from ._folder import FOLDER_VARIABLE
-from .augment import augmented, random_moves
-from .images import Images, Splits, stratified_split
+from .augment import augmented, cropped, random_moves
+from .images import UNLABELLED, Images, Splits, against_rest, stratified_split
 from .sets import available, camvid, cifar10, digits, load, mnist
 
 __all__ = [
     "FOLDER_VARIABLE",
+    "UNLABELLED",
     "Images",
     "Splits",
+    "against_rest",
     "augmented",
     "available",
     "camvid",
     "cifar10",
+    "cropped",
     "digits",
     "load",
     "mnist",

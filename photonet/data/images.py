@@ -16,7 +16,10 @@ from .. import checks
 from ..errors import InvalidArgument
 from ..provenance import tensor_hash
 
-__all__ = ["Images", "Splits", "stratified_split"]
+__all__ = ["UNLABELLED", "Images", "Splits", "against_rest", "stratified_split"]
+
+UNLABELLED = -100
+"""The label of a picture (or pixel) whose class is not known: left out of every loss and score."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +31,10 @@ class Images(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     Args:
         pixels: [N, C, y, x], uint8 code values or float32 in [0, 1].
-        labels: int64 [N], one class a picture, or [N, y, x], one class a pixel.
+        labels: int64 [N], one class a picture, or [N, y, x], one class a pixel; `UNLABELLED` where none is
+            known.
         classes: names of the classes; a label is an index into them.
         name: what to call the set in a table.
-        ignore_index: label of pixels that belong to no class, left out of loss and scores.
 
     Raises:
         InvalidArgument: another shape or dtype, values outside [0, 1], labels of another length or
@@ -47,7 +50,6 @@ class Images(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     labels: torch.Tensor
     classes: tuple[str, ...]
     name: str
-    ignore_index: int | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 4 or self.pixels.dtype not in (torch.uint8, torch.float32):
@@ -64,8 +66,7 @@ class Images(Dataset[tuple[torch.Tensor, torch.Tensor]]):
                 "labels", f"int64 of shape [{n}] or [{n}, {height}, {width}]", _describe(self.labels)
             )
         wrong = (self.labels < 0) | (self.labels >= len(self.classes))
-        if self.ignore_index is not None:
-            wrong &= self.labels != self.ignore_index
+        wrong &= self.labels != UNLABELLED
         if wrong.any():
             where = tuple(wrong.nonzero()[0].tolist())
             raise InvalidArgument(
@@ -115,6 +116,30 @@ class Splits(NamedTuple):
     train: Images
     val: Images
     test: Images
+
+
+def against_rest(images: Images, one: str) -> Images:
+    """The task of telling one class from all others: label 1 for it, 0 for the rest.
+
+    What has no label keeps none.
+
+    Args:
+        images: pictures or scenes with several classes.
+        one: name of the class to find.
+
+    Raises:
+        UnknownName: no such class.
+
+    Example:
+        >>> labels = torch.tensor([[[0, 2, UNLABELLED]]])
+        >>> scenes = Images(torch.zeros(1, 3, 1, 3), labels, ("sky", "road", "car"), "toy")
+        >>> task = against_rest(scenes, "car")
+        >>> task.classes, task.labels.flatten().tolist()
+        (('rest', 'car'), [0, 1, -100])
+    """
+    index = images.classes.index(checks.choice("one", one, images.classes))
+    labels = torch.where(images.labels == UNLABELLED, UNLABELLED, (images.labels == index).long())
+    return Images(images.pixels, labels, ("rest", one), f"{images.name}, {one} against the rest")
 
 
 def stratified_split(labels: torch.Tensor, fractions: Sequence[float], seed: int) -> list[torch.Tensor]:

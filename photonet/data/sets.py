@@ -11,7 +11,7 @@ import torch
 from .. import checks
 from ..errors import DataError, DataMissing, InvalidArgument
 from . import _folder, _formats
-from .images import Images, Splits, stratified_split
+from .images import UNLABELLED, Images, Splits, stratified_split
 
 __all__ = ["available", "camvid", "cifar10", "digits", "load", "mnist"]
 
@@ -212,8 +212,9 @@ def camvid(folder: str | Path | None = None) -> Splits:
     """CamVid: 367 + 101 + 233 road scenes with a class for every pixel, 180 x 240, SegNet's split.
 
     Read from ``camvid.h5`` (groups ``train``, ``val`` and ``test`` with ``images`` uint8 [N, 180, 240, 3]
-    and ``labels`` uint8 [N, 180, 240]; file attributes ``class_names`` and ``ignore_index``). Neighbouring
-    frames of one drive are alike: count drives, not frames, when you judge an interval.
+    and ``labels`` uint8 [N, 180, 240]; file attributes ``class_names`` and ``ignore_index``). Pixels with the
+    label ``ignore_index`` become `UNLABELLED`, and its name is not among the classes. Neighbouring frames of
+    one drive are alike: count drives, not frames, when you judge an interval.
 
     Args:
         folder: where the file is; without it the environment variable ``PHOTONET_DATA`` says.
@@ -232,11 +233,19 @@ def camvid(folder: str | Path | None = None) -> Splits:
         if "ignore_index" not in file.attrs:
             raise DataError(f"{path}: no file attribute ignore_index")
         ignore = int(file.attrs["ignore_index"])
+        if not 0 <= ignore < len(names):
+            raise DataError(f"{path}: file attribute ignore_index is {ignore}, for {len(names)} class_names")
+        # the classes that remain are counted from 0 without a gap
+        new = torch.arange(len(names)) - (torch.arange(len(names)) > ignore).long()
+        new[ignore] = UNLABELLED
+        names = names[:ignore] + names[ignore + 1 :]
         parts = []
         for part in Splits._fields:
             pixels = _formats.channels_first(_formats.read_hdf5(file, f"{part}/images", "uint8", 4))
             labels = torch.from_numpy(_formats.read_hdf5(file, f"{part}/labels", "uint8", 3))
-            parts.append(_images(f"{path}: /{part}", pixels, labels, names, "CamVid", ignore))
+            if labels.numel() and int(labels.max()) >= len(new):
+                raise DataError(f"{path}: /{part}/labels: {int(labels.max())}, for {len(new)} class_names")
+            parts.append(_images(f"{path}: /{part}", pixels, new[labels.long()], names, "CamVid"))
     return Splits(*parts)
 
 
@@ -246,7 +255,6 @@ def _images(
     labels: torch.Tensor,
     classes: tuple[str, ...],
     name: str,
-    ignore: int | None = None,
 ) -> Images:
     """`Images` from a file, with the file named if the parts do not fit."""
     if len(pixels) != len(labels):
@@ -254,7 +262,7 @@ def _images(
     if len(pixels) == 0:
         raise DataError(f"{place}: no images")
     try:
-        return Images(pixels, labels.to(torch.int64), classes, name, ignore)
+        return Images(pixels, labels.to(torch.int64), classes, name)
     except InvalidArgument as error:
         raise DataError(f"{place}: {error}") from error
 

@@ -164,12 +164,16 @@ def _coarser(front: nn.Module, scale: int) -> nn.Module:
     return front if scale == 1 else nn.Sequential(nn.AvgPool2d(scale), front)
 
 
-def _check_size(scene: torch.Tensor, finest: torch.Tensor, coarsest: torch.Tensor, times: int) -> None:
-    """Sizes that are no multiples would be cut by the pools; the maps would no longer fit."""
-    if any(a != times * b for a, b in zip(finest.shape[-2:], coarsest.shape[-2:], strict=True)):
-        raise InvalidArgument(
-            "scene", f"rows and columns in multiples of {2 * times}", tuple(scene.shape[-2:])
-        )
+def _check_size(finest: torch.Tensor, coarsest: torch.Tensor, times: int) -> None:
+    """Refuse scenes of which a pool cut off a border, as the scores would no longer fit on the scene.
+
+    The finest maps have the scene's pixels, or half as many along each axis where the sensor bins them.
+    """
+    for rows, few in zip(finest.shape[-2:], coarsest.shape[-2:], strict=True):
+        if rows not in (times * few, 2 * times * few):
+            raise InvalidArgument(
+                "scene", f"rows and columns in multiples of {2 * times}", f"maps {tuple(finest.shape[-2:])}"
+            )
 
 
 class _UpDecoder(nn.Module):
@@ -198,8 +202,7 @@ class _UpDecoder(nn.Module):
     def forward(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
         """Scores of every pixel."""
         *finer, x = [read(m) for read, m in zip(self.reads, maps, strict=True)]
-        if finer:
-            _check_size(maps[0], finer[0], x, 2 ** len(finer))
+        _check_size(maps[0], x, 2 ** len(finer))
         x = self.coarsest(x)
         for up, join, skip in zip(self.ups, self.joins, reversed(finer), strict=True):
             x = join(torch.cat([up(x), skip], dim=1))
@@ -219,7 +222,7 @@ class _CoarseAndFine(nn.Module):
     def forward(self, maps: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         """Scores of every pixel."""
         coarse, fine = self.coarse(maps[0]), self.fine(maps[1])
-        _check_size(maps[1], fine, coarse, 4)
+        _check_size(maps[1], coarse, 4)
         scores: torch.Tensor = self.last(self.up(coarse) + fine)
         return scores
 

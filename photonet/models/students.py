@@ -77,9 +77,9 @@ def polychromatic_meta(
     """The polychromatic meta-optical encoder: RGB kernels and three dense layers.
 
     With the default arguments 1,606,970 parameters, of which 2,352 are optical and 1,604,618 in the backend
-    (883,626 with the readout ``linear``). Source of the
-    layout: Choi et al., Nat. Commun. 16, 5623 (2025), and Table 2 of arXiv 2508.08421 (16 kernels 7 x 7 RGB,
-    3 dense layers, 1.62 M). The papers leave the readout and the widths of the dense layers open.
+    (883,626 with the readout ``linear``). Source of the layout: Choi et al., Nat. Commun. 16, 5623 (2025),
+    and Table 2 of arXiv 2508.08421 (16 kernels 7 x 7 RGB, 3 dense layers, 1.62 M). The papers leave the
+    readout and the widths of the dense layers open.
 
     Args:
         kernels: signed kernels (each needs two PSFs).

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from photonet.data import Images, augmented
+from photonet.data import Images, augmented, cropped
 from photonet.errors import InvalidArgument
 
 
@@ -69,3 +69,26 @@ def test_what_cannot_be_moved_is_refused():
     scenes = Images(torch.zeros(2, 1, 4, 4), labels, ("road",), "scenes")
     with pytest.raises(InvalidArgument, match="^images: expected pictures with one class each"):
         augmented(scenes, 1, torch.Generator())
+
+
+def test_crops_are_displacements_by_whole_pixels_and_mirror_images():
+    x = torch.rand(40, 2, 5, 7, generator=torch.Generator().manual_seed(0))
+    views = cropped(x, torch.Generator().manual_seed(1), shift=1)
+    padded = torch.nn.functional.pad(x, (1, 1, 1, 1))
+    mirrored = torch.nn.functional.pad(x.flip(-1), (1, 1, 1, 1))
+    seen = set()
+    for view, *sources in zip(views, padded, mirrored, strict=True):
+        matches = [
+            (side, row, column)
+            for side, source in enumerate(sources)
+            for row in range(3)
+            for column in range(3)
+            if torch.equal(view, source[:, row : row + 5, column : column + 7])
+        ]
+        assert len(matches) == 1
+        seen.update(matches)
+    assert len(seen) > 12  # of the 18 places; 40 draws leave out two of them on average
+    upright = cropped(x, torch.Generator().manual_seed(1), shift=0, flip=False)
+    assert torch.equal(upright, x)
+    with pytest.raises(InvalidArgument, match="^shift: expected"):
+        cropped(x, torch.Generator(), shift=-1)

@@ -4,8 +4,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from photonet.data import Images, stratified_split
-from photonet.errors import InvalidArgument
+from photonet.data import UNLABELLED, Images, against_rest, stratified_split
+from photonet.distill import losses
+from photonet.errors import InvalidArgument, UnknownName
 
 CLASSES = ("a", "b", "c")
 
@@ -81,12 +82,25 @@ def test_parts_that_do_not_fit_are_refused_by_name(pixels, labels, message):
         Images(pixels, labels, CLASSES, "toy")
 
 
-def test_only_the_ignored_label_may_lie_outside_the_classes():
-    labels = torch.tensor([[[0, 255]]])
+def test_only_unlabelled_may_lie_outside_the_classes():
     pixels = torch.zeros(1, 1, 1, 2)
-    assert Images(pixels, labels, CLASSES, "toy", ignore_index=255).ignore_index == 255
+    assert Images(pixels, torch.tensor([[[0, UNLABELLED]]]), CLASSES, "toy").labels[0, 0, 1] == UNLABELLED
     with pytest.raises(InvalidArgument, match=r"got 255 at \(0, 0, 1\)"):
-        Images(pixels, labels, CLASSES, "toy")
+        Images(pixels, torch.tensor([[[0, 255]]]), CLASSES, "toy")
+
+
+def test_unlabelled_means_the_same_to_the_losses():
+    assert UNLABELLED == losses.UNLABELLED
+    assert torch.nn.functional.cross_entropy(torch.rand(1, 3, 2), torch.tensor([[0, UNLABELLED]])).isfinite()
+
+
+def test_one_class_against_the_rest():
+    labels = torch.tensor([0, 1, 2, UNLABELLED, 1])
+    task = against_rest(Images(torch.zeros(5, 1, 1, 1), labels, CLASSES, "toy"), "b")
+    assert task.labels.tolist() == [0, 1, 0, UNLABELLED, 1]
+    assert (task.classes, task.name) == (("rest", "b"), "toy, b against the rest")
+    with pytest.raises(UnknownName, match="^one: expected one of a, b, c"):
+        against_rest(pictures(), "d")
 
 
 @settings(deadline=None, max_examples=50)

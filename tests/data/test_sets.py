@@ -101,13 +101,33 @@ def test_cifar10_from_the_binary_version(cifar_binary):
     assert int(train.labels[3]) == raw[1, 0]
 
 
-def test_camvid_has_a_class_for_every_pixel(camvid_h5):
+def test_camvid_has_a_class_for_every_pixel_or_none(camvid_h5):
     splits = data.camvid(camvid_h5.parent)
     with h5py.File(camvid_h5) as f:
-        np.testing.assert_array_equal(splits.val.labels, f["val/labels"][:])
+        stored = f["val/labels"][:].astype(int)
+        np.testing.assert_array_equal(splits.val.labels, np.where(stored == 2, data.UNLABELLED, stored))
         np.testing.assert_array_equal(splits.val.pixels[1, 2], f["val/images"][1, :, :, 2])
-    assert splits.train.ignore_index == 2
-    assert splits.train.classes == ("road", "car", "unlabelled")
+    assert splits.train.classes == ("road", "car")
+
+
+def test_classes_behind_the_ignored_one_move_up(camvid_h5):
+    with h5py.File(camvid_h5, "a") as f:
+        f.attrs["ignore_index"] = 0
+        stored = f["test/labels"][:].astype(int)
+    test = data.camvid(camvid_h5.parent).test
+    assert test.classes == ("car", "unlabelled")
+    np.testing.assert_array_equal(test.labels, np.where(stored == 0, data.UNLABELLED, stored - 1))
+
+
+def test_labels_beyond_the_classes_of_camvid_are_named(camvid_h5):
+    with h5py.File(camvid_h5, "a") as f:
+        f["val/labels"][1, 2, 3] = 7
+    with pytest.raises(DataError, match="/val/labels: 7, for 3 class_names"):
+        data.camvid(camvid_h5.parent)
+    with h5py.File(camvid_h5, "a") as f:
+        f.attrs["ignore_index"] = 11
+    with pytest.raises(DataError, match="ignore_index is 11, for 3 class_names"):
+        data.camvid(camvid_h5.parent)
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "camvid"])

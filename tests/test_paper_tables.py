@@ -1,0 +1,70 @@
+"""The bookkeeping of `benchmarks/paper`; the tables themselves take hours."""
+
+import json
+
+import pytest
+import torch
+from scipy.stats import ttest_rel
+
+from benchmarks.paper.arms import Arm, scores, tuned
+from benchmarks.paper.cells import Cells
+from benchmarks.paper.page import rows_of, write_page
+from benchmarks.paper.statistics import compare
+from photonet.data import Images, Splits
+from photonet.distill import TrainConfig
+from photonet.models import compressed_meta
+
+
+def test_a_cell_is_computed_once_and_again_when_its_settings_change(tmp_path):
+    path, calls = tmp_path / "table.json", []
+
+    def compute():
+        calls.append(1)
+        return {"test": 0.5}
+
+    for _ in range(2):
+        assert Cells(path).get("a/0", {"lr": 0.1}, compute)["test"] == 0.5
+    assert len(calls) == 1
+    Cells(path).get("a/0", {"lr": 0.2}, compute)
+    assert len(calls) == 2
+    assert json.loads(path.read_text())["a/0"]["settings"] == {"lr": 0.2}
+
+
+def test_paired_p_values_are_those_of_scipy_and_corrected_by_holm():
+    scores = {"a": [0.5, 0.6, 0.7], "b": [0.6, 0.72, 0.79], "c": [0.5, 0.61, 0.68]}
+    found = compare(scores, "a")
+    p = {arm: ttest_rel(scores[arm], scores["a"]).pvalue for arm in "bc"}
+    assert p["b"] < p["c"]
+    assert found["b"]["p_holm"] == pytest.approx(2 * p["b"])
+    assert found["c"]["p_holm"] == pytest.approx(max(p["c"], 2 * p["b"]))
+    assert found["b"]["difference"] == pytest.approx(0.31 / 3)
+
+
+def test_an_arm_is_trained_for_every_seed_with_the_rate_that_validates_best(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.rand(60, 1, 8, 8, generator=generator)
+    toy = Images(pixels, (pixels.mean((1, 2, 3)) > 0.5).long(), ("dark", "bright"), "toy")
+    data = Splits(toy.subset(slice(40)), toy.subset(slice(40, 50)), toy.subset(slice(50, 60)))
+
+    def build():
+        return compressed_meta(2, 3, hidden=4, classes=2, image=8)
+
+    arm = Arm(build, "toy", "ce", TrainConfig(epochs=1, batch_size=20))
+    cells = Cells(tmp_path / "toy.json")
+    chosen = tuned(cells, "ce", arm, (1e-3, 1e-1), data, tmp_path)
+    tried = {lr: cells.cells[f"ce/lr {lr:g}/1000"]["val"] for lr in (1e-3, 1e-1)}
+    assert tried[chosen.config.lr] == max(tried.values())
+    found = scores(cells, "ce", chosen, range(2), data, tmp_path)
+    again = scores(Cells(tmp_path / "toy.json"), "ce", chosen, range(2), data, tmp_path)
+    assert found == again
+    lines = rows_of(cells.cells, [("labels", "ce", "50", "a toy"), ("other", "kd", "", "")], "ce")
+    assert len(lines) == 3
+    assert lines[2].startswith("| labels | 50 | ")
+
+
+def test_the_page_keeps_what_is_around_the_tables(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- tables -->\nold\n<!-- end of tables -->\nafter\n")
+    for _ in range(2):
+        write_page(tmp_path, page)
+        assert page.read_text() == "before\n<!-- tables -->\n\n\n<!-- end of tables -->\nafter\n"
