@@ -3,10 +3,12 @@
 from .calibrate import fit_full_map, fit_ridge_map, merge_into_backend
 from .config import METHODS, TrainConfig
 from .correct import CORRECTIONS, Corrected, correct
+from .noise import DeviceNoise, MaskNoise
 from .result import Distilled
 from .run import distill
-from .terms import KD, NTK, CrossEntropy, Features, Term, warm_up
-from .trainer import accuracy, predict
+from .samples import accuracy, predict
+from .terms import KD, NTK, CrossEntropy, Features, KernelResidual, Term, during, warm_up
+from .trajectory import Trajectory
 from .twin import Twin, fit_twin
 from .views import Mixed, Moved
 
@@ -17,16 +19,21 @@ __all__ = [
     "NTK",
     "Corrected",
     "CrossEntropy",
+    "DeviceNoise",
     "Distilled",
     "Features",
+    "KernelResidual",
+    "MaskNoise",
     "Mixed",
     "Moved",
     "Term",
     "TrainConfig",
+    "Trajectory",
     "Twin",
     "accuracy",
     "correct",
     "distill",
+    "during",
     "fit_full_map",
     "fit_ridge_map",
     "fit_twin",

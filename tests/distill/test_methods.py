@@ -128,7 +128,7 @@ def test_wrong_input_is_named(student, teacher, data, tmp_path):
         distill(student, teacher, data, config=TrainConfig(batch_size=1))
     broken = copy.deepcopy(student)
     nn.init.constant_(broken[0].weight, float("nan"))
-    with pytest.raises(TrainingDiverged, match=r"'ce'.*epoch 0, step 0"):
+    with pytest.raises(TrainingDiverged, match=r"'ce'.*epoch 1, step 1"):
         distill(broken, None, data, method="ce")
     distill(student, None, data, method="ce", config=CONFIG, out=tmp_path)
     with pytest.raises(DataError, match="another run"):
