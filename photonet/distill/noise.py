@@ -16,8 +16,9 @@ from torch import nn
 
 from .. import checks, fabrication
 from ..data.augment import random_moves
+from ..detector import Detector
 from ..errors import InvalidArgument
-from ..nn import MaskConv2d, OpticalConv2d, split_signed
+from ..nn import DetectorLayer, MaskConv2d, OpticalConv2d, split_signed
 from ..optics.imaging import image_by_kernels
 
 __all__ = ["DeviceNoise", "MaskNoise", "Noise"]
@@ -45,8 +46,9 @@ class DeviceNoise:
         rotation: their largest rotation in rad.
         kernel: error of the point spread functions, independent in every pixel, as a standard deviation in
             units of the root mean square of each; what would be negative is dark.
-        camera: layer that reads the captures [b, 2 k, y, x] (`photonet.nn.DetectorLayer`: shot and read
-            noise, full well, converter), or None for an ideal one.
+        camera: `photonet.detector.Detector` that reads the captures (shot and read noise, full well,
+            converter), exposed so that a white scene in all the light of a capture fills 80 % of its range;
+            None for an ideal one.
 
     Raises:
         InvalidArgument: a negative number, or a model of another kind.
@@ -63,7 +65,7 @@ class DeviceNoise:
     shift: float = 0.25
     rotation: float = 0.0
     kernel: float = 0.1
-    camera: nn.Module | None = None
+    camera: Detector | None = None
 
     def __post_init__(self) -> None:
         for name in ("gain", "shift", "rotation", "kernel"):
@@ -88,7 +90,8 @@ class DeviceNoise:
             where = F.affine_grid(moves.expand(len(x), -1, -1), list(captures.shape), align_corners=False)
             captures = F.grid_sample(captures, where, align_corners=False)
         if self.camera is not None:
-            captures = self.camera(captures)
+            seed = int(torch.randint(2**62, (), generator=generator))
+            captures = DetectorLayer(self.camera, seed=seed)(captures)
         positive, negative = (captures.unflatten(1, (2, -1)) * gain[..., None, None]).unbind(1)
         outputs: torch.Tensor = backend(positive - negative)
         return outputs
@@ -127,8 +130,8 @@ class MaskNoise:
         turn = 2 * torch.pi
         # wrapped without losing the gradient, and in double precision, as lengths in m are small
         height = (phase - turn * torch.floor(phase.detach() / turn)).double() / per_metre
-        pitch = (frontend.grid.dy, frontend.grid.dx)
-        designed = fabrication.Geometry(shape=tuple(height.shape), pitch=pitch, height=height)
+        shape, pitch = tuple(height.shape), frontend.grid.pitch
+        designed = fabrication.Geometry(shape=shape, pitch=pitch, height=height)
         made = fabrication.fabricate(designed, list(self.errors), seed=generator)
         relief = made.required("height", self) * per_metre
         features = torch.func.functional_call(frontend, {"phase": relief.to(phase)}, (x,))

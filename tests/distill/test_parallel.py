@@ -38,8 +38,8 @@ def data():
 
 
 def agree(one, other):
-    # sums of at most 256 numbers in another order: 1e-14 of a gradient. AdamW divides by its size + 1e-8, so one
-    # of nearly 0 brings at most 1e-14 / 1e-8 of the learning rate, 3e-3, into the weights: 3e-9 a step
+    # sums of at most 256 numbers in another order: 1e-14 of a gradient. AdamW divides it by its size + 1e-8,
+    # so one of nearly 0 brings at most 1e-14 / 1e-8 of the learning rate, 3e-3, into the weights: 3e-9 a step
     for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=2e-8)
 
