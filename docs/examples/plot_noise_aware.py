@@ -2,8 +2,8 @@
 Training for the device, not for the design
 ===========================================
 
-Two optical students learn the same digits. One sees its own design at every step; the other is a new device each
-time, with unequal captures, a displaced image, wrong kernels and a camera of 8 bits. Then both are made.
+Two optical students learn the same digits. One sees its own design at every step; the other is a new device
+each time, with unequal captures, a displaced image, wrong kernels and a camera of 8 bits. Then both are made.
 
 One seed, about ten seconds on one core.
 """
@@ -11,8 +11,8 @@ One seed, about ten seconds on one core.
 # %%
 # What a device is
 # ----------------
-# The published model of a fabricated encoder (Eq. 10 of arXiv 2508.08421), with the errors this process is assumed
-# to have. A feature is four sensor pixels wide, so the image lands up to two pixels beside its place.
+# The published model of a fabricated encoder (Eq. 10 of arXiv 2508.08421), with the errors this process is
+# assumed to have. A feature is four sensor pixels wide, so the image lands up to two pixels beside its place.
 
 import matplotlib.pyplot as plt
 import torch
@@ -67,5 +67,6 @@ if not found["trained as devices"][2].mean() > found["trained on its design"][2]
 plt.show()
 
 # %%
-# The design of the second student is worse, and its devices are better and more alike. Where a process is nearly
-# perfect it is the other way round: the errors assumed in training are a choice, and should be those of the process.
+# The design of the second student is worse, and its devices are better and more alike. Where a process is
+# nearly perfect it is the other way round: the errors assumed in training are a choice, and should be those
+# of the process.

@@ -127,6 +127,6 @@ def test_a_noise_aware_student_loses_less_on_devices():
             ]
         made[kind] = sum(each) / 10
         lost[kind] = accuracy(predict(student, test.images), test.labels) - made[kind]
-    # measured: 86.4 and 89.6 %, losses of 10.3 and 3.4 points; standard error of the difference 1.5 points
+    # 12 devices: 85.9 +- 7.5 against 90.5 +- 3.2 %, losses of 10.8 and 2.8 points with a standard error of 2
     assert made["aware"] > made["plain"]
     assert lost["aware"] < lost["plain"] - 0.03

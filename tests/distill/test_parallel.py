@@ -139,6 +139,18 @@ def train(fabric):
         (out / f"error-{fabric.global_rank}").write_text(str(error))
 
 Fabric(accelerator="cpu", devices=2, strategy="ddp_fork").launch(train)
+
+losses = {}
+for precision in ("32-true", "bf16-mixed"):
+    fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
+    fabric.launch()
+    student, teacher = (network.float() for network in networks())
+    x, labels = data()
+    run = distill(student, teacher, (x.float(), labels), views=Moved(), fabric=fabric,
+                  config=TrainConfig(epochs=2, batch_size=6))
+    losses[precision] = run.history["kd"].values.tolist()
+    assert run.config["precision"] == precision and student.frontend.weight.dtype == torch.float32
+(out / "losses.json").write_text(json.dumps(losses))
 """
 
 
@@ -162,3 +174,7 @@ def test_two_processes_give_the_loss_and_the_weights_of_one(tmp_path):
             assert history[term] == pytest.approx(values.values.tolist(), rel=1e-6), term
     for rank in (0, 1):
         assert "the same first weights in every process" in (tmp_path / f"error-{rank}").read_text()
+    losses = json.loads((tmp_path / "losses.json").read_text())
+    # 8 bits of mantissa: 2^-8 in each product
+    assert losses["bf16-mixed"] != losses["32-true"]
+    assert losses["bf16-mixed"] == pytest.approx(losses["32-true"], rel=0.02)
