@@ -65,18 +65,20 @@ class Processes:
 
     def gather(self, part: torch.Tensor) -> torch.Tensor:
         """The parts of all processes one after the other, without gradient."""
-        if self.fabric is None or self.count == 1:
+        if self.count == 1:
             return part
-        whole: Any = self.fabric.all_gather(part.detach().contiguous())
-        collected: torch.Tensor = whole.flatten(0, 1)
-        return collected
+        own = part.detach().contiguous()
+        parts = [torch.empty_like(own) for _ in range(self.count)]
+        torch.distributed.all_gather(parts, own)
+        return torch.cat(parts)
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace each gradient by the sum over the processes."""
         gradients = [p.grad for p in parameters if p.grad is not None]
-        if self.fabric is None or self.count == 1 or not gradients:
+        if self.count == 1 or not gradients:
             return
-        flat: Any = self.fabric.all_reduce(torch.cat([g.flatten() for g in gradients]), reduce_op="sum")
+        flat = torch.cat([g.flatten() for g in gradients])
+        torch.distributed.all_reduce(flat)
         for gradient, total in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(total.view_as(gradient))
 

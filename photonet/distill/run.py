@@ -161,7 +161,7 @@ def distill(
         teacher.at(1.0)  # which kernels and validation are of
     # stored outputs do not hold on views, nor of a teacher that changes: it is asked at every step
     changes = views is not None or isinstance(teacher, Trajectory)
-    with processes.one_after_the_other():
+    with processes.one_after_the_other() if folder is not None else contextlib.nullcontext():
         if folder is not None and not resume and processes.first:
             (folder / "teacher.h5").unlink(missing_ok=True)
         stored = teacher_targets(teacher, inputs, terms, folder, kernel_only=changes)

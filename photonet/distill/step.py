@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -27,7 +27,7 @@ from .teacher import MOST_OUTPUTS, gram_of, penultimate
 from .terms import NTK, Batch, Term, needs
 from .views import seen_through
 
-__all__ = ["Query", "Said", "Step", "reseed"]
+__all__ = ["Answers", "Query", "Step", "reseed"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class Query:
 
 
 @dataclass(frozen=True, eq=False)
-class Said:
+class Answers:
     """What the student says to some samples: tensors with one row per sample."""
 
     logits: torch.Tensor
@@ -65,22 +65,23 @@ class Said:
                 found += [factor] if isinstance(factor, torch.Tensor) else _parts(factor)
         return list({id(tensor): tensor for tensor in found}.values())
 
-    def with_tensors(self, new: Sequence[torch.Tensor]) -> Said:
+    def with_tensors(self, new: Sequence[torch.Tensor]) -> Answers:
         """The same with other tensors, in the order of `tensors`."""
         other = {id(old): tensor for old, tensor in zip(self.tensors(), new, strict=True)}
 
-        def swap(factor: Any) -> Any:
-            if isinstance(factor, torch.Tensor):
-                return other[id(factor)]
-            return replace(factor, **{f.name: other.get(id(getattr(factor, f.name)), getattr(factor, f.name))
-                                      for f in fields(factor)})  # fmt: skip
+        def swap(value: Any) -> Any:
+            if isinstance(value, torch.Tensor):
+                return other[id(value)]
+            if is_dataclass(value) and not isinstance(value, type):
+                return replace(value, **{f.name: swap(getattr(value, f.name)) for f in fields(value)})
+            return value
 
         tangents = self.tangents
         if tangents is not None:
             factors = {name: swap(factor) for name, factor in tangents.factors.items()}
             tangents = replace(tangents, outputs=other[id(self.logits)], factors=factors)
         features = None if self.features is None else other[id(self.features)]
-        return Said(other[id(self.logits)], features, tangents)
+        return Answers(other[id(self.logits)], features, tangents)
 
 
 def _parts(factor: Any) -> list[torch.Tensor]:
@@ -145,7 +146,7 @@ class Step:
             direction = ntk.centred_directions(outputs, generator=generator)
         return direction.to(like)
 
-    def student(self, query: Query, wanted: set[str], rows: slice) -> Said:
+    def student(self, query: Query, wanted: set[str], rows: slice) -> Answers:
         """What the student says to some rows of the batch."""
         if query.seed is not None:
             reseed(self.model, query.seed)
@@ -156,7 +157,7 @@ class Step:
             with ntk.frozen_statistics(self.model) as frozen:
                 tangents = ntk.tangents(frozen, plain, outputs=query.directions, params=params)
         if tangents is not None and self.shared and "features" not in wanted:
-            return Said(tangents.outputs, None, tangents)
+            return Answers(tangents.outputs, None, tangents)
         forward: Any = self.model
         if self.noise is not None and query.seed is not None:
             device = torch.Generator().manual_seed(query.seed)
@@ -166,12 +167,12 @@ class Step:
                 logits, features = penultimate(self.model, query.seen[rows], forward)
             else:
                 logits = forward(query.seen[rows])
-        return Said(logits.to(query.seen), None if features is None else features.to(query.seen), tangents)
+        return Answers(logits.to(query.seen), None if features is None else features.to(query.seen), tangents)
 
-    def batch(self, query: Query, wanted: set[str], said: Said) -> Batch:
+    def batch(self, query: Query, wanted: set[str], answers: Answers) -> Batch:
         """What the terms compare: the student's words and those of the teacher."""
         train, kernel = self.train, self.kernel
-        batch = Batch(said.logits, query.labels, temperature=self.temperature)
+        batch = Batch(answers.logits, query.labels, temperature=self.temperature)
         if train.ask is not None and wanted & {"teacher", "features"}:
             rows = self.processes.rows(len(query.chosen))
             with torch.no_grad():
@@ -185,14 +186,14 @@ class Step:
             batch.teacher, asked = (
                 None if some is None else some[query.chosen] for some in (train.teacher, train.features)
             )
-        if said.features is not None and asked is not None:
-            batch.features = said.features, asked
-        if said.tangents is not None and train.gram is not None:
+        if answers.features is not None and asked is not None:
+            batch.features = answers.features, asked
+        if answers.tangents is not None and train.gram is not None:
             full = kernel is not None and kernel.outputs == "full"
-            batch.grams = gram_of(said.tangents, full), train.gram(query.chosen, query.directions, full)
+            batch.grams = gram_of(answers.tangents, full), train.gram(query.chosen, query.directions, full)
         if "kernel" in wanted and train.gram is not None:
             few = self.outputs <= MOST_OUTPUTS
-            directions = _classes(self.outputs, centred=self.outputs > 1).to(said.logits) if few else None
+            directions = _classes(self.outputs, centred=self.outputs > 1).to(answers.logits) if few else None
             batch.kernel = train.gram(query.chosen, directions)
         return batch
 
@@ -209,8 +210,8 @@ class Step:
         """
         rows = self.processes.rows(len(query.chosen))
         if self.whole:
-            said = self.student(query, wanted, rows)
-            loss, values = self._loss(query, wanted, said, weights)
+            answers = self.student(query, wanted, rows)
+            loss, values = self._loss(query, wanted, answers, weights)
             loss.backward()
             return values
         size = -(-(rows.stop - rows.start) // self.parts)
@@ -237,11 +238,11 @@ class Step:
         return values
 
     def _loss(
-        self, query: Query, wanted: set[str], said: Said, weights: Sequence[float]
+        self, query: Query, wanted: set[str], answers: Answers, weights: Sequence[float]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        batch = self.batch(query, wanted, said)
-        values = torch.zeros(len(self.terms), device=said.logits.device, dtype=torch.float64)
-        loss = torch.zeros((), device=said.logits.device)
+        batch = self.batch(query, wanted, answers)
+        values = torch.zeros(len(self.terms), device=answers.logits.device, dtype=torch.float64)
+        loss = torch.zeros((), device=answers.logits.device)
         for index, (term, weight) in enumerate(zip(self.terms, weights, strict=True)):
             if weight:
                 value = term(batch)

@@ -226,6 +226,8 @@ class Features(Term):
 class KernelResidual(Term):
     """The difference of the logits in the norm of the teacher's kernel, see `losses.kernel_residual`.
 
+    The kernel is that of the inputs themselves, also where the logits are of other views of them.
+
     Args:
         strength: of the ridge, over the mean diagonal of the kernel.
     """

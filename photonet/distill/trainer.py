@@ -135,10 +135,10 @@ def fit(
                 {**dict(zip(names, means, strict=True)), **_validate(model, val, terms, config.temperature)}
             )
             if processes.first:
+                if each_epoch is not None:  # before the checkpoint: what is resumed has been told of all
+                    each_epoch(epoch + 1, rows[-1])
                 if checkpoint is not None:
                     save_checkpoint(checkpoint, model, optimizer, cycle, rows, run_hash)
-                if each_epoch is not None:
-                    each_epoch(epoch + 1, rows[-1])
     model.eval()
     return history_of(rows)
 
