@@ -4,11 +4,13 @@ from .calibrate import fit_full_map, fit_ridge_map, merge_into_backend
 from .config import METHODS, TrainConfig
 from .correct import CORRECTIONS, Corrected, correct
 from .gauss_newton import gauss_newton
+from .noise import DeviceNoise, MaskNoise
 from .nonlinear import NonlinearMap, fit_nonlinear_map
 from .result import Distilled
 from .run import distill
-from .terms import KD, NTK, CrossEntropy, Features, Term, warm_up
-from .trainer import accuracy, predict
+from .samples import accuracy, predict
+from .terms import KD, NTK, CrossEntropy, Features, KernelResidual, Term, during, warm_up
+from .trajectory import Trajectory
 from .twin import Twin, fit_twin
 from .views import Mixed, Moved
 
@@ -19,17 +21,22 @@ __all__ = [
     "NTK",
     "Corrected",
     "CrossEntropy",
+    "DeviceNoise",
     "Distilled",
     "Features",
+    "KernelResidual",
+    "MaskNoise",
     "Mixed",
     "Moved",
     "NonlinearMap",
     "Term",
     "TrainConfig",
+    "Trajectory",
     "Twin",
     "accuracy",
     "correct",
     "distill",
+    "during",
     "fit_full_map",
     "fit_nonlinear_map",
     "fit_ridge_map",

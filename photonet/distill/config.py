@@ -36,6 +36,8 @@ class TrainConfig:
         lr: peak learning rate of AdamW; one cycle (warm-up over the first 30 %, then cosine to zero).
         weight_decay: decoupled weight decay.
         temperature: of knowledge distillation.
+        accumulate: parts in which a batch is computed one after the other, to save memory. The gradient is
+            that of the whole batch, kernels included; it costs one more forward pass.
 
     Raises:
         InvalidArgument: a value outside its range, with its name.
@@ -50,6 +52,7 @@ class TrainConfig:
     lr: float = 3e-3
     weight_decay: float = 0.05
     temperature: float = 4.0
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
         checks.count("epochs", self.epochs)
@@ -57,6 +60,7 @@ class TrainConfig:
         checks.positive("lr", self.lr)
         checks.non_negative("weight_decay", self.weight_decay)
         checks.positive("temperature", self.temperature)
+        checks.count("accumulate", self.accumulate)
 
     def as_dict(self) -> dict[str, float | int | str]:
         """Plain values, for JSON and for the attributes of results."""

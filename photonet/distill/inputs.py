@@ -97,6 +97,8 @@ def same_outputs(student: torch.Size, teacher: torch.Size) -> None:
 
 def check_classes(name: str, labels: torch.Tensor, outputs: torch.Size) -> None:
     """Refuse labels that a student with the outputs [1, classes, ...] cannot give."""
+    if len(outputs) < 2:
+        raise InvalidArgument("student", "outputs [n, classes, ...]", f"shape {tuple(outputs)}")
     classes = outputs[1]
     if labels.shape[1:] != outputs[2:]:
         raise InvalidArgument(

@@ -12,7 +12,15 @@ import torch.nn.functional as F
 from .. import checks, ntk
 from ..errors import GridMismatch, InvalidArgument
 
-__all__ = ["NTK_FORMS", "UNLABELLED", "cross_entropy", "feature_matching", "kd", "ntk_matching"]
+__all__ = [
+    "NTK_FORMS",
+    "UNLABELLED",
+    "cross_entropy",
+    "feature_matching",
+    "kd",
+    "kernel_residual",
+    "ntk_matching",
+]
 
 UNLABELLED = -100
 """The label of a sample (or pixel) whose class is not known: it takes no part in the cross-entropy."""
@@ -127,3 +135,45 @@ def feature_matching(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tens
         )
     a, b = student.flatten(1), teacher.flatten(1)
     return 1 - ntk.alignment(a @ a.mT, b @ b.mT)
+
+
+def kernel_residual(
+    logits: torch.Tensor, teacher: torch.Tensor, kernel: torch.Tensor, strength: float = 0.1
+) -> torch.Tensor:
+    r"""Difference of the outputs in the norm of the teacher's kernel.
+
+    .. math:: \lambda\, \frac{\sum_c r_c^T (K / \bar k + \lambda)^{-1} r_c}{\sum_c |t_c|^2}
+
+    with class-centred logits t of the teacher, the student's difference r from them and the kernel's mean
+    diagonal. It is the squared norm of r in the kernel's space (arXiv 2301.12245 measures the complexity of
+    targets in this norm, of the student's kernel), with a ridge: differences along which the kernel is large,
+    which a network like the teacher learns at once, count little. For K = 0 it is the relative squared error.
+
+    Args:
+        logits: student's, [n, classes, ...], differentiable.
+        teacher: teacher's logits of the same shape.
+        kernel: [n, n], positive semidefinite.
+        strength: the ridge, positive.
+
+    Raises:
+        GridMismatch: student and teacher have different outputs.
+        InvalidArgument: a kernel of another batch.
+
+    Example:
+        >>> student, teacher = torch.zeros(2, 2), torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
+        >>> round(float(kernel_residual(student, teacher, torch.eye(2), strength=0.25)), 6)
+        0.2
+    """
+    if logits.shape != teacher.shape:
+        raise GridMismatch(
+            "teacher", f"outputs {tuple(logits.shape)}, as the student's", f"{tuple(teacher.shape)}"
+        )
+    n = len(logits)
+    if kernel.shape != (n, n):
+        raise InvalidArgument("kernel", f"[{n}, {n}], a kernel of this batch", f"{tuple(kernel.shape)}")
+    target = (teacher - teacher.mean(dim=1, keepdim=True)).flatten(1)
+    residual = (logits - logits.mean(dim=1, keepdim=True)).flatten(1) - target
+    ridge = strength * torch.eye(n, dtype=kernel.dtype, device=kernel.device)
+    factor = torch.linalg.cholesky(kernel / kernel.diagonal().mean() + ridge)
+    white = torch.linalg.solve_triangular(factor, residual.to(kernel), upper=False)
+    return strength * white.square().sum() / target.square().sum().clamp_min(1e-30)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from ..files import atomic_path, write_text
+from .log import save_weights
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -41,11 +42,8 @@ class Distilled:
 
     def save(self, folder: str | Path) -> Path:
         """Write ``student.safetensors``, ``history.nc`` and ``.csv``, ``run.json``; returns the folder."""
-        from safetensors.torch import save_file
-
         folder = Path(folder)
-        with atomic_path(folder / "student.safetensors") as temporary:
-            save_file({k: v.contiguous() for k, v in self.student.state_dict().items()}, temporary)
+        save_weights(self.student, folder / "student.safetensors")
         with atomic_path(folder / "history.nc") as temporary:
             self.history.to_netcdf(temporary, engine="h5netcdf")
         write_text(folder / "history.csv", history_csv(self.history))

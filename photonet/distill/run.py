@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from collections.abc import Callable, Sequence
@@ -17,14 +18,20 @@ from ..files import write_text
 from ..provenance import config_hash, provenance, state_hash, tensor_hash
 from .config import TrainConfig
 from .inputs import check_classes, hold_out, labelled, same_outputs, terms_of, with_unlabelled
+from .log import curves, keep_weights
+from .noise import Noise
+from .parallel import Processes
 from .result import Distilled, history_csv
+from .samples import Samples, accuracy, predict
 from .teacher import teacher_targets
-from .terms import Term, needs
-from .trainer import Samples, accuracy, fit, predict
+from .terms import KD, Term, needs
+from .trainer import EachEpoch, fit
+from .trajectory import Trajectory
 from .views import Views, describe, views_of
 
 if TYPE_CHECKING:
     import xarray as xr
+    from lightning.fabric import Fabric
 
 __all__ = ["LEARNING_RATES", "distill"]
 
@@ -42,9 +49,13 @@ def distill(
     config: TrainConfig | None = None,
     views: Views | Literal["auto"] | None = "auto",
     unlabelled: Any = None,
+    noise: Noise | None = None,
     tune: bool | Sequence[float] = False,
+    fabric: Fabric | None = None,
     out: str | Path | None = None,
     resume: bool = True,
+    keep: bool = False,
+    tensorboard: bool = False,
     seed: int = 0,
 ) -> Distilled:
     """Train a student with the knowledge of a teacher.
@@ -64,7 +75,7 @@ def distill(
     Args:
         student: any module; samples must not mix in it (no batch normalisation in training mode when
             kernels are matched).
-        teacher: any module with the student's outputs; None for ``ce``.
+        teacher: any module with the student's outputs, or a `Trajectory` of its training; None for ``ce``.
         train: `photonet.data.Images`, or a pair of inputs [n, ...] and labels [n] (tensor, array or xarray).
         val: the same; by default a tenth of ``train`` is held out.
         method: one of the table, or the terms of a loss (`photonet.distill.terms`), each with its weight
@@ -75,11 +86,19 @@ def distill(
             ones. ``"auto"`` is gently moved pictures for ``method="ntkd"`` and none for the others; None is
             none.
         unlabelled: further inputs [m, ...] without labels, about which only the teacher is asked.
+        noise: runs the student as another device at every training step, such as `DeviceNoise`; validation
+            and kernels stay without it.
         tune: try several learning rates (True: `LEARNING_RATES`, or those given), each from the same first
             weights, and keep the best by validation accuracy. Comparisons are fair when every arm does so.
+        fabric: a `lightning.Fabric` on which ``launch`` was called, for several processes or
+            ``precision="bf16-mixed"``; every process calls `distill` with the same arguments. Student,
+            teacher and data are moved to its device.
         out: folder for a checkpoint after each epoch, the teacher's sketched tangents, and
             ``history.csv``; with ``tune`` one folder per learning rate.
-        resume: go on from the checkpoint in ``out``; the result is that of an uninterrupted run.
+        resume: go on from the checkpoint in ``out``; the result is that of an uninterrupted run. Without it
+            what an earlier run left there is removed.
+        keep: keep the weights of every epoch in ``out/epochs``, for a `Trajectory`.
+        tensorboard: write the curves to ``out/tensorboard`` too.
         seed: of the order of samples, the held-out tenth and the random directions.
 
     Returns:
@@ -90,7 +109,9 @@ def distill(
         InvalidArgument: no teacher for a method that needs one, labels of another length, or a
             student without trainable parameters.
         GridMismatch: teacher and student have different outputs.
-        TrainingDiverged: the loss became NaN or infinite.
+        DataError: what ``out`` holds is damaged, or of another run or teacher.
+        TrainingDiverged: the loss became NaN or infinite; names the step, the term and the last good state.
+        MissingDependency: ``tensorboard=True`` without the package.
 
     Example:
         >>> import torch
@@ -108,6 +129,13 @@ def distill(
         (val_inputs, val_labels), (inputs, labels) = hold_out(inputs, labels, seed)
     else:
         val_inputs, val_labels = labelled("val", val)
+    processes = Processes(fabric)
+    if fabric is not None:
+        student.to(fabric.device)
+        teacher = teacher.to(fabric.device) if teacher is not None else None
+        inputs, labels, val_inputs, val_labels = (
+            t.to(fabric.device) for t in (inputs, labels, val_inputs, val_labels)
+        )
     outputs = predict(student, inputs[:1]).shape
     check_classes("train labels", labels, outputs)
     check_classes("val labels", val_labels, outputs)
@@ -126,44 +154,58 @@ def distill(
             raise InvalidArgument("unlabelled", "a method that asks the teacher", method_name)
         inputs, labels = with_unlabelled(inputs, labels, unlabelled)
 
+    if (keep or tensorboard) and out is None:
+        raise InvalidArgument("out", "a folder, to keep weights or curves in", None)
     folder = Path(out) if out is not None else None
-    # on views the stored outputs do not hold: the teacher is asked at every step, its kernel only once
-    stored = terms if views is None else [term for term in terms if term.need == "gram"]
-    samples = Samples(
-        inputs,
-        labels,
-        **teacher_targets(teacher, inputs, stored, folder),
-        views=views,
-        ask=copy.deepcopy(teacher).eval() if views is not None and teacher is not None else None,
-    )
-    val_samples = Samples(
-        val_inputs,
-        val_labels,
-        **teacher_targets(teacher, val_inputs, [t for t in terms if t.need == "teacher"]),
-    )
+    if isinstance(teacher, Trajectory):
+        teacher.at(1.0)  # which kernels and validation are of
+    # stored outputs do not hold on views, nor of a teacher that changes: it is asked at every step
+    changes = views is not None or isinstance(teacher, Trajectory)
+    with processes.one_after_the_other() if folder is not None else contextlib.nullcontext():
+        if folder is not None and not resume and processes.first:
+            (folder / "teacher.h5").unlink(missing_ok=True)
+        stored = teacher_targets(teacher, inputs, terms, folder, kernel_only=changes)
+    ask = copy.deepcopy(teacher).eval() if changes and asks and teacher is not None else None
+    samples = Samples(inputs, labels, **stored, views=views, ask=ask)
+    judged = [term for term in terms if isinstance(term, KD)]
+    val_samples = Samples(val_inputs, val_labels, **teacher_targets(teacher, val_inputs, judged))
     settings = {
         **config.as_dict(),
         "method": method_name,
         "terms": json.dumps([term.as_dict() for term in terms]),
         "seed": seed,
         "data": tensor_hash(inputs, labels),
-        "teacher": state_hash(teacher.state_dict()) if teacher is not None else "none",
+        "teacher": _hash_of(teacher),
         "student": state_hash(student.state_dict()),
         "views": describe(views),
+        "noise": describe(noise),
+        "precision": processes.precision,
     }
 
     def train_at(lr: float, folder: Path | None) -> tuple[xr.Dataset, dict[str, Any]]:
         described = {**settings, "lr": lr}
         run_hash = config_hash(described)
         checkpoint = folder / "checkpoint.safetensors" if folder is not None else None
-        if checkpoint is not None and not resume:
+        if checkpoint is not None and not resume and processes.first:
             checkpoint.unlink(missing_ok=True)
-        history = fit(
-            student, samples, val_samples, terms, replace(config, lr=lr), seed=seed,
-            checkpoint=checkpoint, run_hash=run_hash, description=f"distilling ({method_name}, lr {lr:g})",
-        )  # fmt: skip
+        with contextlib.ExitStack() as stack:
+            told: list[EachEpoch] = []
+            if keep and folder is not None:
+                told.append(keep_weights(student, folder))
+            if tensorboard and folder is not None and processes.first:
+                told.append(stack.enter_context(curves(folder)))
+
+            def each_epoch(epoch: int, row: dict[str, float]) -> None:
+                for tell in told:
+                    tell(epoch, row)
+
+            history = fit(
+                student, samples, val_samples, terms, replace(config, lr=lr), seed=seed,
+                checkpoint=checkpoint, run_hash=run_hash, noise=noise, fabric=fabric, each_epoch=each_epoch,
+                description=f"distilling ({method_name}, lr {lr:g})",
+            )  # fmt: skip
         history.attrs |= provenance(run=run_hash, **described)
-        if folder is not None:
+        if folder is not None and processes.first:
             write_text(folder / "history.csv", history_csv(history))
         return history, described
 
@@ -173,6 +215,12 @@ def distill(
         history, settings = _best_rate(student, LEARNING_RATES if tune is True else tune, train_at, folder)
     metrics = {"val_accuracy": accuracy(predict(student, val_inputs), val_labels)}
     return Distilled(student, history, metrics, settings)
+
+
+def _hash_of(teacher: nn.Module | None) -> str:
+    if isinstance(teacher, Trajectory):
+        return f"{teacher.hash} until {teacher.until}"
+    return state_hash(teacher.state_dict()) if teacher is not None else "none"
 
 
 def _best_rate(

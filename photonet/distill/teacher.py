@@ -16,10 +16,11 @@ from .. import ntk
 from ..errors import DataError, DataMissing, InvalidArgument
 from .terms import Term, needs
 
-__all__ = ["Gram", "penultimate", "tangent_gram", "teacher_targets"]
+__all__ = ["MOST_OUTPUTS", "Gram", "gram_of", "penultimate", "tangent_gram", "teacher_targets"]
 
 Gram = Callable[..., torch.Tensor]
-"""Function of sample indices [b] and directions [m, outputs] (None: all outputs) to the Gram [b, b]."""
+"""Function of sample indices [b] and directions [m, outputs] (None: all outputs) to the Gram [b, b]; with
+``full=True`` to that of all pairs of directions, [b m, b m]."""
 
 SKETCH = ntk.Sketch(512)
 """The relative error of a Gram is about sqrt(2 / 512) = 6 %, less than one random direction adds."""
@@ -45,6 +46,9 @@ def tangent_gram(teacher: nn.Module, inputs: torch.Tensor, folder: str | Path | 
     Returns:
         A function (indices [b], directions [m, outputs] or None) to the Gram [b, b], without gradient.
 
+    Raises:
+        DataError: ``teacher.h5`` in the folder is damaged, or of another teacher or other inputs.
+
     Example:
         >>> gram = tangent_gram(nn.Linear(3, 2), torch.rand(10, 3))
         >>> gram(torch.tensor([4, 2, 7])).shape
@@ -56,9 +60,14 @@ def tangent_gram(teacher: nn.Module, inputs: torch.Tensor, folder: str | Path | 
         outputs = model(inputs[:1])[0].numel()
     if outputs > MOST_OUTPUTS:
 
-        def direct(batch: torch.Tensor, directions: torch.Tensor | None = None) -> torch.Tensor:
+        def direct(
+            batch: torch.Tensor, directions: torch.Tensor | None = None, full: bool = False
+        ) -> torch.Tensor:
             with torch.no_grad():
-                return ntk.gram(model, inputs[batch], outputs="trace" if directions is None else directions)
+                found = ntk.tangents(
+                    model, inputs[batch], outputs="trace" if directions is None else directions
+                )
+                return gram_of(found, full)
 
         return direct
     if folder is None:
@@ -70,19 +79,43 @@ def tangent_gram(teacher: nn.Module, inputs: torch.Tensor, folder: str | Path | 
         path = Path(folder) / "teacher.h5"
         try:
             stored = ntk.TeacherFeatures.open(path, teacher=model, x=inputs)
-        except (DataMissing, DataError):  # none yet, or of another run
+        except DataMissing:
             stored = ntk.TeacherFeatures.compute(path, model, inputs, sketch=SKETCH)
+        except DataError as error:
+            raise DataError(f"{error}; or choose another out= folder, or pass resume=False") from None
 
-    def gram(batch: torch.Tensor, directions: torch.Tensor | None = None) -> torch.Tensor:
-        return stored.gram(batch, directions).to(inputs)
+    def gram(batch: torch.Tensor, directions: torch.Tensor | None = None, full: bool = False) -> torch.Tensor:
+        rows = stored.features(batch, directions).flatten(0 if full else 1, 1 if full else -1)
+        return (rows @ rows.mT).to(inputs)
 
     if folder is None:
         weakref.finalize(gram, temporary.cleanup)
     return gram
 
 
-def penultimate(model: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def gram_of(found: ntk.Tangents, full: bool = False) -> torch.Tensor:
+    """The Gram of recorded tangents: [n, n], or [n m, n m] of all pairs of directions.
+
+    Example:
+        >>> gram_of(ntk.tangents(nn.Linear(3, 2), torch.rand(4, 3)), full=True).shape
+        torch.Size([8, 8])
+    """
+    if not full:
+        return found.gram()
+    blocks = found.gram(full=True)
+    n, _, m, _ = blocks.shape
+    return blocks.transpose(1, 2).reshape(n * m, n * m)
+
+
+def penultimate(
+    model: nn.Module, inputs: torch.Tensor, forward: Callable[[torch.Tensor], torch.Tensor] | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Outputs of a model and what its last dense layer sees, from one forward pass.
+
+    Args:
+        model: with a dense layer.
+        inputs: [n, ...].
+        forward: what runs the model, where that is not the model itself.
 
     Returns:
         [n, ...] each.
@@ -101,14 +134,19 @@ def penultimate(model: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, t
     seen: list[torch.Tensor] = []
     hook = dense[-1].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     try:
-        outputs = model(inputs)
+        outputs = (forward or model)(inputs)
     finally:
         hook.remove()
     return outputs, seen[-1]
 
 
 def teacher_targets(
-    teacher: nn.Module | None, inputs: torch.Tensor, terms: Iterable[Term], folder: str | Path | None = None
+    teacher: nn.Module | None,
+    inputs: torch.Tensor,
+    terms: Iterable[Term],
+    folder: str | Path | None = None,
+    *,
+    kernel_only: bool = False,
 ) -> dict[str, Any]:
     """What these terms need of a teacher, asked once: the keyword arguments of `Samples`.
 
@@ -117,6 +155,7 @@ def teacher_targets(
         inputs: [n, ...], what the teacher sees.
         terms: of the loss.
         folder: as for `tangent_gram`.
+        kernel_only: leave out the outputs and features, which are asked at every step instead.
 
     Example:
         >>> from photonet.distill.terms import KD
@@ -125,7 +164,7 @@ def teacher_targets(
     """
     wanted = needs(terms) if teacher is not None else set()
     found: dict[str, Any] = {}
-    if teacher is not None and wanted & {"teacher", "features"}:
+    if teacher is not None and wanted & {"teacher", "features"} and not kernel_only:
         model = copy.deepcopy(teacher).eval()
         with torch.no_grad():
             if "features" in wanted:
@@ -135,6 +174,6 @@ def teacher_targets(
                 parts = [(model(x), x) for x in inputs.split(CHUNK)]
             if "teacher" in wanted:
                 found["teacher"] = torch.cat([logits for logits, _ in parts])
-    if teacher is not None and "gram" in wanted:
+    if teacher is not None and wanted & {"gram", "kernel"}:
         found["gram"] = tangent_gram(teacher, inputs, folder)
     return found

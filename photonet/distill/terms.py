@@ -17,7 +17,19 @@ from .. import checks
 from ..errors import InvalidArgument
 from . import losses
 
-__all__ = ["KD", "NTK", "Batch", "CrossEntropy", "Features", "Schedule", "Term", "needs", "warm_up"]
+__all__ = [
+    "KD",
+    "NTK",
+    "Batch",
+    "CrossEntropy",
+    "Features",
+    "KernelResidual",
+    "Schedule",
+    "Term",
+    "during",
+    "needs",
+    "warm_up",
+]
 
 Schedule = tuple[tuple[float, float], ...]
 """Points (progress of the run in [0, 1], factor), joined by straight lines; empty: always 1."""
@@ -33,6 +45,25 @@ def warm_up(until: float) -> Schedule:
     return ((0.0, 0.0), (checks.fraction("until", until), 1.0))
 
 
+def during(start: float, stop: float) -> Schedule:
+    """A schedule that is 1 from ``start`` to ``stop`` and 0 elsewhere; then the term costs nothing.
+
+    So tangent kernels can start a run that distillation finishes: ``(NTK(schedule=during(0, 0.2)),
+    KD(schedule=during(0.2, 1)))``.
+
+    Raises:
+        InvalidArgument: not two fractions of a run in rising order.
+
+    Example:
+        >>> [KD(0.9, schedule=during(0.2, 0.5)).weight_at(t) for t in (0.1, 0.2, 0.4, 0.5)]
+        [0.0, 0.9, 0.9, 0.0]
+    """
+    start, stop = checks.fraction("start", start), checks.fraction("stop", stop)
+    if start >= stop:
+        raise InvalidArgument("stop", f"more than start, {start}", stop)
+    return ((start, 0.0), (start, 1.0), (stop, 1.0), (stop, 0.0))
+
+
 @dataclass
 class Batch:
     """What one step knows; only what some term needs is filled in.
@@ -42,7 +73,8 @@ class Batch:
         labels: int64 [n, ...].
         teacher: the teacher's logits for what the student saw.
         temperature: of distillation, where a term names none.
-        grams: the student's Gram and the teacher's, [n, n] each.
+        grams: the student's Gram and the teacher's, [n, n] each ([n C, n C] of whole class blocks).
+        kernel: the teacher's class-centred Gram, summed over the classes, [n, n].
         features: the student's penultimate features and the teacher's, [n, ...] each.
     """
 
@@ -51,6 +83,7 @@ class Batch:
     teacher: torch.Tensor | None = None
     temperature: float = 4.0
     grams: tuple[torch.Tensor, torch.Tensor] | None = None
+    kernel: torch.Tensor | None = None
     features: tuple[torch.Tensor, torch.Tensor] | None = None
 
 
@@ -67,8 +100,8 @@ class Term(abc.ABC):
     """
 
     name: ClassVar[str]
-    need: ClassVar[str]
-    """What must be known of a sample: ``labels``, ``teacher``, ``gram`` or ``features``."""
+    needs: ClassVar[frozenset[str]]
+    """What must be known of a batch: ``labels``, ``teacher``, ``gram``, ``kernel``, ``features``."""
 
     weight: float = 1.0
     schedule: Schedule = ()
@@ -111,7 +144,7 @@ class CrossEntropy(Term):
     """
 
     name: ClassVar[str] = "ce"
-    need: ClassVar[str] = "labels"
+    needs: ClassVar[frozenset[str]] = frozenset({"labels"})
     smoothing: float = 0.0
 
     def __post_init__(self) -> None:
@@ -132,7 +165,7 @@ class KD(Term):
     """
 
     name: ClassVar[str] = "kd"
-    need: ClassVar[str] = "teacher"
+    needs: ClassVar[frozenset[str]] = frozenset({"teacher"})
     temperature: float | None = None
 
     def __post_init__(self) -> None:
@@ -148,24 +181,29 @@ class KD(Term):
 
 @dataclass(frozen=True)
 class NTK(Term):
-    """Matching of the tangent kernels of student and teacher along one random direction per step.
+    """Matching of the tangent kernels of student and teacher.
 
     Args:
         form: of the comparison, see `losses.ntk_matching`.
-        centred: leave out of the direction what all classes share, which softmax does not see.
+        centred: leave out of the directions what all classes share, which softmax does not see.
+        outputs: ``"random"`` looks along one random direction per step, an unbiased estimate of the trace;
+            ``"trace"`` sums over all classes; ``"full"`` compares all pairs of classes of all pairs of
+            samples. The last two cost about as many backward passes as there are classes.
         params: prefix of the student's parameters the kernel is over (``"frontend"``); None for all
             that are trained.
     """
 
     name: ClassVar[str] = "ntk"
-    need: ClassVar[str] = "gram"
+    needs: ClassVar[frozenset[str]] = frozenset({"gram"})
     form: str = "scaled"
     centred: bool = False
+    outputs: str = "random"
     params: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.choice("form", self.form, losses.NTK_FORMS)
+        checks.choice("outputs", self.outputs, ("random", "trace", "full"))
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         """See `losses.ntk_matching`."""
@@ -177,11 +215,35 @@ class Features(Term):
     """Alignment of the features in front of the last dense layer, see `losses.feature_matching`."""
 
     name: ClassVar[str] = "features"
-    need: ClassVar[str] = "features"
+    needs: ClassVar[frozenset[str]] = frozenset({"features"})
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         """See `losses.feature_matching`."""
         return losses.feature_matching(*_given(batch.features, "features"))
+
+
+@dataclass(frozen=True)
+class KernelResidual(Term):
+    """The difference of the logits in the norm of the teacher's kernel, see `losses.kernel_residual`.
+
+    The kernel is that of the inputs themselves, also where the logits are of other views of them.
+
+    Args:
+        strength: of the ridge, over the mean diagonal of the kernel.
+    """
+
+    name: ClassVar[str] = "residual"
+    needs: ClassVar[frozenset[str]] = frozenset({"teacher", "kernel"})
+    strength: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.positive("strength", self.strength)
+
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        """See `losses.kernel_residual`."""
+        teacher, kernel = _given(batch.teacher, "teacher"), _given(batch.kernel, "kernel")
+        return losses.kernel_residual(batch.logits, teacher, kernel, self.strength)
 
 
 def needs(terms: Iterable[Term]) -> set[str]:
@@ -191,7 +253,7 @@ def needs(terms: Iterable[Term]) -> set[str]:
         >>> sorted(needs((CrossEntropy(), NTK())))
         ['gram', 'labels']
     """
-    return {term.need for term in terms if term.weight}
+    return {need for term in terms if term.weight for need in term.needs}
 
 
 T = TypeVar("T")

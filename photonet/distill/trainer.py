@@ -2,84 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from .. import ntk
 from ..errors import InvalidArgument, TrainingDiverged
 from ..progress import track
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import TrainConfig
-from .losses import UNLABELLED
-from .teacher import Gram, penultimate
-from .terms import KD, NTK, Batch, CrossEntropy, Term, needs
-from .views import Views, seen_through
+from .noise import Noise
+from .parallel import Processes
+from .samples import Samples, accuracy, evaluate, predict
+from .step import Step, reseed
+from .terms import Term, needs
+from .trajectory import Trajectory
 
 if TYPE_CHECKING:
     import xarray as xr
+    from lightning.fabric import Fabric
 
-__all__ = ["Samples", "accuracy", "evaluate", "fit", "predict"]
+__all__ = ["EachEpoch", "Samples", "accuracy", "evaluate", "fit", "history_of", "predict"]
 
-
-@dataclass(frozen=True)
-class Samples:
-    """What a run learns from: inputs, and whichever targets its loss terms need.
-
-    Args:
-        inputs: [n, ...], what the model sees.
-        labels: int64 [n, ...] or None; `losses.UNLABELLED` where a class is not known.
-        teacher: logits of the teacher for the same samples, or None.
-        gram: of the teacher, see `tangent_gram`, or None.
-        features: of the teacher, [n, ...], or None.
-        views: other views of the inputs, drawn at every step, or None. The model is trained on the views,
-            kernels are compared on the inputs themselves.
-        ask: the teacher itself, in evaluation mode; asked for each view, as ``teacher`` and ``features``
-            do not hold there.
-    """
-
-    inputs: torch.Tensor
-    labels: torch.Tensor | None = None
-    teacher: torch.Tensor | None = None
-    gram: Gram | None = None
-    features: torch.Tensor | None = None
-    views: Views | None = None
-    ask: nn.Module | None = None
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-
-def predict(model: nn.Module, inputs: torch.Tensor, batch_size: int = 1024) -> torch.Tensor:
-    """Outputs of a model in evaluation mode, without gradients, in batches."""
-    was_training = model.training
-    model.eval()
-    with torch.no_grad():
-        outputs = torch.cat([model(x) for x in inputs.split(batch_size)])
-    model.train(was_training)
-    return outputs
-
-
-def accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """Fraction of samples (or pixels) with a label whose largest output is the label's."""
-    known = labels != UNLABELLED
-    return float((logits.argmax(dim=1) == labels)[known].double().mean())
-
-
-def evaluate(logits: torch.Tensor, samples: Samples, terms: Iterable[Term], temperature: float) -> float:
-    """The supervised part of the loss (cross-entropy and distillation) of outputs on held-out samples."""
-    batch = Batch(logits, samples.labels, samples.teacher, temperature)
-    known = {"labels": samples.labels is not None, "teacher": samples.teacher is not None}
-    return sum(
-        term.weight * float(term(batch))
-        for term in terms
-        if isinstance(term, (CrossEntropy, KD)) and term.weight and known[term.need]
-    )
+EachEpoch = Callable[[int, dict[str, float]], None]
+"""What is told of each finished epoch: its number, from 1, and its row of the history."""
 
 
 def fit(
@@ -93,30 +41,39 @@ def fit(
     checkpoint: Path | None = None,
     run_hash: str = "",
     description: str = "training",
+    noise: Noise | None = None,
+    fabric: Fabric | None = None,
+    each_epoch: EachEpoch | None = None,
 ) -> xr.Dataset:
     """Train the parameters of ``model`` that require a gradient, in place.
 
-    AdamW with one learning-rate cycle. The order of the samples, the views and the random NTK
+    AdamW with one learning-rate cycle. The order of the samples, the views, the noise and the random NTK
     directions of an epoch depend on the seed and the epoch alone, so a run resumed from a checkpoint ends
-    where the uninterrupted one does. Both kernels are taken along the same random direction.
+    where the uninterrupted one does. Both kernels are taken along the same random directions. A batch that is
+    computed in parts, by several processes or one after the other, gives the gradient of the whole batch.
 
     Args:
         model: trained in place.
         train: samples with the targets that ``terms`` ask for.
-        val: held-out samples; measured after each epoch, never trained on.
-        terms: of the loss, see `METHODS`.
+        val: held-out samples; measured after each epoch, without noise, never trained on.
+        terms: of the loss, see `METHODS`; one whose weight is 0 at a step is not computed there.
         config: see `TrainConfig`.
-        seed: of the order of samples, of the views and of the directions.
+        seed: of the order of samples, of the views, of the noise and of the directions.
         checkpoint: file that is written after each epoch and resumed from when it is there.
         run_hash: names the run; a checkpoint with another one is refused.
         description: for the progress bar.
+        noise: runs the model as a device at each step, see `photonet.distill.noise`.
+        fabric: a launched `lightning.Fabric`, for several processes or mixed precision; each process has
+            the same model, data and seed, and the first one writes the checkpoint.
+        each_epoch: told of each epoch, in the first process.
 
     Returns:
         History: a Dataset over ``epoch`` with the mean of each loss term, the validation loss and the
         validation accuracy.
 
     Raises:
-        InvalidArgument: nothing to train, or targets that the terms need are missing.
+        InvalidArgument: nothing to train, targets that the terms need are missing, or a batch that cannot
+            be divided.
         TrainingDiverged: a loss term became NaN or infinite.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -126,19 +83,21 @@ def fit(
         )
     terms = [term for term in terms if term.weight]
     for need in sorted(needs(terms)):
-        if getattr(train, need) is None and not (train.ask is not None and need in ("teacher", "features")):
+        if not train.has(need):
             raise InvalidArgument(
                 "train", f"{need} for the terms of the loss", "nothing", "choose another method"
             )
-    outputs = predict(model, train.inputs[:1])[0].numel()
-    # samples that a batch normalisation mixes need a forward pass of their own beside that of the kernel
-    independent = not any(isinstance(module, _BatchNorm) for module in model.modules())
     batch_size = min(config.batch_size, len(train))
-    if batch_size < 2 and needs(terms) & {"gram", "features"}:
+    if batch_size < 2 and needs(terms) & {"gram", "features", "kernel"}:
         raise InvalidArgument("batch_size", "2 or more samples to match kernels", batch_size)
     steps = len(train) // batch_size
     total = max(config.epochs * steps, 2)
     device = train.inputs.device
+    processes = Processes(fabric)
+    processes.rows(batch_size)
+    model.train()
+    processes.check(model, config.accumulate)
+    step = Step(model, train, terms, config.temperature, noise, processes, config.accumulate)
 
     optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=total)
@@ -146,85 +105,47 @@ def fit(
     if checkpoint is not None and checkpoint.exists():
         rows = load_checkpoint(checkpoint, model, optimizer, cycle, run_hash)
 
-    for epoch in track(range(len(rows), config.epochs), description):
-        # seeds of neighbouring runs and epochs must not collide, so both go through a hash-like mix
-        generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-        order = torch.randperm(len(train), generator=generator).to(device)
-        values = torch.zeros(steps, len(terms), device=device, dtype=torch.float64)
-        model.train()
-        for step, chosen in enumerate(order[: steps * batch_size].split(batch_size)):
-            batch = _batch(model, train, chosen, terms, config.temperature, generator, outputs, independent)
-            progress = (epoch * steps + step) / total
-            loss = torch.zeros((), device=device)
-            for index, term in enumerate(terms):
-                value = term(batch)
-                values[step, index] = value.detach()
-                loss = loss + term.weight_at(progress) * value
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            cycle.step()
-        names = [term.name for term in terms]
-        _check_finite(values, names, epoch, checkpoint)
-        means = dict(zip(names, values.mean(dim=0).tolist(), strict=True))
-        rows.append({**means, **_validate(model, val, terms, config.temperature)})
-        if checkpoint is not None:
-            save_checkpoint(checkpoint, model, optimizer, cycle, rows, run_hash)
+    own_devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(own_devices):
+        for epoch in track(range(len(rows), config.epochs), description):
+            epoch_seed = _mix(seed, epoch)
+            generator = torch.Generator().manual_seed(epoch_seed)
+            reseed(model, epoch_seed)
+            order = torch.randperm(len(train), generator=generator).to(device)
+            values = torch.zeros(steps, len(terms), device=device, dtype=torch.float64)
+            weights = torch.zeros(steps, len(terms), dtype=torch.float64)
+            model.train()
+            for number, chosen in enumerate(order[: steps * batch_size].split(batch_size)):
+                progress = (epoch * steps + number) / total
+                now = [term.weight_at(progress) for term in terms]
+                weights[number] = torch.tensor(now)
+                if isinstance(train.ask, Trajectory):
+                    train.ask.at(progress)
+                optimizer.zero_grad(set_to_none=True)
+                if wanted := step.wanted(now):
+                    query = step.draw(chosen, wanted, generator, _mix(epoch_seed, number))
+                    values[number] = step.gradients(query, wanted, now)
+                optimizer.step()
+                cycle.step()
+            names = [term.name for term in terms]
+            _check_finite(values, names, epoch, checkpoint)
+            counted = (weights > 0).to(device)
+            means = (values.sum(dim=0) / counted.sum(dim=0)).tolist()  # 0 / 0 = NaN: not computed
+            rows.append(
+                {**dict(zip(names, means, strict=True)), **_validate(model, val, terms, config.temperature)}
+            )
+            if processes.first:
+                if each_epoch is not None:  # before the checkpoint: what is resumed has been told of all
+                    each_epoch(epoch + 1, rows[-1])
+                if checkpoint is not None:
+                    save_checkpoint(checkpoint, model, optimizer, cycle, rows, run_hash)
     model.eval()
-    return _history(rows)
+    return history_of(rows)
 
 
-def _batch(
-    model: nn.Module,
-    train: Samples,
-    chosen: torch.Tensor,
-    terms: Sequence[Term],
-    temperature: float,
-    generator: torch.Generator,
-    outputs: int,
-    independent: bool,
-) -> Batch:
-    """The forward passes of one step: whatever the terms compare, and nothing else."""
-    wanted = needs(terms)
-    plain = train.inputs[chosen]
-    labels = train.labels[chosen] if train.labels is not None else None
-    seen, labels = seen_through(train.views, plain, labels, generator)
-    grams = None
-    if "gram" in wanted and train.gram is not None:
-        kernel = next(term for term in terms if isinstance(term, NTK))
-        params = (
-            [p for p in model.parameters() if p.requires_grad] if kernel.params is None else kernel.params
-        )
-        directions = _direction(outputs, kernel.centred, generator, plain)
-        with ntk.frozen_statistics(model) as frozen:
-            logits, gram = ntk.forward_gram(frozen, plain, outputs=directions, params=params)
-        grams = gram, train.gram(chosen, directions)
-    if "features" in wanted:
-        logits, features = penultimate(model, seen)
-    elif grams is None or seen is not plain or not independent:
-        logits = model(seen)
-    batch = Batch(logits, labels, temperature=temperature, grams=grams)
-    if train.ask is not None and wanted & {"teacher", "features"}:
-        with torch.no_grad():
-            if "features" in wanted:
-                batch.teacher, asked = penultimate(train.ask, seen)
-                batch.features = features, asked
-            else:
-                batch.teacher = train.ask(seen)
-    else:
-        batch.teacher = train.teacher[chosen] if train.teacher is not None else None
-        if "features" in wanted and train.features is not None:
-            batch.features = features, train.features[chosen]
-    return batch
-
-
-def _direction(outputs: int, centred: bool, generator: torch.Generator, like: torch.Tensor) -> torch.Tensor:
-    if not centred or outputs < 2:
-        return ntk.random_directions(outputs, generator, like=like)
-    direction = ntk.centred_directions(outputs, generator=generator)
-    while not direction.any():  # all signs alike, which is every second draw for two classes
-        direction = ntk.centred_directions(outputs, generator=generator)
-    return direction.to(like)
+def _mix(seed: int, number: int) -> int:
+    """A seed for each number; those of neighbouring seeds and numbers do not collide."""
+    return (seed * 1_000_003 + number) % 2**63
 
 
 def _validate(model: nn.Module, val: Samples, terms: Sequence[Term], temperature: float) -> dict[str, float]:
@@ -246,12 +167,13 @@ def _check_finite(values: torch.Tensor, names: list[str], epoch: int, checkpoint
             else "no good state was saved"
         )
         raise TrainingDiverged(
-            f"the term {names[term]!r} became {float(values[step, term])} in epoch {epoch}, step {step}; "
-            f"{last}; lower lr or scale the term"
+            f"the term {names[term]!r} became {float(values[step, term])} in epoch {epoch + 1}, "
+            f"step {step + 1}; {last}; lower lr or scale the term"
         )
 
 
-def _history(rows: list[dict[str, float]]) -> xr.Dataset:
+def history_of(rows: Sequence[dict[str, float]]) -> xr.Dataset:
+    """The rows of a run's epochs, labelled."""
     import xarray as xr
 
     table = {name: ("epoch", [row[name] for row in rows]) for name in rows[0]}

@@ -5,7 +5,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from photonet.distill.losses import UNLABELLED, cross_entropy, feature_matching, kd, ntk_matching
+from photonet.distill.losses import (
+    UNLABELLED,
+    cross_entropy,
+    feature_matching,
+    kd,
+    kernel_residual,
+    ntk_matching,
+)
 from photonet.errors import GridMismatch, InvalidArgument, UnknownName
 
 
@@ -87,3 +94,28 @@ def test_features_may_be_rotated_and_scaled():
     assert abs(float(feature_matching(3 * x @ turn, x))) < 1e-12
     with pytest.raises(InvalidArgument, match="batch of two"):
         feature_matching(x[:1], x[:1])
+
+
+def test_the_residual_weighs_the_directions_of_the_kernel_by_hand():
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.linalg.qr(torch.randn(5, 5, generator=generator, dtype=torch.float64)).Q
+    values = torch.tensor([4.0, 2.0, 1.0, 0.5, 0.0], dtype=torch.float64)
+    kernel = vectors * values @ vectors.T  # mean diagonal: 7.5 / 5
+    teacher = torch.randn(5, 3, generator=generator, dtype=torch.float64)
+    centred = teacher - teacher.mean(1, keepdim=True)
+    for index in range(5):
+        error = vectors[:, index : index + 1] * torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64)
+        expected = 0.2 * 2 / (float(values[index]) / 1.5 + 0.2) / float(centred.square().sum())
+        # what all classes share is not seen
+        found = kernel_residual(teacher + error + 7.0, teacher, kernel, strength=0.2)
+        assert float(found) == pytest.approx(expected, rel=1e-9)
+    x = torch.randn(5, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda v: kernel_residual(v, teacher, kernel), (x,))
+
+
+def test_a_residual_of_another_batch_is_refused():
+    x = torch.zeros(4, 3)
+    with pytest.raises(InvalidArgument, match=r"^kernel: expected \[4, 4\]"):
+        kernel_residual(x, x, torch.eye(3))
+    with pytest.raises(GridMismatch, match="^teacher"):
+        kernel_residual(x, torch.zeros(4, 2), torch.eye(4))

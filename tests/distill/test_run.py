@@ -97,7 +97,7 @@ def test_a_finished_run_is_not_trained_again(teacher, data, tmp_path):
 def test_a_checkpoint_of_another_run_is_refused(change, teacher, data, tmp_path):
     arguments = {"config": CONFIG, "out": tmp_path}
     distill(Student(), teacher, data, **arguments)
-    with pytest.raises(DataError, match="checkpoint of another run"):
+    with pytest.raises(DataError, match="checkpoint of another run|features of another data"):
         distill(Student(), teacher, data, **arguments | change)
     anew = distill(Student(), teacher, data, **arguments | change, resume=False)
     fresh = distill(Student(), teacher, data, **{"config": CONFIG} | change)
@@ -214,3 +214,27 @@ def test_no_validation_samples_and_a_negative_seed_are_refused():
         distill(Student(), None, (x, y), val=(x[:0], y[:0]), method="ce")
     with pytest.raises(InvalidArgument, match="seed"):
         distill(Student(), None, (x, y), method="ce", seed=-1)
+
+
+def test_labels_of_pixels_have_the_shape_of_the_outputs():
+    x, student = torch.rand(8, 1, 4, 4), nn.Conv2d(1, 3, 1)
+    for labels in (torch.zeros(8).long(), torch.zeros(8, 4, 5).long()):
+        with pytest.raises(InvalidArgument, match=r"train labels: expected shape \[n, 4, 4\]"):
+            distill(student, None, (x, labels), method="ce")
+    with pytest.raises(InvalidArgument, match=r"^student: expected outputs \[n, classes"):
+        distill(nn.Flatten(0), None, (torch.rand(1, 4), torch.zeros(1).long()), method="ce")
+
+
+def test_pixels_to_ignore_take_no_part():
+    pixels = torch.rand(12, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    labels = (pixels[:, 0] > 0.5).long()
+    labels[:, 0] = 7
+    images = Images(pixels, labels, ("dark", "bright"), "toy", ignore_index=7)
+    student = nn.Conv2d(1, 2, 1)
+    other = nn.Conv2d(1, 2, 1)
+    other.load_state_dict(student.state_dict())
+    config = TrainConfig(epochs=1, batch_size=4)
+    distill(student, None, images, val=images, method="ce", config=config)
+    known = (pixels[:, :, 1:], labels[:, 1:])
+    distill(other, None, known, val=known, method="ce", config=config)
+    torch.testing.assert_close(student.weight, other.weight)

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from photonet import ntk
-from photonet.distill.teacher import penultimate, tangent_gram, teacher_targets
+from photonet.distill.teacher import gram_of, penultimate, tangent_gram, teacher_targets
 from photonet.distill.terms import Features
-from photonet.errors import InvalidArgument
+from photonet.errors import DataError, InvalidArgument
 
 
 @pytest.fixture
@@ -55,8 +55,20 @@ def test_a_folder_keeps_the_sketch_and_refuses_another_teachers(teacher, student
     written = (tmp_path / "teacher.h5").stat().st_mtime_ns
     assert torch.equal(tangent_gram(teacher, data[0], tmp_path)(one), first)
     assert (tmp_path / "teacher.h5").stat().st_mtime_ns == written
-    tangent_gram(student, data[0], tmp_path)
-    assert (tmp_path / "teacher.h5").stat().st_mtime_ns != written
+    with pytest.raises(DataError, match=r"teacher.h5: features of another teacher .*resume=False"):
+        tangent_gram(student, data[0], tmp_path)
+    assert (tmp_path / "teacher.h5").stat().st_mtime_ns == written
+
+
+def test_blocks_of_all_classes_are_the_whole_kernel(teacher, data):
+    chosen = torch.tensor([3, 0, 7])
+    blocks = tangent_gram(teacher, data[0])(chosen, torch.eye(3), full=True)
+    exact = gram_of(ntk.tangents(teacher, data[0][chosen]), full=True)
+    assert blocks.shape == exact.shape == (9, 9)
+    assert torch.linalg.norm(blocks - exact) / torch.linalg.norm(exact) < 4 * (2 / 512) ** 0.5
+    # rows of a sample's classes stand together; the trace kernel is the sum of equal classes
+    trace = blocks.unflatten(0, (3, 3)).unflatten(2, (3, 3)).diagonal(dim1=1, dim2=3).sum(-1)
+    torch.testing.assert_close(trace, tangent_gram(teacher, data[0])(chosen, torch.eye(3)))
 
 
 def test_features_are_what_the_last_dense_layer_sees(teacher, data):

@@ -1,0 +1,147 @@
+"""Noise in the loop: at every training step the student is another device, seen by a camera.
+
+A noise is a function ``noise(model, x, generator=...)`` that returns what the model would say as one device;
+any function of that kind will do. Validation and kernels stay without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .. import checks, fabrication
+from ..data.augment import random_moves
+from ..detector import Detector
+from ..errors import InvalidArgument
+from ..nn import DetectorLayer, MaskConv2d, OpticalConv2d, split_signed
+from ..optics.imaging import image_by_kernels
+
+__all__ = ["DeviceNoise", "MaskNoise", "Noise"]
+
+
+class Noise(Protocol):
+    """What runs a model as one device."""
+
+    def __call__(self, model: nn.Module, x: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
+        """Outputs [b, ...] for the inputs [b, ...]; whatever is random comes from the generator."""
+        ...
+
+
+@dataclass(frozen=True)
+class DeviceNoise:
+    """Devices of a network whose frontend is an `OpticalConv2d`, in the terms of its kernels.
+
+    The published model of a fabricated encoder (Eq. 10 of arXiv 2508.08421): the brightness of each capture,
+    a misregistration of the image on the sensor, an additive error of the kernels, and the sensor. Positive
+    and negative captures are taken apart, as light cannot be negative.
+
+    Args:
+        gain: standard deviation of the captures' relative brightness.
+        shift: largest displacement of the feature maps along each axis, in features.
+        rotation: their largest rotation in rad.
+        kernel: error of the point spread functions, independent in every pixel, as a standard deviation in
+            units of the root mean square of each; what would be negative is dark.
+        camera: `photonet.detector.Detector` that reads the captures (shot and read noise, full well,
+            converter), exposed so that a white scene in all the light of a capture fills 80 % of its range;
+            None for an ideal one.
+
+    Raises:
+        InvalidArgument: a negative number, or a model of another kind.
+
+    Example:
+        >>> from photonet.models import compressed_meta
+        >>> noise = DeviceNoise(gain=0.1, shift=0.3, kernel=0.2)
+        >>> x, generator = torch.rand(2, 1, 28, 28), torch.Generator().manual_seed(0)
+        >>> noise(compressed_meta(), x, generator=generator).shape
+        torch.Size([2, 10])
+    """
+
+    gain: float = 0.1
+    shift: float = 0.25
+    rotation: float = 0.0
+    kernel: float = 0.1
+    camera: Detector | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("gain", "shift", "rotation", "kernel"):
+            checks.non_negative(name, getattr(self, name))
+
+    def __call__(self, model: nn.Module, x: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
+        """Outputs of one device; the same errors for all samples, exposures of their own."""
+        frontend, backend = _parts(model, OpticalConv2d)
+        psf, gain = split_signed(frontend.weight)
+
+        def draw(*shape: int) -> torch.Tensor:
+            return torch.randn(shape, generator=generator).to(x)
+
+        size = psf.square().mean(dim=(-3, -2, -1), keepdim=True).sqrt()
+        psf = (psf + self.kernel * size * draw(*psf.shape)).clamp(min=0)
+        captures = image_by_kernels(x, psf.flatten(0, 1), frontend.binning)
+        bright = (1 + self.gain * draw(captures.shape[1], 1, 1)).clamp(min=0)
+        limits = {"rotation": self.rotation, "scale": 0.0, "shift": self.shift}
+        moves = random_moves(1, (captures.shape[2], captures.shape[3]), generator, **limits).to(x)
+        captures = bright * captures
+        if self.shift or self.rotation:
+            where = F.affine_grid(moves.expand(len(x), -1, -1), list(captures.shape), align_corners=False)
+            captures = F.grid_sample(captures, where, align_corners=False)
+        if self.camera is not None:
+            seed = int(torch.randint(2**62, (), generator=generator))
+            captures = DetectorLayer(self.camera, seed=seed)(captures)
+        positive, negative = (captures.unflatten(1, (2, -1)) * gain[..., None, None]).unbind(1)
+        outputs: torch.Tensor = backend(positive - negative)
+        return outputs
+
+
+@dataclass(frozen=True)
+class MaskNoise:
+    """Devices of a network whose frontend is a `MaskConv2d`: the errors act on the relief of its masks.
+
+    Exact where the layer has one wavelength: a relief is deeper than one turn of the phase only by its
+    error, and is wrapped.
+
+    Args:
+        errors: of `photonet.fabrication` that act on a height, such as `HeightError`.
+
+    Raises:
+        InvalidArgument: an error that a relief does not have, or a model of another kind.
+
+    Example:
+        >>> from photonet import Grid
+        >>> from photonet.nn import HybridNetwork
+        >>> masks = MaskConv2d(2, grid=Grid(24, 1e-6), wavelength=525e-9, distance=0.3e-3, pixel=6, binning=4)
+        >>> network = HybridNetwork(masks, nn.Sequential(nn.Flatten(), nn.Linear(8, 3)))
+        >>> noise = MaskNoise([fabrication.HeightError(systematic=0.03)])
+        >>> noise(network, torch.rand(5, 1, 8, 8), generator=torch.Generator().manual_seed(0)).shape
+        torch.Size([5, 3])
+    """
+
+    errors: Sequence[fabrication.FabricationError]
+
+    def __call__(self, model: nn.Module, x: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
+        """Outputs of one device: every mask of it is made once, with what is systematic in common."""
+        frontend, backend = _parts(model, MaskConv2d)
+        phase = frontend.phase
+        per_metre = frontend.per_metre[0]
+        turn = 2 * torch.pi
+        # wrapped without losing the gradient, and in double precision, as lengths in m are small
+        height = (phase - turn * torch.floor(phase.detach() / turn)).double() / per_metre
+        shape, pitch = tuple(height.shape), frontend.grid.pitch
+        designed = fabrication.Geometry(shape=shape, pitch=pitch, height=height)
+        made = fabrication.fabricate(designed, list(self.errors), seed=generator)
+        relief = made.required("height", self) * per_metre
+        features = torch.func.functional_call(frontend, {"phase": relief.to(phase)}, (x,))
+        outputs: torch.Tensor = backend(features)
+        return outputs
+
+
+def _parts(model: nn.Module, kind: type[nn.Module]) -> tuple[Any, nn.Module]:
+    frontend, backend = getattr(model, "frontend", None), getattr(model, "backend", None)
+    if not isinstance(frontend, kind) or not isinstance(backend, nn.Module):
+        got = type(model).__name__ if frontend is None else f"{type(frontend).__name__} as frontend"
+        raise InvalidArgument("student", f"a HybridNetwork with a {kind.__name__} for this noise", got)
+    return frontend, backend

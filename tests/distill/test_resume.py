@@ -1,0 +1,101 @@
+"""A run that is killed, again and again, ends where an uninterrupted one does."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from photonet.distill import TrainConfig, distill
+from photonet.errors import TrainingDiverged
+
+ROOT = Path(__file__).parents[2]
+
+# everything is imported once; each run is a fork, so that it starts in milliseconds
+SCRIPT = """
+import os, random, signal, sys, time
+from pathlib import Path
+import h5py, xarray, torch
+from safetensors.torch import save_file
+from torch import nn
+from photonet.distill import Moved, TrainConfig, distill
+
+KILLS = 10
+torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # imports much, the first time
+
+def run(out, final):
+    torch.manual_seed(0)
+    student = nn.Sequential(nn.Flatten(), nn.Linear(256, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3))
+    teacher = nn.Sequential(nn.Flatten(), nn.Linear(256, 3))
+    x = torch.rand(60, 1, 16, 16)
+    distill(student.train(), teacher, (x, teacher(x).argmax(1)), out=out,
+            config=TrainConfig(epochs=200, batch_size=16))
+    save_file(student.state_dict(), final)
+
+def start(*arguments):
+    child = os.fork()
+    if child == 0:
+        try:
+            run(*arguments)
+        finally:
+            os._exit(0)
+    return child
+
+out = Path(sys.argv[1])
+begin = time.monotonic()
+os.waitpid(start(out / "a", out / "whole.safetensors"), 0)
+whole = time.monotonic() - begin
+
+moments, killed = random.Random(0), 0
+for _ in range(KILLS):
+    child = start(out / "b", out / "killed.safetensors")
+    time.sleep(moments.uniform(0, whole / 6))
+    os.kill(child, signal.SIGKILL)
+    killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])
+begun = (out / "b" / "checkpoint.safetensors").exists()
+os.waitpid(start(out / "b", out / "killed.safetensors"), 0)
+print(killed, begun, (out / "b" / "history.csv").read_bytes() == (out / "a" / "history.csv").read_bytes())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_killed_at_ten_random_moments_it_ends_where_an_uninterrupted_run_does(tmp_path):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, tmp_path], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    # ten processes died by the signal, at least one after its first epoch
+    assert done.stdout.split() == ["10", "True", "True"], done.stderr
+    files = [tmp_path / f"{name}.safetensors" for name in ("whole", "killed")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+class Burns(nn.Module):
+    """A student whose outputs are NaN after some batches of training."""
+
+    def __init__(self, batches):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.left = nn.Linear(6, 3), batches
+
+    def forward(self, x):
+        self.left -= self.training
+        return self.layer(x) if self.left >= 0 else self.layer(x) * float("nan")
+
+
+@pytest.mark.parametrize(
+    ("batches", "place", "state"),
+    [(2, "epoch 1, step 3", "no good state was saved"), (10, "epoch 3, step 1", "last good state is .*chec")],
+)
+def test_what_diverges_names_step_term_and_the_last_good_state(batches, place, state, tmp_path):
+    x = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+    data, config = (x, torch.arange(50) % 3), TrainConfig(epochs=4, batch_size=10)
+    with pytest.raises(TrainingDiverged, match=f"term 'ce' became nan in {place}; .*{state}"):
+        distill(Burns(batches), None, data, val=data, method="ce", out=tmp_path, config=config)
+    # a repaired student goes on from there
+    repaired = distill(Burns(1000), None, data, val=data, method="ce", out=tmp_path, config=config)
+    whole = distill(Burns(1000), None, data, val=data, method="ce", config=config)
+    assert torch.equal(repaired.student.layer.weight, whole.student.layer.weight)
