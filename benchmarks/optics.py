@@ -137,14 +137,14 @@ def _backward(n: int, rounds: int) -> Contest:
     return paired({"naive autograd": naive, "photonet": ours}, rounds)
 
 
-for _n, _rounds, _target in ((256, 21, 0.4), (512, 15, 0.4), (1024, 9, 0.3), (2048, 5, 0.3)):
+for _n, _rounds, _target in ((256, 41, 0.4), (512, 25, 0.4), (1024, 9, 0.3), (2048, 11, 0.3)):
     case(f"forward, kernel cached, {_n}", target=1.0)(functools.partial(_forward, _n, _rounds))
     case(f"forward, cold, Rayleigh-Sommerfeld, {_n}", target=2.0)(
         functools.partial(_cold, _n, _rounds, False)
     )
     case(f"forward, cold, angular spectrum, {_n}", target=2.0)(functools.partial(_cold, _n, _rounds, True))
     case(f"forward and backward, {_n}", target=_target)(functools.partial(_backward, _n, _rounds))
-    case(f"beside peers, {_n}", target=2.0)(functools.partial(_beside, _n, max(3, _rounds // 3)))
+    case(f"beside peers, {_n}", target=2.0)(functools.partial(_beside, _n, max(3, _rounds // 4)))
 
 
 _PEAK = """

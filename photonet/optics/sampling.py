@@ -16,6 +16,9 @@ __all__ = ["Prediction", "announce", "check_memory", "critical_distance", "predi
 LIMIT = 0.01
 """Predicted relative error of the field from which a warning is given."""
 
+WHITE_SAMPLES = 1024
+"""Frequencies per axis by which a white spectrum is judged: masks may have too many to list them all."""
+
 Prediction = tuple[float, float, float]
 
 
@@ -65,9 +68,11 @@ def predict(
     axes = [
         torch.fft.fftfreq(n, d, device=device).double() for n, d in zip(grid.shape, grid.pitch, strict=True)
     ]
+    if field is None:  # a white spectrum has the same parts when it is sampled more coarsely
+        axes = [f[:: max(1, len(f) // WHITE_SAMPLES)] for f in axes]
     folded = cut = error = 0.0
     for index, wave in enumerate(waves):
-        power = _power(field, index, grid)
+        power = axes[0].new_ones(len(axes[0]), len(axes[1])) if field is None else _power(field, index)
         total = power.sum().clamp_min(1e-300)
         s2 = (wave * axes[0][:, None]) ** 2 + (wave * axes[1]) ** 2
         wrong, lost = [], []
@@ -92,9 +97,7 @@ def predict(
     return folded / len(waves), cut / len(waves), error / len(waves)
 
 
-def _power(field: torch.Tensor | None, index: int, grid: Grid) -> torch.Tensor:
-    if field is None:
-        return torch.ones(grid.shape, dtype=torch.float64)
+def _power(field: torch.Tensor, index: int) -> torch.Tensor:
     one = field.detach()[..., min(index, field.shape[-3] - 1), :, :] if field.ndim > 2 else field.detach()
     power = torch.fft.fft2(one).abs().square().double()
     return power.flatten(0, -3).sum(0) if power.ndim > 2 else power

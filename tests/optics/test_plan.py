@@ -39,3 +39,13 @@ def test_text_names_what_was_chosen_and_why():
     text = str(plan(Grid((64, 100), 2e-6), 500e-9, 1e-3, dtype=torch.complex64))
     for word in ("angular_spectrum", "128 x 200", "band limit", "alias energy", "MiB", "|z| = 0.001 m"):
         assert word in text
+
+
+def test_the_plan_of_a_huge_mask_costs_no_memory_and_says_the_same():
+    """With a pitch that is just too coarse: the folded part of a white spectrum does not depend on its size."""
+    wave, pitch, n = 532e-9, 4e-6, 30_000
+    whole = plan(Grid(n, pitch), wave, 0.8 * n * pitch**2 / wave, Grid(256, pitch), method="fresnel_zoom")
+    small = plan(Grid(1000, pitch), wave, 0.8e3 * pitch**2 / wave, Grid(8, pitch), method="fresnel_zoom")
+    assert small.alias_energy > 0.1
+    # one of 1,000 frequencies on each axis may fall on the other side
+    assert abs(whole.alias_energy - small.alias_energy) < 4e-3
