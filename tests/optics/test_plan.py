@@ -42,7 +42,7 @@ def test_text_names_what_was_chosen_and_why():
 
 
 def test_the_plan_of_a_huge_mask_costs_no_memory_and_says_the_same():
-    """With a pitch that is just too coarse: the folded part of a white spectrum does not depend on its size."""
+    """With a pitch that is just too coarse: the folded part of a white spectrum is the same at any size."""
     wave, pitch, n = 532e-9, 4e-6, 30_000
     whole = plan(Grid(n, pitch), wave, 0.8 * n * pitch**2 / wave, Grid(256, pitch), method="fresnel_zoom")
     small = plan(Grid(1000, pitch), wave, 0.8e3 * pitch**2 / wave, Grid(8, pitch), method="fresnel_zoom")
