@@ -43,6 +43,28 @@ def hermite() -> float:
     return relative(there, hermite_beam(grid, WAVE, waist=150e-6, order=(3, 2), distance=50e-3))
 
 
+def _single(distance: float) -> float:
+    """Gradient of the light in an off-axis disc, single against double precision."""
+    grid, gradients = Grid(512, 10e-6), []
+    y, x = grid.mesh()
+    disc = ((x - 2e-4) ** 2 + y**2 < (5e-4) ** 2).double()
+    for dtype in (torch.complex128, torch.complex64):
+        u = gaussian_beam(grid, WAVE, waist=200e-6).to(dtype).requires_grad_()
+        (irradiance(propagate(u, grid, WAVE, distance)) * disc).sum().backward()
+        gradients.append(u.grad)
+    return relative(gradients[1].to(torch.complex128), gradients[0])
+
+
+@case("gradient in single precision, angular spectrum, 0.1 m", reference="double precision", bound=3e-7)
+def single_near() -> float:
+    return _single(0.1)
+
+
+@case("gradient in single precision, Rayleigh-Sommerfeld, 1 m", reference="double precision", bound=3e-7)
+def single_far() -> float:
+    return _single(1.0)
+
+
 @case("square aperture 1 mm over 100 mm: irradiance", reference="Fresnel integrals", bound=2e-2)
 def square() -> float:
     """Relative L2. What is left is the part of the edge waves that a pitch of 4 um cannot hold."""

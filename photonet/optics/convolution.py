@@ -19,6 +19,9 @@ __all__ = ["convolve_kernel"]
 STAGGER = 8
 """Unused samples after each column: at powers of two all columns would fall into the same cache lines."""
 
+STRIP_SAMPLES = 2**15
+"""Samples of the lines that are transformed together, where they are short: calls cost, too."""
+
 CHUNK_BYTES = 4 * 2**20
 """Half-transformed fields of a batch that are worked on together on a CPU: what its cache holds."""
 
@@ -114,7 +117,7 @@ def _run(
     tall = max(rows, source_rows)
     block, chunk = max(tall, width), len(fields)
     if u.device.type == "cpu":
-        block = STRIP
+        block = max(STRIP, STRIP_SAMPLES // width)
         chunk = max(1, min(chunk, CHUNK_BYTES // (tall * width * u.element_size())))
     # turned by 90 degrees, so that the second transform finds each column in one piece
     half = scratch(u, chunk, width, tall + STAGGER)[..., :tall]

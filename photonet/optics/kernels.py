@@ -6,8 +6,8 @@ wrapped scalar per wavelength: ``k z`` is 1e7 rad at 1 m, where float32 has no p
 float64 keeps only 1e-9 rad.
 
 Shapes: coordinates ``y`` [ny, 1] and ``x`` [1, nx] (or frequencies ``fy``, ``fx``) in m (1/m), wavelength
-[L] in m, distance a scalar in m, all float64; the results are complex [L, ny, nx] of ``dtype``. For complex64
-the phase is wrapped before it is cast down, and sine, cosine and amplitude are taken of single numbers.
+[L] in m, distance a scalar in m, all float64; the results are complex128 [L, ny, nx]. Cast them afterwards: a
+phase cast down before its sine is taken shares its rounding with its neighbours, 9e-7 of a smooth field.
 Negative distances give the conjugate (light traced back); evanescent waves decay in both directions,
 because their growth cannot be computed back from finite digits. With ``envelope`` the carrier is left out.
 """
@@ -17,8 +17,6 @@ from __future__ import annotations
 import math
 
 import torch
-
-from ..arrays import real_dtype
 
 __all__ = ["angular_spectrum", "carrier", "fresnel", "fresnel_response", "rayleigh_sommerfeld"]
 
@@ -40,9 +38,9 @@ def _turns(wavelength: torch.Tensor, distance: torch.Tensor, envelope: bool) -> 
     return turns[:, None, None]
 
 
-def _circle(turns: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cosine and sine of turns in double, wrapped before they are cast to the precision of ``dtype``."""
-    phase = 2 * math.pi * (turns - turns.detach().round()).to(real_dtype(dtype))
+def _circle(turns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosine and sine of turns; much faster than `torch.polar`."""
+    phase = 2 * math.pi * (turns - turns.detach().round())
     return phase.cos(), phase.sin()
 
 
@@ -54,7 +52,6 @@ def angular_spectrum(
     *,
     travelling: bool = False,
     envelope: bool = False,
-    dtype: torch.dtype = torch.complex128,
 ) -> torch.Tensor:
     """Exact transfer function ``exp(i z sqrt(k^2 - kx^2 - ky^2))``.
 
@@ -73,11 +70,10 @@ def angular_spectrum(
     cosine2 = 1 - sine2
     # kz - k = -k sin^2 / (1 + cos): no cancellation at small angles
     turns = sine2.clamp_max(1) / (1 + cosine2.clamp_min(1e-300).sqrt()) * (-distance / wave)
-    cosine, sine = _circle(turns + _turns(wavelength, distance, envelope), dtype)
+    cosine, sine = _circle(turns + _turns(wavelength, distance, envelope))
     if travelling:
         return torch.complex(cosine, sine)
     decay = (cosine2.neg().clamp_min(1e-300).sqrt() * (-2 * math.pi * distance.abs() / wave)).exp()
-    decay = decay.to(cosine.dtype)
     return torch.complex(decay * cosine, decay * sine)
 
 
@@ -88,7 +84,6 @@ def fresnel(
     distance: torch.Tensor,
     *,
     envelope: bool = False,
-    dtype: torch.dtype = torch.complex128,
 ) -> torch.Tensor:
     """Paraxial transfer function ``exp(i k z) exp(-i pi wavelength z (fx^2 + fy^2))``.
 
@@ -96,7 +91,7 @@ def fresnel(
     Source: Goodman, Introduction to Fourier Optics, 3rd ed., eq. (4-21).
     """
     turns = -(wavelength * distance)[:, None, None] / 2 * (fy**2 + fx**2)
-    return torch.complex(*_circle(turns + _turns(wavelength, distance, envelope), dtype))
+    return torch.complex(*_circle(turns + _turns(wavelength, distance, envelope)))
 
 
 def rayleigh_sommerfeld(
@@ -106,7 +101,6 @@ def rayleigh_sommerfeld(
     distance: torch.Tensor,
     *,
     envelope: bool = False,
-    dtype: torch.dtype = torch.complex128,
 ) -> torch.Tensor:
     """Exact impulse response (first Rayleigh-Sommerfeld solution) in 1/m^2.
 
@@ -118,11 +112,11 @@ def rayleigh_sommerfeld(
     r = (rho2 + z**2).sqrt()
     # the path beyond |z|, without cancellation; backwards the phase turns the other way
     way = torch.where(distance < 0, -1.0, 1.0) / wave
-    cosine, sine = _circle(rho2 / (r + z) * way + _turns(wavelength, distance, envelope), dtype)
-    inverse = r.reciprocal().to(cosine.dtype)
+    cosine, sine = _circle(rho2 / (r + z) * way + _turns(wavelength, distance, envelope))
+    inverse = r.reciprocal()
     square = inverse * inverse
-    near = square * inverse * (z / (2 * math.pi)).to(cosine.dtype)
-    far = square * (z * way).to(cosine.dtype)
+    near = square * inverse * (z / (2 * math.pi))
+    far = square * (z * way)
     return torch.complex(near * cosine + far * sine, near * sine - far * cosine)
 
 
@@ -133,7 +127,6 @@ def fresnel_response(
     distance: torch.Tensor,
     *,
     envelope: bool = False,
-    dtype: torch.dtype = torch.complex128,
 ) -> torch.Tensor:
     """Paraxial impulse response ``exp(i k z) / (i w z) exp(i pi (x^2 + y^2) / (w z))`` in 1/m^2.
 
@@ -141,5 +134,5 @@ def fresnel_response(
     """
     area = (wavelength * distance)[:, None, None]
     turns = (y**2 + x**2) / (2 * area) + _turns(wavelength, distance, envelope)
-    cosine, sine = _circle(turns, dtype)
-    return torch.complex(sine, -cosine) / area.to(sine.dtype)
+    cosine, sine = _circle(turns)
+    return torch.complex(sine, -cosine) / area

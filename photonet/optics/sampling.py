@@ -25,6 +25,9 @@ __all__ = [
 LIMIT = 0.01
 """Predicted relative error of the field from which a warning is given."""
 
+WHITE_SAMPLES = 1024
+"""Frequencies per axis by which a white spectrum is judged: masks may have too many to list them all."""
+
 Prediction = tuple[float, float, float]
 
 
@@ -70,13 +73,10 @@ def predict(
         Fractions of the energy folded and cut, and the relative L2 error of the paraxial phase, each
         averaged over wavelengths, for the spectrum of ``field`` [..., L, y, x] or else for a white one.
     """
-    device = field.device if field is not None else None
-    axes = [
-        torch.fft.fftfreq(n, d, device=device).double() for n, d in zip(grid.shape, grid.pitch, strict=True)
-    ]
+    axes = _frequencies(grid, field)
     folded = cut = error = 0.0
     for index, wave in enumerate(waves):
-        power = _power(field, index, grid)
+        power = _power(field, index, axes)
         total = power.sum().clamp_min(1e-300)
         s2 = (wave * axes[0][:, None]) ** 2 + (wave * axes[1]) ** 2
         wrong, lost = [], []
@@ -117,10 +117,7 @@ def fade_error(
     sums, from 12 to 90 zones, of hard-edged and soft lenses and random masks: the estimate is up to 10
     times too high, and up to 3 times too low where less than a hundredth of the light lands in the window.
     """
-    device = field.device if field is not None else None
-    axes = [
-        torch.fft.fftfreq(n, d, device=device).double() for n, d in zip(grid.shape, grid.pitch, strict=True)
-    ]
+    axes = _frequencies(grid, field)
     worst = 0.0
     for index, wave in enumerate(waves):
         zones, inside = [], []
@@ -132,7 +129,7 @@ def fade_error(
             inside.append(((wave * f >= arriving[0]) & (wave * f <= arriving[1])).double())
         if not zones:
             continue
-        power, arrives = _power(field, index, grid), inside[0][:, None] * inside[1]
+        power, arrives = _power(field, index, axes), inside[0][:, None] * inside[1]
         within = (power * arrives).sum() / arrives.sum().clamp_min(1)
         beside = (power * (1 - arrives)).sum() / (1 - arrives).sum().clamp_min(1)
         density = float((beside / within.clamp_min(1e-300)).clamp(max=1))
@@ -154,9 +151,19 @@ def curvature_error(field: torch.Tensor, grid: Grid, wave: float, z: float) -> f
     return float((wrong / power.sum().clamp_min(1e-300)).sqrt())
 
 
-def _power(field: torch.Tensor | None, index: int, grid: Grid) -> torch.Tensor:
+def _frequencies(grid: Grid, field: torch.Tensor | None) -> list[torch.Tensor]:
+    """Along y and x; a white spectrum has the same parts when it is sampled more coarsely."""
+    device = field.device if field is not None else None
+    axes = [
+        torch.fft.fftfreq(n, d, device=device).double() for n, d in zip(grid.shape, grid.pitch, strict=True)
+    ]
+    return axes if field is not None else [f[:: max(1, len(f) // WHITE_SAMPLES)] for f in axes]
+
+
+def _power(field: torch.Tensor | None, index: int, axes: list[torch.Tensor]) -> torch.Tensor:
+    """Energy spectrum at one wavelength [y, x]."""
     if field is None:
-        return torch.ones(grid.shape, dtype=torch.float64)
+        return axes[0].new_ones(len(axes[0]), len(axes[1]))
     one = field.detach()[..., min(index, field.shape[-3] - 1), :, :] if field.ndim > 2 else field.detach()
     power = torch.fft.fft2(one).abs().square().double()
     return power.flatten(0, -3).sum(0) if power.ndim > 2 else power

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 from collections import OrderedDict
@@ -75,10 +76,11 @@ def transfer(
 
     def spectrum(function: Callable[..., torch.Tensor], **options: bool) -> torch.Tensor:
         """Of the frequencies [X, Y]; what is computed in double before it is cast down stays in the cache."""
+        at = functools.partial(
+            function, wavelength=wavelength, distance=distance, envelope=envelope, **options
+        )
         return in_strips(
-            lambda a, b: function(
-                fy[None, :], fx[a:b, None], wavelength, distance, envelope=envelope, dtype=dtype, **options
-            ),
+            lambda a, b: at(fy[None, :], fx[a:b, None]).to(dtype),
             len(fx),
             max(1, STRIP_SAMPLES // len(fy)),
             device,
@@ -86,12 +88,10 @@ def transfer(
 
     def response(function: Callable[..., torch.Tensor], y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Of the positions, [Y, X]: the transform exchanges the axes."""
-        cell = (pitch[0] * pitch[1]).to(real_dtype(dtype))
+        cell = pitch[0] * pitch[1]
+        at = functools.partial(function, wavelength=wavelength, distance=distance, envelope=envelope)
         return in_strips(
-            lambda a, b: (
-                cell
-                * function(y[a:b, None], x[None, :], wavelength, distance, envelope=envelope, dtype=dtype)
-            ),
+            lambda a, b: (cell * at(y[a:b, None], x[None, :])).to(dtype),
             len(y),
             max(1, STRIP_SAMPLES // len(x)),
             device,

@@ -94,3 +94,13 @@ def test_fraunhofer_is_as_wrong_as_its_curvature():
     edge = math.pi * radius**2 / (wave * z)
     assert curvature_error(disc[None], grid, wave, z) == pytest.approx(edge / 3**0.5, rel=5e-3)
     assert plan(grid, wave, z, method="fraunhofer", field=disc[None]).error >= edge / 3**0.5 * 0.99
+
+
+def test_the_plan_of_a_huge_mask_costs_no_memory_and_says_the_same():
+    """With a pitch that is just too coarse: the folded part of a white spectrum is the same at any size."""
+    wave, pitch, n = 532e-9, 4e-6, 30_000
+    whole = plan(Grid(n, pitch), wave, 0.8 * n * pitch**2 / wave, Grid(256, pitch), method="fresnel_zoom")
+    small = plan(Grid(1000, pitch), wave, 0.8e3 * pitch**2 / wave, Grid(8, pitch), method="fresnel_zoom")
+    assert small.alias_energy > 0.1
+    # one of 1,000 frequencies on each axis may fall on the other side
+    assert abs(whole.alias_energy - small.alias_energy) < 4e-3
