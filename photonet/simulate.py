@@ -42,8 +42,9 @@ class Simulation:
     """What `simulate` returns.
 
     Args:
-        field: complex field in the output plane; for incoherent light, which has none, the field right
-            behind the mask.
+        field: complex field in the output plane, every mode of partially coherent light; for incoherent
+            light, which has none, the field of a point (far, or in the middle of the display) right behind
+            the mask.
         irradiance: [..., L, y, x] in W/m^2 on ``grid``.
         grid: of the irradiance.
         image: what the camera recorded, in DN, with axes (y, x); None without a detector.

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from photonet import Detector, Display, Field, Grid, Mask, simulate
+from photonet import Detector, Display, Grid, Mask, simulate
 from photonet.errors import GridMismatch, InvalidArgument
 from photonet.optics import collected_power, image_display, point_source, propagate, psf
 
@@ -177,4 +177,3 @@ def test_bad_images_and_uses_are_named():
         simulate(lens(), screen((2, 2)), patches=0)
     with pytest.raises(GridMismatch, match="exitance: expected the screen's pixels"):
         collected_power(torch.ones(2, 3), Grid(2, 1e-5), Grid(4, 1e-6), 0.1)
-    assert isinstance(Field.plane_wave(shape=4, pitch=1e-6, wavelength=WAVE), Field)

@@ -12,6 +12,7 @@ from ..grid import Grid
 from .fourier import fast_length
 from .irradiance import irradiance as squared
 from .propagate import propagate
+from .scalars import plain, scalar
 from .sources import point_source
 
 __all__ = ["bin_pixels", "convolve", "psf", "shift", "signed"]
@@ -48,7 +49,7 @@ def psf(
         sample. The sum is the fraction that lands in the window.
 
     Raises:
-        As `propagate`.
+        InvalidArgument: a position without a distance, a distance of zero; and as `propagate`.
 
     Example:
         >>> grid = Grid(64, 2e-6)
@@ -56,9 +57,14 @@ def psf(
         >>> 0.9 < float(image.sum()) < 1
         True
     """
+    if source is None and any(float(plain(p)) for p in checks.pair("position", position)):
+        raise InvalidArgument(
+            "position", "the distance of the point as well", position, "pass source, or tilt the transmission"
+        )
     incident = grid.cell * grid.shape[0] * grid.shape[1]
     if source is not None:
-        wave = point_source(grid, wavelength, distance=source, position=position, envelope=True)
+        d = scalar("source", source, "a finite length in m, not zero", zero=False)
+        wave = point_source(grid, wavelength, distance=d, position=position, envelope=True)
         wave = wave / squared(wave).mean((-2, -1), keepdim=True).sqrt()
         transmission = transmission * wave.to(transmission)
     u = propagate(

@@ -76,6 +76,24 @@ def test_shift_moves_a_smooth_spot_exactly(shape):
     assert moved.sum((-2, -1)).tolist() == pytest.approx([float(spot(0, 0).sum())] * 2)
 
 
+def test_a_near_point_is_imaged_through_a_lens_to_its_place_and_a_far_one_is_a_plane_wave():
+    grid, wave, d, z = Grid(64, 2e-6), 525e-9, 6e-3, 2e-3
+    lens = torch.exp(1j * ideal_lens(grid, wave, 1 / (1 / d + 1 / z)))
+    place = (-30e-6, 60e-6)
+    image = psf(lens, grid, wave, z, source=d, position=place)[0]
+    # upside down and a third as far from the axis: +10 and -20 um
+    assert divmod(int(image.argmax()), 64) == (32 + 5, 32 - 10)
+    clear = torch.ones(1, 64, 64, dtype=torch.complex128)
+    # at 1 km the wave bends by k rho^2 / 2 d = 5e-5 rad over the window
+    torch.testing.assert_close(
+        psf(clear, grid, wave, z, source=1e3), psf(clear, grid, wave, z), rtol=1e-3, atol=1e-9
+    )
+    with pytest.raises(InvalidArgument, match="position: expected the distance of the point"):
+        psf(clear, grid, wave, z, position=place)
+    with pytest.raises(InvalidArgument, match="source: expected a finite length in m, not zero"):
+        psf(clear, grid, wave, z, source=0.0)
+
+
 def test_shift_and_psf_have_gradients():
     picture = torch.rand(
         5, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True
