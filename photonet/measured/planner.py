@@ -228,7 +228,8 @@ def plan_pilot(
         got = "a pilot without labels" if pilot.labels is None else "scenes and labels of different length"
         raise InvalidArgument("clean", "scenes and labels, beside a pilot with labels", got)
 
-    simulated = _answers(copy.deepcopy(student).eval(), pilot.scenes)
+    network = copy.deepcopy(student).eval()
+    simulated = _answers(network, pilot.scenes)
     wanted = simulated if pilot.labels is None else pilot.labels
     generator = stream(seed, "pilot")
     orders = [torch.randperm(count, generator=generator) for _ in range(repeats)]
@@ -243,11 +244,11 @@ def plan_pilot(
         scores[s, r, orders[r][tried[s] :]] = right.cpu()
     control = None
     if clean is not None:
-        known = _score(_answers(copy.deepcopy(student).eval(), clean[0]), clean[1])
+        known = _score(_answers(network, clean[0]), clean[1])
         control = _score(simulated, wanted).cpu(), known.cpu()
     curves, means = fit_curves(torch.tensor(tried), scores, stream(seed, "learning curve"), control)
 
-    before = _score(_answers(copy.deepcopy(student.backend).eval(), pilot.features), wanted)
+    before = _score(_answers(network.backend, pilot.features), wanted)
     attrs = provenance(
         level=level,
         metric="accuracy" if pilot.labels is not None else "agreement with the simulated network",
