@@ -191,7 +191,7 @@ def plan_pilot(
             ``student`` of its answer. (It is passed because `photonet.measured` stands below it.)
         clean: scenes that were not measured, and their labels: some thousands, such as a test set. The
             simulated network's score on them tells by how much the pilot's pictures happen to be harder or
-            easier than others, which makes the band narrower. They must be of the same kind as the pilot's, and
+            easier than others, which makes the band narrower. They must be of the pilot's kind, and
             the student must have learned from neither.
         sizes: numbers of samples to try, at least 8 each and at most 80 % of the pilot; by default five in
             equal ratios.
