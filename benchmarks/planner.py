@@ -108,10 +108,10 @@ def real(cases: int, methods: list[str], out: Path, result: dict) -> None:
             row = {
                 "case": case, "method": method, "pilot": count, "times": times, "simulated": simulated,
                 "uncorrected": accuracy(predict(student.backend, seen.features), y),
-                "truth": accuracy(predict(later.student.backend, seen.features), y),
+                "truth": round(accuracy(predict(later.student.backend, seen.features), y), 5),
             }  # fmt: skip
             for known, plan in plans.items():
-                middle, low, high = plan.at(times * count)
+                middle, low, high = (round(value, 5) for value in plan.at(times * count))
                 result["devices"].append({**row, "clean": known, "median": middle, "low": low, "high": high})
         print(row, flush=True)
         write_text(out, json.dumps(result, indent=1) + "\n")
@@ -178,7 +178,7 @@ def summary(rows: list[dict]) -> dict:
         }  # fmt: skip
 
     parts = {"all": rows}
-    for key in ("clean", "times", "pilot", "method", "power"):
+    for key in ("times", "pilot", "method", "power"):
         for value in sorted({str(r[key]) for r in rows if key in r}):
             parts[f"{key} {value}"] = [r for r in rows if str(r.get(key)) == value]
     return {name: of(some) for name, some in parts.items() if some}
@@ -192,12 +192,16 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=["calibration"])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/planner.json"))
     args = parser.parse_args()
-    result: dict = {"level": LEVEL, **provenance(), "devices": [], "curves": invented(args.curves)}
-    print(json.dumps(summary(result["curves"]), indent=1), flush=True)
+    result: dict = {"level": LEVEL, **provenance(), "summary": {"curves": summary(invented(args.curves))}}
+    result["devices"] = []
+    print(json.dumps(result["summary"], indent=1), flush=True)
     if args.devices:
         real(args.devices, args.methods, args.out, result)
-        print(json.dumps(summary(result["devices"]), indent=1))
-    result["summary"] = {part: summary(result[part]) for part in ("devices", "curves") if result[part]}
+    for known in (True, False):
+        if rows := [row for row in result["devices"] if row["clean"] == known]:
+            name = f"devices, {'with' if known else 'without'} clean scenes"
+            result["summary"][name] = summary(rows)
+            print(name, json.dumps(summary(rows), indent=1))
     write_text(args.out, json.dumps(result, indent=1) + "\n")
 
 

@@ -38,13 +38,12 @@ device = measured.make_devices(masks, errors, [3], binning=4)[0]
 # %%
 # The pilot
 # ---------
-# Parts of the pilot are corrected with, and judged by the rest. The clean test scenes say whether these sixty
-# digits happen to be easy ones.
+# Parts of the pilot are corrected with, and judged by the rest. Clean scenes say whether these sixty digits
+# happen to be easy ones; the student has learned from neither.
 
-pilot = device.measure(train.images[:60], train.labels[:60])
-plan = measured.plan_pilot(
-    student, pilot, correct, clean=(test.images, test.labels), method="calibration", repeats=5
-)
+pilot = device.measure(test.images[:60], test.labels[:60])
+clean = test.images[60:], test.labels[60:]
+plan = measured.plan_pilot(student, pilot, correct, clean=clean, method="calibration", repeats=5)
 print(plan)
 print(plan.needed(0.90))
 print(plan.needed(0.995))
@@ -63,7 +62,7 @@ plt.show()
 # most one of a hundred series of twenty looks at a quiet bench may raise an alarm. The camera sees changes of
 # the gain below 0.1 %; the network does not mind 2 %, so we say that this is harmless.
 
-probes = test.images[:8]
+probes = test.images[60:68]
 monitor = measured.DriftMonitor.fit(
     [device.measure(probes, exposure=i) for i in range(16)],
     false_alarm=0.01,

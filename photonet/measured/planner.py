@@ -191,7 +191,8 @@ def plan_pilot(
             ``student`` of its answer. (It is passed because `photonet.measured` stands below it.)
         clean: scenes that were not measured, and their labels: some thousands, such as a test set. The
             simulated network's score on them tells by how much the pilot's pictures happen to be harder or
-            easier than others, which makes the band much narrower. They must be of the same kind.
+            easier than others, which makes the band narrower. They must be of the pilot's kind, and
+            the student must have learned from neither.
         sizes: numbers of samples to try, at least 8 each and at most 80 % of the pilot; by default five in
             equal ratios.
         repeats: corrections for each size; all of them take ``len(sizes) * repeats`` times as long as one.
@@ -228,7 +229,8 @@ def plan_pilot(
         got = "a pilot without labels" if pilot.labels is None else "scenes and labels of different length"
         raise InvalidArgument("clean", "scenes and labels, beside a pilot with labels", got)
 
-    simulated = _answers(copy.deepcopy(student).eval(), pilot.scenes)
+    network = copy.deepcopy(student).eval()
+    simulated = _answers(network, pilot.scenes)
     wanted = simulated if pilot.labels is None else pilot.labels
     generator = stream(seed, "pilot")
     orders = [torch.randperm(count, generator=generator) for _ in range(repeats)]
@@ -243,11 +245,11 @@ def plan_pilot(
         scores[s, r, orders[r][tried[s] :]] = right.cpu()
     control = None
     if clean is not None:
-        known = _score(_answers(copy.deepcopy(student).eval(), clean[0]), clean[1])
+        known = _score(_answers(network, clean[0]), clean[1])
         control = _score(simulated, wanted).cpu(), known.cpu()
     curves, means = fit_curves(torch.tensor(tried), scores, stream(seed, "learning curve"), control)
 
-    before = _score(_answers(copy.deepcopy(student.backend).eval(), pilot.features), wanted)
+    before = _score(_answers(network.backend, pilot.features), wanted)
     attrs = provenance(
         level=level,
         metric="accuracy" if pilot.labels is not None else "agreement with the simulated network",
