@@ -1,3 +1,4 @@
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -136,6 +137,13 @@ def test_what_is_missing_is_named(file, tmp_path):
         Measured.from_file(file, GAIN, layout=(4, 1))
     with pytest.raises(InvalidArgument, match=r"gain: expected shape \[2, k\]"):
         Measured.from_file(file, torch.ones(4), layout=(4, 1))
+
+
+def test_workers_open_the_file_for_themselves(file):
+    with MeasuredData(file) as data:
+        scenes, shown = (pickle.loads(pickle.dumps(part)) for part in (data.scenes, data.scenes.shown))
+        assert torch.equal(scenes[3], data.scenes[3])
+        assert torch.equal(shown[3], data.scenes.shown[3])
 
 
 def test_a_short_name():
