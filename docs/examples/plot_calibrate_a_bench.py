@@ -6,8 +6,8 @@ A device stands on a virtual bench: its camera is warm and uneven, its lens dark
 fades and flickers, its display and its sensor are turned. The bench writes raw frames to one file, as a real
 one would; from there on nobody looks at the device, only at the file.
 
-Expect 24 points of accuracy lost when the frames are read by the camera's data sheet, and all of them won
-back without a label. Runs in 10 seconds on one core.
+Expect some 20 points of accuracy lost when the frames are read by the camera's data sheet, and all of them
+won back without a label. Runs in 10 seconds on one core.
 """
 
 # %%

@@ -15,7 +15,8 @@ def cut_windows(frames: torch.Tensor, layout: tuple[int, int]) -> torch.Tensor:
     """The captures that lie side by side on a sensor.
 
     Args:
-        frames: [n, y, x] of the sensor, which the windows fill without gaps (crop it before if they do not).
+        frames: [n, y, x] of the sensor, which the windows fill without gaps (crop it before if they do not);
+            frames that came in windows, [n, windows, y, x], are returned as they are.
         layout: number of windows along (y, x).
 
     Returns:
@@ -29,8 +30,12 @@ def cut_windows(frames: torch.Tensor, layout: tuple[int, int]) -> torch.Tensor:
         [[[0, 1], [4, 5]], [[2, 3], [6, 7]]]
     """
     rows, columns = (checks.count("layout", n) for n in checks.pair("layout", layout))
+    if frames.ndim == 4:
+        return frames
     if frames.ndim != 3:
-        raise InvalidArgument("frames", "axes [n, y, x]", f"shape {tuple(frames.shape)}")
+        raise InvalidArgument(
+            "frames", "axes [n, y, x] or [n, windows, y, x]", f"shape {tuple(frames.shape)}"
+        )
     if frames.shape[1] % rows or frames.shape[2] % columns:
         raise InvalidArgument("layout", f"a divisor of the frame {tuple(frames.shape[1:])}", (rows, columns))
     windows = frames.unflatten(2, (columns, -1)).unflatten(1, (rows, -1))  # [n, rows, y, columns, x]

@@ -76,7 +76,7 @@ class Measured:
             calibration: fitted steps, or which to fit; by default all that the file has frames for
                 (`photonet.measured.calibrate`), and ``()`` for none.
             layout: captures on the sensor along (y, x), the positive ones first; by default (2 k, 1), one
-                above the other.
+                above the other. Frames that came in windows [n, 2 k, y, x] need none.
             binning: pixels averaged into a feature, along each axis.
             rows: which scenes: a slice or a list of numbers.
             scenes: [n, c, y, x], what was shown, if the file does not hold it; of all its rows.

@@ -244,8 +244,8 @@ def correct_crosstalk(psf: torch.Tensor, layout: tuple[int, int] | None = None) 
             )
 
         def apply(frames: torch.Tensor, shots: Shots) -> torch.Tensor:
-            mixed = cut_windows(frames, windows)
-            return join_windows(_unmix(mixed, matrix.to(frames), offset.to(frames)), windows)
+            own = _unmix(cut_windows(frames, windows), matrix.to(frames), offset.to(frames))
+            return join_windows(own, windows) if frames.ndim == 3 else own
 
         power = float(expected.square().sum())
         return Step(

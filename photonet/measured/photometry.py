@@ -108,6 +108,18 @@ def correct_dark(
 
     Raises:
         InvalidArgument: too few dark frames.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from photonet.measured import MeasuredData, Part, write
+        >>> path = Path(tempfile.mkdtemp()) / "a.h5"
+        >>> level = torch.tensor([70.0, 70.0, 80.0, 80.0])[:, None, None].expand(-1, 4, 4)
+        >>> write(path, Part(level, 1e-2), dark=Part(level, exposure=[1e-2, 1e-2, 2e-2, 2e-2]))
+        >>> with MeasuredData(path, accept=["dark", "exposure"]) as data:
+        ...     step = correct_dark(data)
+        >>> step.parameters["dark current"], round(step.parameters["slope"][0, 0].item())  # DN per second
+        ('one', 1000)
     """
     dark = _needs(data, "dark", data.dark)
     checks.positive("doubling", doubling)
@@ -206,6 +218,17 @@ def correct_drift(data: MeasuredData, earlier: Calibration | None = None) -> Ste
 
     Raises:
         InvalidArgument: nothing was recorded at four or more different times.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from photonet.measured import MeasuredData, Part, write
+        >>> path = Path(tempfile.mkdtemp()) / "a.h5"
+        >>> fading = 900 * 0.9 ** torch.arange(6.0)[:, None, None].expand(-1, 4, 4)
+        >>> write(path, Part(fading, 1e-2), flat=Part(fading, 1e-2, time=[0, 60, 120, 180, 240, 300]))
+        >>> with MeasuredData(path) as data:
+        ...     print(f"{correct_drift(data).parameters['change']:.3f}")
+        -0.410
     """
     reason = _LACKS["drift"](data)
     if reason:
@@ -289,6 +312,17 @@ def correct_flat(data: MeasuredData, earlier: Calibration | None = None) -> Step
 
     Raises:
         InvalidArgument: too few flat frames, or darker than the dark frames.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from photonet.measured import MeasuredData, Part, write
+        >>> path = Path(tempfile.mkdtemp()) / "a.h5"
+        >>> uneven = torch.tensor([[800.0, 1000.0, 1200.0]]).expand(2, 2, 3)
+        >>> write(path, Part(0.5 * uneven, 1e-2), flat=Part(uneven, 1e-2))
+        >>> with MeasuredData(path) as data:
+        ...     print(calibrate(data).read(data.scenes)[0, 0].tolist())
+        [0.5, 0.5, 0.5]
     """
     flat = _needs(data, "flat", data.flat)
     signal: list[Any] = [0.0, 0.0]

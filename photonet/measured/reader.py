@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,9 @@ class Pictures:
         """The frames in order, ``size`` at a time."""
         return (self[i : i + size] for i in range(0, len(self), checks.count("size", size)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _within, (self._owner, self._where)  # workers open the file for themselves
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._where} {tuple(self.shape)}>"
 
@@ -95,9 +99,6 @@ class Frames(Pictures):
             self.name = owner.guard(
                 lambda: [v.decode() for v in source["name"][()].tolist()], f"{where}/name"
             )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return getattr, (self._owner, self._where)  # workers open the file for themselves
 
 
 class MeasuredData:
@@ -200,6 +201,10 @@ class MeasuredData:
     def __repr__(self) -> str:
         sizes = ", ".join(f"{n} {tuple(g.shape)}" for n in GROUPS if (g := getattr(self, n)) is not None)
         return f"MeasuredData({str(self.path)!r}: {self.kind}, {sizes})"
+
+
+def _within(owner: MeasuredData, where: str) -> Any:
+    return attrgetter(where.replace("/", "."))(owner)
 
 
 def _rows_within(data: Any, first: int, after: int) -> tuple[int, int] | None:

@@ -36,6 +36,20 @@ def correct_linearity(data: MeasuredData, earlier: Calibration | None = None) ->
 
     Raises:
         InvalidArgument: too few exposure times.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from photonet.measured import MeasuredData, Part, write
+        >>> path = Path(tempfile.mkdtemp()) / "a.h5"
+        >>> seconds = torch.arange(1, 11).repeat_interleave(2) * 1e-3
+        >>> bent = 2000 * torch.tanh(0.1 * torch.arange(1, 11).repeat_interleave(2))
+        >>> flat = Part(bent[:, None, None].expand(-1, 4, 4), seconds)
+        >>> write(path, Part(torch.full((1, 4, 4), 900.0), 1e-3), flat=flat)
+        >>> with MeasuredData(path) as data:
+        ...     step = correct_linearity(data)
+        >>> step.before > 5, step.after < 1
+        (True, True)
     """
     seconds, frames = _series(data, earlier or Calibration())
     order = frames.mean((0, 1)).argsort()

@@ -1,3 +1,6 @@
+import pickle
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,7 +12,9 @@ from photonet.measured import (
     Part,
     calibrate,
     check,
+    correct_crosstalk,
     cut_windows,
+    join_windows,
     run_bench,
     signed_maps,
     write,
@@ -54,6 +59,23 @@ def test_rows_layout_and_calibration_can_be_chosen(file):
         assert torch.equal(raw.features, signed_maps(cut_windows(data.scenes[:2], (2, 1)), GAIN))
         beside = Measured.from_file(data, GAIN, calibration=(), layout=(1, 2), rows=slice(2))
         assert beside.features.shape == (2, 1, 48, 12)
+
+
+def test_frames_in_windows_are_the_same(file, tmp_path):
+    with MeasuredData(file) as data:
+        parts = {
+            group.group: Part(cut_windows(group[:], (2, 1)), group.exposure, time=group.time)
+            for group in (data.scenes, data.dark, data.flat, data.psf)
+        }
+        parts["scenes"] = replace(parts["scenes"], shown=data.scenes.shown[:])
+    write(tmp_path / "cut.h5", **parts, bits=12)
+    joined = {name: replace(part, data=join_windows(part.data, (2, 1))) for name, part in parts.items()}
+    write(tmp_path / "joined.h5", **joined, bits=12)
+    steps = ["dark", "linearity", "flat", correct_crosstalk(make_design().psf())]
+    one, other = (
+        Measured.from_file(tmp_path / name, GAIN, calibration=steps) for name in ("cut.h5", "joined.h5")
+    )
+    torch.testing.assert_close(one.features, other.features)
 
 
 def test_a_large_file_is_read_some_frames_at_a_time(file, monkeypatch):
@@ -115,6 +137,13 @@ def test_what_is_missing_is_named(file, tmp_path):
         Measured.from_file(file, GAIN, layout=(4, 1))
     with pytest.raises(InvalidArgument, match=r"gain: expected shape \[2, k\]"):
         Measured.from_file(file, torch.ones(4), layout=(4, 1))
+
+
+def test_workers_open_the_file_for_themselves(file):
+    with MeasuredData(file) as data:
+        scenes, shown = (pickle.loads(pickle.dumps(part)) for part in (data.scenes, data.scenes.shown))
+        assert torch.equal(scenes[3], data.scenes[3])
+        assert torch.equal(shown[3], data.scenes.shown[3])
 
 
 def test_a_short_name():
