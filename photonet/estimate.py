@@ -3,7 +3,7 @@
 A network trained by small steps from its first weights ends near ridge regression with its tangent kernel
 (Jacot et al., NeurIPS 2018, arXiv 1806.07572). That regression has a closed form, and so has its prediction
 for every picture by the fit without it; a design is therefore judged on all pictures without a training run.
-It does not see the features that training learns, so it is a lower estimate, and its order is of more use
+It does not see the features that training learns, so it is mostly too low, and its order is of more use
 than its level.
 """
 
