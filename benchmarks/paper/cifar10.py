@@ -31,5 +31,5 @@ def labels_alone(epochs: int, **options: Any) -> Arm:
 def run(folder: str | None, seeds: int, out: Path, work: Path) -> None:
     """Train what is missing."""
     cells, splits = Cells(out / "cifar10.json"), data.cifar10(folder)
-    scores(cells, "labels, 1.6 M", labels_alone(20), range(seeds), splits, work)
+    scores(cells, "labels, 1.6 M", labels_alone(16), range(seeds), splits, work)
     scores(cells, "labels, 0.15 M", labels_alone(16, hidden=(72, 64)), range(seeds), splits, work)
