@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import data, design, detector, errors, fabrication, materials, measured, models, nn, ntk, optics, units
 from .detector import Detector
+from .display import Display
 from .distill import correct, distill
 from .field import Field
 from .grid import Grid
@@ -15,6 +16,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Detector",
+    "Display",
     "Field",
     "Grid",
     "Mask",

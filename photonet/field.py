@@ -165,6 +165,45 @@ class Field:
         return cls(amplitude * mode, grid, waves)
 
     @classmethod
+    def gaussian_schell(
+        cls,
+        *,
+        shape: Any,
+        pitch: Any,
+        wavelength: Any,
+        waist: float,
+        coherence: float,
+        modes: int | None = None,
+        power: float = 1.0,
+    ) -> Field:
+        """Partially coherent light: the modes of a Gaussian-Schell source at its waist.
+
+        The modes stand in the axis before the wavelength, brightest first, each with its share of the power.
+        They do not interfere: irradiances add over that axis, as ``simulate(..., coherence="partial")`` does.
+
+        Args:
+            shape, pitch: of the grid (samples, m).
+            wavelength: in m, one or several.
+            waist: 1/e^2 radius of the irradiance in m.
+            coherence: width of the degree of coherence ``exp(-d^2 / (2 coherence^2))`` in m.
+            modes: kept per axis; by default as many as hold 99.9 % of the power.
+            power: of the whole beam in W, per wavelength.
+
+        Example:
+            >>> lamp = Field.gaussian_schell(
+            ...     shape=64, pitch=2e-6, wavelength=525e-9, waist=20e-6, coherence=20e-6
+            ... )
+            >>> lamp.data.shape, f"{lamp.power().sum():.3f} W"
+            (torch.Size([25, 1, 64, 64]), '1.000 W')
+        """
+        grid, waves = Grid(shape, pitch), checks.wavelength(wavelength)
+        total = checks.non_negative("power", power, "a power of at least 0 W")
+        u, weights = beams.gaussian_schell(grid, waves, waist=waist, coherence=coherence, modes=modes)
+        order = weights.detach().argsort(descending=True, stable=True)
+        amplitudes = (total * weights[order]).sqrt()
+        return cls(amplitudes[:, None, None, None] * u[order], grid, waves)
+
+    @classmethod
     def point_source(
         cls, *, shape: Any, pitch: Any, wavelength: Any, distance: float, position: Any = (0.0, 0.0)
     ) -> Field:

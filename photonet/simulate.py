@@ -11,15 +11,23 @@ import torch
 
 from . import checks
 from .detector import Detector
-from .errors import InvalidArgument
+from .display import Display
+from .errors import GridMismatch, InvalidArgument
+from .fabrication.draws import as_errors
 from .field import Field
 from .files import atomic_path
 from .grid import Grid, check_same_grid
 from .mask import Mask
-from .optics.ledger import Ledger, space_entry, thin_entry
+from .optics.irradiance import irradiance as squared
+from .optics.kernels import carrier
+from .optics.ledger import Entry, Ledger, space_entry, thin_entry
 from .optics.plan import Plan
 from .optics.plan import plan as plan_propagation
+from .optics.propagate import propagate
 from .optics.psf import convolve, psf
+from .optics.scalars import plain, scalar
+from .optics.scenes import collected_power, image_display
+from .optics.sources import point_source
 from .provenance import provenance
 
 if TYPE_CHECKING:
@@ -98,13 +106,14 @@ class Simulation:
 
 def simulate(
     mask: Mask,
-    field: Field,
+    field: Field | Display,
     *,
-    distance: float | None = None,
+    distance: Any = None,
     detector: Detector | None = None,
     fabrication: Any = None,
     coherence: str = "coherent",
     output: Grid | None = None,
+    patches: Any = 1,
     method: str = "auto",
     strict: bool = False,
     ledger: bool = False,
@@ -113,19 +122,26 @@ def simulate(
     """Send light through a mask and record it.
 
     With just the two it goes to the mask's own design distance, or stops right behind the mask when the
-    mask knows none. Coherent: the field times the mask's transmission, propagated. Incoherent: the field's
-    irradiance is the geometric image of a scene in the output plane, convolved with the mask's point
-    spread function (normalised to the light that the mask receives); Goodman, Introduction to Fourier
-    Optics, sections 6.3 and 7.1.
+    mask knows none. What arrives is one of these:
+
+    - a coherent `Field` (the default): the field times the mask's transmission, propagated;
+    - partially coherent light, a `Field` of modes such as `Field.gaussian_schell` makes, with
+      ``coherence="partial"``: every mode goes by itself, and their irradiances add;
+    - a scene, a `Field` with ``coherence="incoherent"``: its irradiance is the geometric image in the output
+      plane, convolved with the mask's point spread function for far points, normalised to the light that the
+      mask receives (Goodman, Introduction to Fourier Optics, sections 6.3 and 7.1);
+    - a `Display` at a distance: `photonet.optics.image_display`, always incoherent.
 
     Args:
         mask: on the field's grid when coherent; sets the pitch of the scene when incoherent.
-        field: what arrives, or the scene.
-        distance: from mask to sensor in m.
+        field: what arrives, the scene or the screen.
+        distance: from mask to sensor in m; may require a gradient.
         detector: a camera; its pixels cover the output window around the axis.
         fabrication: errors (see `photonet.fabrication`) for one device, drawn from ``seed``.
-        coherence: ``coherent`` or ``incoherent``.
+        coherence: ``coherent``, ``partial`` (the axis before the wavelength is that of the modes) or
+            ``incoherent``.
         output: the grid of the result; by default the mask's.
+        patches: field points (y, x) at which the PSF for a `Display` is computed; 1 for the same everywhere.
         method: of propagation; see `photonet.plan`.
         strict: raise `SamplingError` where a `SamplingWarning` would be given.
         ledger: also book the power that goes into, is absorbed by, leaves beside and leaves each element.
@@ -135,7 +151,7 @@ def simulate(
         `Simulation` with ``.field``, ``.irradiance``, ``.image`` (DN), ``.plan``, ``.ledger``.
 
     Raises:
-        GridMismatch: mask and field are sampled differently.
+        GridMismatch: mask and field are sampled differently, or partial light without an axis of modes.
         InvalidArgument: incoherent light without a distance, random errors or a camera without a seed.
         UnknownName: an unknown ``coherence`` or ``method``.
 
@@ -148,68 +164,183 @@ def simulate(
     """
     if not isinstance(mask, Mask):
         raise InvalidArgument("mask", "a photonet.Mask", type(mask).__name__, "see Mask.from_phase")
-    if not isinstance(field, Field):
-        raise InvalidArgument("field", "a photonet.Field", type(field).__name__, "see Field.from_array")
-    checks.choice("coherence", coherence, ("coherent", "incoherent"))
-    if seed is None and (detector is not None or fabrication is not None):
-        raise InvalidArgument("seed", "a whole number, to draw the device and the exposure from", None)
-    if fabrication is not None:
-        mask = mask.perturb(fabrication, seed=checks.count("seed", seed, least=0))
-    distance = (
-        mask.distance if distance is None else checks.real("distance", distance, "a finite distance in m")
-    )
-    grid = output or mask.grid
-    transmission = mask.transmission(field.wavelength)
-    chosen = None
-    if coherence == "coherent":
-        check_same_grid("mask", mask.grid, field.grid)
-        result = Field(field.data * transmission, field.grid, field.wavelength)
-        arriving, behind = field.power(), result.power()
-        if distance is None:
-            if output is not None:
-                raise InvalidArgument("output", "a distance to propagate to as well", "no distance")
-        else:
-            chosen = plan_propagation(
-                field.grid, field.wavelength, distance, output, method=method, field=result.data
-            )
-            result = result.propagate(distance, output=output, method=method, strict=strict)
-        irradiance, grid = result.intensity(), result.grid
-    else:
-        if distance is None:
-            raise InvalidArgument("distance", "the distance from mask to sensor in m", None)
-        scene = field.intensity()
-        check_same_grid("field", Grid(grid.shape, field.grid.pitch), Grid(grid.shape, grid.pitch))
-        spread = psf(
-            transmission, mask.grid, field.wavelength, distance, output=output, method=method, strict=strict
+    if not isinstance(field, (Field, Display)):
+        raise InvalidArgument(
+            "field", "a photonet.Field or a photonet.Display", type(field).__name__, "see Field.from_array"
         )
-        chosen = plan_propagation(mask.grid, field.wavelength, distance, output, method=method)
-        irradiance, grid = convolve(scene, spread).clamp(min=0), field.grid
-        result = Field(transmission.to(field.data.dtype), mask.grid, field.wavelength)
-        arriving = field.power()
-        behind = arriving * result.intensity().mean((-2, -1))
-    book = None
-    if ledger:
+    checks.choice("coherence", coherence, ("coherent", "partial", "incoherent"))
+    if fabrication is not None:
+        mask = mask.perturb(fabrication, seed=_device_seed(fabrication, seed))
+    if detector is not None:
+        seed = checks.count("seed", seed, least=0)
+    if distance is None:
+        distance = mask.distance
+    else:
+        checks.real("distance", plain(distance), "a finite distance in m")
+    road = _Road(mask.transmission(field.wavelength), mask.grid, distance, output, method, strict)
+    if isinstance(field, Display):
+        coherence = "incoherent"
+        result, irradiance, chosen, entries = _from_display(road, field, patches)
+    elif coherence == "incoherent":
+        result, irradiance, chosen, entries = _from_scene(road, field)
+    else:
+        result, irradiance, chosen, entries = _from_waves(road, field, coherence == "partial")
+    grid = result.grid if distance is None else output or mask.grid
+    if isinstance(field, Field) and coherence == "incoherent":
+        grid = field.grid
+    if distance is not None:
         landed = irradiance.sum((-2, -1)) * grid.cell
-        entries = [thin_entry("mask", arriving, behind), space_entry("free space", behind, landed)]
-        book = Ledger(tuple(entries if distance is not None else entries[:1]))
+        entries.append(space_entry("free space", entries[-1].leaving, landed))
     attrs = provenance(
         coherence=coherence,
-        distance=distance if distance is not None else "behind the mask",
+        distance=float(plain(distance)) if distance is not None else "behind the mask",
         seed=seed if seed is not None else "none",
     )
-    image = (
-        _record(irradiance, grid, field.wavelength, detector, seed, attrs) if detector is not None else None
-    )
+    image = None
+    if detector is not None:
+        image = _record(irradiance, grid, field.wavelength, detector, seed, attrs)
+    book = Ledger(tuple(entries)) if ledger else None
     return Simulation(result, irradiance, grid, image, chosen, book, attrs)
+
+
+@dataclass(frozen=True)
+class _Road:
+    """From the mask on: what is the same for every kind of light."""
+
+    transmission: torch.Tensor
+    grid: Grid
+    distance: Any
+    output: Grid | None
+    method: str
+    strict: bool
+
+    def plan(self, waves: torch.Tensor, u: torch.Tensor) -> Plan:
+        return plan_propagation(
+            self.grid,
+            waves,
+            self.distance,
+            self.output,
+            method=self.method,
+            dtype=u.dtype,
+            field=u.detach(),
+            strict=self.strict,
+        )
+
+
+_Arrival = tuple[Field, torch.Tensor, Plan | None, list[Entry]]
+
+
+def _from_waves(road: _Road, field: Field, partial: bool) -> _Arrival:
+    """Coherent light, or modes in the axis before the wavelength whose irradiances add."""
+    check_same_grid("mask", road.grid, field.grid)
+    transmission, distance, waves = road.transmission, road.distance, field.wavelength
+    if partial:
+        if field.data.ndim < 4:
+            raise GridMismatch(
+                "field",
+                "axes [..., mode, wavelength, y, x]",
+                tuple(field.data.shape),
+                "see Field.gaussian_schell",
+            )
+        transmission = transmission.unsqueeze(-4)
+    if distance is None and road.output is not None:
+        raise InvalidArgument("output", "a distance to propagate to as well", "no distance")
+    modes = -4 if partial else None
+
+    def irradiance_of(u: torch.Tensor) -> torch.Tensor:
+        return squared(u) if modes is None else squared(u).sum(modes)
+
+    u = field.data * transmission
+    powers = [irradiance_of(v).sum((-2, -1)) * road.grid.cell for v in (field.data, u)]
+    entries = [thin_entry("mask", *powers)]
+    if distance is None:
+        return Field(u, field.grid, waves), irradiance_of(u), None, entries
+    chosen = road.plan(waves, u)
+    # without exp(ikz), whose slope of 1e7 rad/m would drown the gradient of the irradiance in rounding
+    u = propagate(
+        u,
+        road.grid,
+        waves,
+        distance,
+        output=road.output,
+        method=road.method,
+        carrier=False,
+        strict=road.strict,
+    )
+    z = scalar("distance", distance, "a finite distance in m", device=u.device)
+    turn = torch.exp(1j * carrier(waves.to(u.device), z))[:, None, None].to(u.dtype)
+    return Field(u * turn, road.output or field.grid, waves), irradiance_of(u), chosen, entries
+
+
+def _from_scene(road: _Road, field: Field) -> _Arrival:
+    """A scene given as its geometric image in the output plane, seen through the PSF for far points."""
+    if road.distance is None:
+        raise InvalidArgument("distance", "the distance from mask to sensor in m", None)
+    grid, waves = road.output or road.grid, field.wavelength
+    check_same_grid("field", Grid(grid.shape, field.grid.pitch), Grid(grid.shape, grid.pitch))
+    spread = psf(
+        road.transmission,
+        road.grid,
+        waves,
+        road.distance,
+        output=road.output,
+        method=road.method,
+        strict=road.strict,
+    )
+    irradiance = convolve(field.intensity(), spread).clamp(min=0)
+    behind = Field(road.transmission.to(field.data.dtype), road.grid, waves)
+    entry = thin_entry("mask", field.power(), field.power() * behind.intensity().mean((-2, -1)))
+    return behind, irradiance, road.plan(waves, behind.data), [entry]
+
+
+def _from_display(road: _Road, screen: Display, patches: Any) -> _Arrival:
+    """A screen at a distance, seen through the PSF for points on it."""
+    if road.distance is None:
+        raise InvalidArgument("distance", "the distance from mask to sensor in m", None)
+    waves = screen.wavelength
+    wave = point_source(road.grid, waves, distance=screen.distance, envelope=True)
+    behind = Field(road.transmission * wave.to(road.transmission), road.grid, waves)
+    irradiance = image_display(
+        screen.exitance,
+        screen.grid,
+        road.transmission,
+        road.grid,
+        waves,
+        screen.distance,
+        road.distance,
+        output=road.output,
+        order=screen.order,
+        patches=patches,
+        method=road.method,
+        strict=road.strict,
+    )
+    received = collected_power(
+        screen.exitance, screen.grid, road.grid, screen.distance, order=screen.order
+    ).sum((-2, -1))
+    part = squared(behind.data).sum((-2, -1)) / squared(wave).sum((-2, -1))
+    entries = [
+        space_entry("display", screen.power(), received),
+        thin_entry("mask", received, received * part),
+    ]
+    return behind, irradiance, road.plan(waves, behind.data), entries
+
+
+def _device_seed(errors: Any, seed: int | None) -> int:
+    """The seed of the device; errors that are only known means need none."""
+    known = all(
+        getattr(e, "systematic", None) == 0 and getattr(e, "random", 0) == 0 for e in as_errors(errors)
+    )
+    return 0 if known and seed is None else checks.count("seed", seed, least=0)
 
 
 def plan(
     optic: Mask | Field,
-    distance: float | None = None,
+    distance: Any = None,
     output: Grid | None = None,
     *,
     wavelength: Any = None,
     method: str = "auto",
+    strict: bool = False,
 ) -> Plan:
     """How a propagation would be done, before anything is computed.
 
@@ -219,12 +350,14 @@ def plan(
         output: the destination grid.
         wavelength: for a mask without a design wavelength, in m.
         method: of propagation.
+        strict: raise `SamplingError` where ``simulate(..., strict=True)`` would.
 
     Returns:
         `photonet.optics.Plan`: method, padding, band limit, predicted alias energy, memory, and why.
 
     Raises:
         InvalidArgument: no distance or wavelength known.
+        SamplingError: a window that the light cannot reach; with ``strict``, a predicted error above 1 %.
 
     Example:
         >>> light = Field.gaussian(shape=512, pitch=10e-6, wavelength=633e-9, waist=200e-6)
@@ -241,7 +374,16 @@ def plan(
         waves, data = optic.wavelength, optic.data
     if distance is None:
         raise InvalidArgument("distance", "a finite distance in m", None)
-    return plan_propagation(optic.grid, waves, distance, output, method=method, field=data)
+    return plan_propagation(
+        optic.grid,
+        waves,
+        distance,
+        output,
+        method=method,
+        dtype=data.dtype,
+        field=data.detach(),
+        strict=strict,
+    )
 
 
 def _record(

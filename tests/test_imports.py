@@ -15,7 +15,7 @@ PACKAGE = ROOT / "photonet"
 LEVELS = [
     {"arrays", "checks", "errors", "figures", "files", "grid", "progress", "provenance", "streams", "units"},
     {"detector", "fabrication", "materials", "optics"},
-    {"field", "mask", "nn", "ntk", "simulate"},
+    {"display", "field", "mask", "nn", "ntk", "simulate"},
     {"data", "design", "distill", "energy", "measured", "models", "tolerance"},
     {"cli", "plot", "quickstart", "report"},
 ]

@@ -32,8 +32,9 @@ def lens():
 def test_mask_and_field_alone_go_to_the_design_distance(lens, light):
     out = simulate(lens, light)
     direct = Field(light.data * lens.transmission(WAVE), light.grid, light.wavelength).propagate(FOCUS)
-    assert torch.equal(out.field.data, direct.data)
-    assert torch.equal(out.irradiance, direct.intensity())
+    # the same product of transforms, but for the place of the carrier: rounding of 50 operations per sample
+    torch.testing.assert_close(out.field.data, direct.data, atol=50 * 2.2e-16 * 6, rtol=0)
+    torch.testing.assert_close(out.irradiance, direct.intensity(), atol=50 * 2.2e-16 * 36, rtol=0)
     assert out.image is None
     assert out.plan is not None
     assert int(out.irradiance.argmax()) == (N // 2) * N + N // 2  # the focus is on the axis
@@ -217,7 +218,9 @@ def test_bad_input_is_named(light):
         simulate(Mask.from_phase(torch.zeros(N, N + 1), pitch=PITCH), light)
     with pytest.raises(InvalidArgument, match="mask: expected a photonet.Mask, got Tensor"):
         simulate(torch.zeros(N, N), light)
-    with pytest.raises(InvalidArgument, match="field: expected a photonet.Field, got ndarray"):
+    with pytest.raises(
+        InvalidArgument, match="field: expected a photonet.Field or a photonet.Display, got ndarray"
+    ):
         simulate(nothing(), np.ones((N, N)))
     coarse = Field.from_image(np.ones((N, N)), pitch=2 * PITCH, wavelength=WAVE)
     with pytest.raises(GridMismatch, match="field: expected the grid"):

@@ -186,8 +186,21 @@ class Detector:
     @property
     def dark_electrons(self) -> float:
         """Mean electrons of the dark current in one exposure, mu_I t."""
+        return float(self.dark_electrons_at(self.temperature))
+
+    def dark_electrons_at(self, temperature: Any) -> Any:
+        """The same at another temperature of the sensor.
+
+        Args:
+            temperature: in degrees C, a number or a tensor.
+
+        Example:
+            >>> camera = Detector(dark_current=100.0, exposure=0.5, doubling_temperature=8.0)
+            >>> camera.dark_electrons, camera.dark_electrons_at(33.0)
+            (50.0, 100.0)
+        """
         current = dark_current(
-            self.dark_current, self.temperature, self.reference_temperature, self.doubling_temperature
+            self.dark_current, temperature, self.reference_temperature, self.doubling_temperature
         )
         return current * self.exposure
 
@@ -360,6 +373,7 @@ def detect(
     pattern: FixedPattern | None = None,
     frames: int = 1,
     noise: bool = True,
+    temperature: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """From mean photo-electrons to grey values.
 
@@ -378,6 +392,8 @@ def detect(
         frames: exposures to average.
         noise: False gives the mean signal: no shot, dark or read noise, no rounding (which EMVA 1288
             counts as noise); full well and converter still clip.
+        temperature: of the sensor in degrees C at each exposure, to broadcast against ``electrons``;
+            without it that of the detector.
 
     Returns:
         [..., y, x] in DN, whole numbers for one noisy frame, in the dtype of ``electrons``
@@ -402,7 +418,10 @@ def detect(
                 "pattern", f"maps of {tuple(electrons.shape[-2:])} pixels", tuple(pattern.response.shape)
             )
         signal, offset = signal * pattern.response.to(signal), pattern.offset.to(signal)
-    mean = signal + detector.dark_electrons
+    if temperature is None:
+        mean = signal + detector.dark_electrons
+    else:
+        mean = signal + detector.dark_electrons_at(temperature).to(signal)
 
     def converted(charge: torch.Tensor) -> torch.Tensor:
         kept = fill_well(charge, detector.full_well, detector.softness)

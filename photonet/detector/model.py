@@ -14,6 +14,8 @@ Source: EMVA Standard 1288, release 4.0 linear, sections 2 and 3.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from ..units import LIGHT_SPEED, PLANCK
@@ -51,12 +53,12 @@ def photons(
     return irradiance * factor
 
 
-def dark_current(reference: float, temperature: float, at: float, doubling: float) -> float:
+def dark_current(reference: float, temperature: Any, at: float, doubling: float) -> Any:
     """Dark current at a temperature: mu_I = mu_ref 2^((T - Tref) / Td), in electrons per second.
 
     Args:
         reference: dark current at ``at``, in e-/s.
-        temperature: temperature of the sensor in degrees C.
+        temperature: temperature of the sensor in degrees C, a number or a tensor.
         at: temperature of the reference in degrees C.
         doubling: the rise in K that doubles it.
 

@@ -3,7 +3,9 @@
 from .calibrate import fit_full_map, fit_ridge_map, merge_into_backend
 from .config import METHODS, TrainConfig
 from .correct import CORRECTIONS, Corrected, correct
+from .gauss_newton import gauss_newton
 from .noise import DeviceNoise, MaskNoise
+from .nonlinear import NonlinearMap, fit_nonlinear_map
 from .result import Distilled
 from .run import distill
 from .samples import accuracy, predict
@@ -26,6 +28,7 @@ __all__ = [
     "MaskNoise",
     "Mixed",
     "Moved",
+    "NonlinearMap",
     "Term",
     "TrainConfig",
     "Trajectory",
@@ -35,8 +38,10 @@ __all__ = [
     "distill",
     "during",
     "fit_full_map",
+    "fit_nonlinear_map",
     "fit_ridge_map",
     "fit_twin",
+    "gauss_newton",
     "merge_into_backend",
     "predict",
     "warm_up",

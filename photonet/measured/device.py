@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from .. import checks
 from ..design.masks import MaskDesign
@@ -18,8 +17,9 @@ from ..mask import Mask
 from ..optics.imaging import image_by_kernels
 from ..optics.psf import bin_pixels, shift
 from ..streams import stream
+from .captures import cut_windows, signed_maps
 from .features import Measured
-from .lab import cos4_falloff, laser_power, soft_saturation, warp
+from .lab import HOUR, cos4_falloff, laser_power, soft_saturation, warp
 
 __all__ = ["ERRORS", "Device", "make_devices"]
 
@@ -37,6 +37,12 @@ ERRORS: dict[str, str] = {
     "offset": "",
     "saturation": "",
     "drift": "1/h",
+    "scene_shift_y": "pixel",
+    "scene_shift_x": "pixel",
+    "scene_rotation": "rad",
+    "scene_scale": "",
+    "flicker": "",
+    "warming": "K/h",
 }
 """The drawn errors of a device, with their units.
 
@@ -48,18 +54,39 @@ the displacement included; ``scale`` is the relative enlargement. ``vignetting``
 missing in the corners. ``pixel_gain``: standard deviation of the sensor pixels' response, relative.
 ``offset``: stray light, the scale of a half-normal draw for each capture, relative to white.
 ``saturation``: white over the level where the response is flat (tanh). ``drift``: relative change of the
-laser's power per hour.
+laser's power per hour. ``scene_shift_y``, ``scene_shift_x``, ``scene_rotation``, ``scene_scale``:
+displacement of the display in scene pixels, its rotation and enlargement, before the masks (a mask that is
+turned is a scene and a sensor turned against it). ``flicker``: standard deviation of the light of a frame,
+relative and independent from frame to frame (pulse energy, shutter). ``warming``: rise of the sensor's
+temperature, which acts on the dark current.
 """
 
-BENCH = ("rotation", "scale", "vignetting", "pixel_gain", "offset", "saturation", "drift")
-"""The errors that act on the sensor, after the point spread functions."""
+BENCH = (
+    "rotation",
+    "scale",
+    "vignetting",
+    "pixel_gain",
+    "offset",
+    "saturation",
+    "drift",
+    "scene_shift_y",
+    "scene_shift_x",
+    "scene_rotation",
+    "scene_scale",
+    "flicker",
+    "warming",
+)
+"""The errors that act before or after the point spread functions, or in time."""
 
 SCENES_AT_ONCE = 256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Device:
-    """A fabricated optic and the camera behind it; only `measure` tells anything about it.
+    """A fabricated optic and the camera behind it; only its frames tell anything about it.
+
+    All captures lie on one sensor, one above the other: first the positive parts of the kernels, then the
+    negative ones.
 
     Args:
         design: what was ordered: it fixes the digital gains and the order of the captures.
@@ -68,7 +95,7 @@ class Device:
         light: electrons in a pixel that a white scene gives with all the light of a capture.
         seed: of the camera's individual and of the exposures.
         binning: sensor pixels averaged into a feature, along each axis.
-        bench: errors that act on the sensor, those of `ERRORS` that are not in ``psf``.
+        bench: errors that act on the bench, those of `ERRORS` that are not in ``psf``.
     """
 
     design: MaskDesign
@@ -78,6 +105,15 @@ class Device:
     seed: int
     binning: int = 1
     bench: Mapping[str, float] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        errors = "".join(f", {name} {value:.3g}" for name, value in self.bench.items() if value)
+        return f"<Device {self.seed} of {self.design!r}, camera {self.detector.name!r}{errors}>"
+
+    @property
+    def layout(self) -> tuple[int, int]:
+        """Captures on the sensor along y and x."""
+        return self.psf.shape[0] * self.psf.shape[1], 1
 
     def measure(
         self,
@@ -89,8 +125,8 @@ class Device:
     ) -> Measured:
         """Show scenes, take the frames and read feature maps from them.
 
-        Every capture is exposed on its own, the camera's black level and dark current are subtracted, and
-        the two captures of a kernel are subtracted with the design's digital gains.
+        Every capture is exposed on its own, the camera's black level and dark current (of its data sheet)
+        are subtracted, and the two captures of a kernel are subtracted with the design's digital gains.
 
         Args:
             scenes: [n, 1, y, x] in [0, 1].
@@ -105,6 +141,38 @@ class Device:
             InvalidArgument: scenes outside [0, 1] (a display has a black and a white), or another number of
                 times than of scenes.
         """
+        times = self._times(time, scenes)
+        # a stream per batch: a full batch sees the same noise however many scenes follow it
+        features = [
+            self._read(self.frames(batch, exposure=(exposure, index), time=moments))
+            for index, (batch, moments) in enumerate(
+                zip(scenes.split(SCENES_AT_ONCE), times.split(SCENES_AT_ONCE), strict=True)
+            )
+        ]
+        return Measured(scenes, torch.cat(features), labels)
+
+    def frames(
+        self,
+        scenes: torch.Tensor,
+        *,
+        exposure: int | tuple[int, int] = 0,
+        time: torch.Tensor | float = 0.0,
+        seconds: float | None = None,
+    ) -> torch.Tensor:
+        """What the camera gives of scenes: raw grey values.
+
+        Args:
+            scenes: [n, 1, y, x] in [0, 1].
+            exposure: number of the measurement, or (number, part of it); another one sees other noise.
+            time: in s since the bench was aligned: one time or [n].
+            seconds: exposure time in s; by default the camera's.
+
+        Returns:
+            [n, 2 k y, x] in DN.
+
+        Raises:
+            InvalidArgument: as `measure`.
+        """
         checks.finite("scenes", scenes)
         if scenes.ndim != 4 or scenes.shape[1] != 1:
             raise InvalidArgument("scenes", "shape [n, 1, y, x]", f"{tuple(scenes.shape)}")
@@ -112,18 +180,62 @@ class Device:
             raise InvalidArgument(
                 "scenes", "values in [0, 1]", f"{float(scenes.min()):g} to {float(scenes.max()):g}"
             )
-        times = torch.as_tensor(time, dtype=torch.float64, device=scenes.device)
-        if times.shape not in ((), (len(scenes),)):
-            raise InvalidArgument("time", f"one time or {len(scenes)} of them", f"shape {tuple(times.shape)}")
-        power = laser_power(times, self.bench.get("drift", 0.0)).to(scenes).expand(len(scenes))
-        # a stream per batch: a full batch sees the same noise however many scenes follow it
-        features = [
-            self._features(batch, lit, stream(self.seed, f"exposure {exposure}.{index}", batch.device))
-            for index, (batch, lit) in enumerate(
-                zip(scenes.split(SCENES_AT_ONCE), power.split(SCENES_AT_ONCE), strict=True)
-            )
-        ]
-        return Measured(scenes, torch.cat(features), labels)
+        moved = self._displaced(scenes)
+        captures = image_by_kernels(moved, self.psf.to(scenes).flatten(0, 1))
+        times = self._times(time, scenes)
+        power = laser_power(times, self._error("drift")).to(scenes)[:, None, None, None]
+        light = self._on_the_bench(captures * power, imaged=True)
+        return self._expose(light, times, seconds, _name("exposure", exposure))
+
+    def dark_frames(
+        self,
+        scene: tuple[int, int],
+        *,
+        exposure: int | tuple[int, int] = 0,
+        time: torch.Tensor | float = 0.0,
+        seconds: float | None = None,
+    ) -> torch.Tensor:
+        """Frames without light: one for each time.
+
+        Args:
+            scene: (y, x) pixels of the scenes.
+            exposure, time, seconds: as in `frames`.
+
+        Returns:
+            [n, 2 k y, x] in DN.
+        """
+        times = torch.as_tensor(time, dtype=torch.float64).reshape(-1)
+        light = torch.zeros(len(times), self.layout[0], *scene)
+        return self._expose(light, times, seconds, _name("dark", exposure))
+
+    def flat_frames(
+        self,
+        scene: tuple[int, int],
+        *,
+        exposure: int | tuple[int, int] = 0,
+        time: torch.Tensor | float = 0.0,
+        seconds: float | None = None,
+    ) -> torch.Tensor:
+        """Frames of the laser's uniform light without masks, one for each time.
+
+        At the camera's own exposure time they are as bright as a white scene with all the light of a capture.
+
+        Args:
+            scene: (y, x) pixels of the scenes.
+            exposure, time, seconds: as in `frames`.
+
+        Returns:
+            [n, 2 k y, x] in DN.
+        """
+        times = torch.as_tensor(time, dtype=torch.float64).reshape(-1)
+        power = laser_power(times, self._error("drift")).float()[:, None, None, None]
+        light = self._on_the_bench(power.expand(-1, self.layout[0], *scene), imaged=False)
+        return self._expose(light, times, seconds, _name("flat", exposure))
+
+    def temperature(self, time: torch.Tensor | float) -> torch.Tensor:
+        """Temperature of the sensor in degrees C at times in s."""
+        times = torch.as_tensor(time, dtype=torch.float64)
+        return self.detector.temperature + self._error("warming") * times / HOUR
 
     def point_response(self, size: int, frames: int = 16) -> torch.Tensor:
         """Signed kernels [k, size, size] as measured: pictures of one bright pixel in a dark scene.
@@ -137,35 +249,66 @@ class Device:
         whole = replace(self, binning=1).measure(scene, exposure=-1)
         return whole.features.mean(dim=0)
 
-    def _features(
-        self, scenes: torch.Tensor, power: torch.Tensor, generator: torch.Generator
-    ) -> torch.Tensor:
-        psf = self.psf.to(scenes)
-        captures = image_by_kernels(scenes, psf.flatten(0, 1)) * power[:, None, None, None]
-        captures = self._on_the_bench(captures).clamp(min=0)
-        sensor = (self.light * captures).flatten(1, 2)  # all captures lie on one sensor, one above the other
-        maps = self.detector.pattern(sensor.shape[-2:], self.seed, dtype=sensor.dtype, device=sensor.device)
-        grey = detect(sensor, self.detector, seed=generator, pattern=maps)
-        light = self.detector.electrons(grey).reshape(captures.shape) / self.light
-        pairs = light.unflatten(1, psf.shape[:2]) * self.design.gain.to(light)[..., None, None]
-        signed = pairs[:, 0] - pairs[:, 1]
-        return F.avg_pool2d(signed, self.binning) if self.binning > 1 else signed
+    def _error(self, name: str) -> float:
+        return self.bench.get(name, 0.0)
 
-    def _on_the_bench(self, captures: torch.Tensor) -> torch.Tensor:
-        """What geometry, lens, stray light and response of this bench make of captures [n, 2k, y, x]."""
-        error = {name: self.bench.get(name, 0.0) for name in BENCH}
-        if error["rotation"] or error["scale"]:
-            captures = warp(captures, error["rotation"], error["scale"])
+    def _times(self, time: torch.Tensor | float, scenes: torch.Tensor) -> torch.Tensor:
+        times = torch.as_tensor(time, dtype=torch.float64, device=scenes.device)
+        if times.shape not in ((), (len(scenes),)):
+            raise InvalidArgument("time", f"one time or {len(scenes)} of them", f"shape {tuple(times.shape)}")
+        return times.expand(len(scenes))
+
+    def _displaced(self, scenes: torch.Tensor) -> torch.Tensor:
+        """The scenes where the display really is."""
+        names = ("scene_rotation", "scene_scale", "scene_shift_y", "scene_shift_x")
+        if not any(map(self._error, names)):
+            return scenes
+        return warp(scenes, *map(self._error, names)).clamp(min=0)  # the spline may ring below black
+
+    def _on_the_bench(self, captures: torch.Tensor, *, imaged: bool) -> torch.Tensor:
+        """Captures [n, 2k, y, x] after geometry, lens, stray light and unequal pixels of this bench.
+
+        Uniform light (not ``imaged``) has no geometry, and comes without the stray light of the display.
+        """
+        if imaged and (self._error("rotation") or self._error("scale")):
+            captures = warp(captures, self._error("rotation"), self._error("scale"))
         shape = captures.shape[1:]
-        if error["vignetting"]:
-            captures = captures * cos4_falloff((shape[-2], shape[-1]), error["vignetting"]).to(captures)
-        if error["offset"]:
+        if self._error("vignetting"):
+            captures = captures * cos4_falloff((shape[-2], shape[-1]), self._error("vignetting")).to(captures)
+        if imaged and self._error("offset"):
             stray = torch.randn(shape[0], 1, 1, generator=stream(self.seed, "stray light")).abs()
-            captures = captures + error["offset"] * stray.to(captures)
-        if error["pixel_gain"]:
+            captures = captures + self._error("offset") * stray.to(captures)
+        if self._error("pixel_gain"):
             unequal = torch.randn(shape, generator=stream(self.seed, "pixel gain"))
-            captures = captures * torch.exp(error["pixel_gain"] * unequal).to(captures)
-        return soft_saturation(captures, error["saturation"])
+            captures = captures * torch.exp(self._error("pixel_gain") * unequal).to(captures)
+        return captures
+
+    def _expose(
+        self, light: torch.Tensor, times: torch.Tensor, seconds: float | None, name: str
+    ) -> torch.Tensor:
+        """The camera's frames of light [n, 2k, y, x], relative to white at the camera's exposure time."""
+        camera = self.detector if seconds is None else replace(self.detector, exposure=seconds)
+        if seconds is not None:
+            light = light * (camera.exposure / self.detector.exposure)
+        if self._error("flicker"):
+            drawn = torch.randn(len(light), generator=stream(self.seed, f"flicker, {name}"))
+            light = light * torch.exp(self._error("flicker") * drawn).to(light)[:, None, None, None]
+        light = soft_saturation(light, self._error("saturation")).clamp(min=0)
+        sensor = (self.light * light).flatten(1, 2)
+        maps = camera.pattern(sensor.shape[-2:], self.seed, dtype=sensor.dtype, device=sensor.device)
+        temperature = self.temperature(times)[:, None, None] if self._error("warming") else None
+        generator = stream(self.seed, name, sensor.device)
+        return detect(sensor, camera, seed=generator, pattern=maps, temperature=temperature)
+
+    def _read(self, frames: torch.Tensor) -> torch.Tensor:
+        """Feature maps of frames, by the data sheet of the camera."""
+        light = self.detector.electrons(cut_windows(frames, self.layout)) / self.light
+        return signed_maps(light, self.design.gain, self.binning)
+
+
+def _name(group: str, exposure: int | tuple[int, int]) -> str:
+    number, part = exposure if isinstance(exposure, tuple) else (exposure, 0)
+    return f"{group} {number}.{part}"
 
 
 def make_devices(

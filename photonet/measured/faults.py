@@ -16,6 +16,10 @@ SATURATED_SHARE = 1e-3
 """Share of saturated pixels from which a frame counts as saturated (fewer may be hot pixels)."""
 
 
+SAME_EXPOSURE = 1e-3
+"""Relative difference of exposure times that are the same."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """One fault: its kind, where it is, and what it is."""
@@ -49,14 +53,15 @@ def faults(scenes: Any, dark: Any = None, flat: Any = None, psf: Any = None) -> 
             )
     if dark is not None:
         level = scenes.mean.median()
-        bright = dark.mean >= level
+        # a longer exposure, of the flats or the point sources, may be brighter than the scenes
+        bright = (dark.mean >= level) & (dark.exposure <= (1 + SAME_EXPOSURE) * scenes.exposure.max())
         if bool(bright.any()):
-            message = f"not darker than the scenes (mean {dark.mean.max():.4g}, scenes {level:.4g})"
+            message = f"not darker than the scenes (mean {dark.mean[bright].max():.4g}, scenes {level:.4g})"
             found.append(Finding("dark", f"dark, {_frames(bright)}", message))
-        known = scenes.exposure.unique()
-        other = ~torch.isclose(dark.exposure[:, None], known[None, :], rtol=1e-3, atol=0).any(1)
+        known = torch.cat([g.exposure for g in (scenes, flat, psf) if g is not None]).unique()
+        other = ~torch.isclose(dark.exposure[:, None], known[None, :], rtol=SAME_EXPOSURE, atol=0).any(1)
         if bool(other.any()):
-            message = f"an exposure of {dark.exposure[other][0]:g} s, at which there are no scenes"
+            message = f"an exposure of {dark.exposure[other][0]:g} s, at which there are no other frames"
             found.append(Finding("exposure", f"dark, {_frames(other)}", message))
     if scenes.label is not None:
         missing = (scenes.label.flatten(1) == -1).any(1) if scenes.label.ndim > 1 else scenes.label == -1

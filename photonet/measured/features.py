@@ -12,7 +12,7 @@ from ..errors import InvalidArgument
 __all__ = ["Measured"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Measured:
     """Scenes that were shown to a device and the feature maps that came back.
 
@@ -43,6 +43,10 @@ class Measured:
 
     def __len__(self) -> int:
         return len(self.scenes)
+
+    def __repr__(self) -> str:
+        known = "without labels" if self.labels is None else f"labels {tuple(self.labels.shape)}"
+        return f"<Measured scenes {tuple(self.scenes.shape)}, features {tuple(self.features.shape)}, {known}>"
 
     def __getitem__(self, index: torch.Tensor | slice) -> Measured:
         """The same for some of the scenes."""

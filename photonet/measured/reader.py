@@ -15,46 +15,24 @@ from .container import SealedFile
 from .faults import FAULTS, faults
 from .schema import GROUPS, validate
 
-__all__ = ["Frames", "MeasuredData"]
+__all__ = ["Frames", "MeasuredData", "Pictures"]
 
 WIDE = (np.uint32, np.uint64, np.float64)
 
 
-class Frames:
-    """One group of frames of an open file, read when they are asked for.
+class Pictures:
+    """A stack of pictures in an open file, read when they are asked for.
 
     Indexing with a number, a slice or a list of numbers gives a tensor: float32, which holds 16-bit grey
     values exactly, or float64 for more than 16 bits and for data that was written in it.
 
     Attributes:
         shape: [n, ..., y, x].
-        exposure, temperature, time: float64 [n]; in s, degrees C and s since 1970.
-        mean: mean value of each frame, float64 [n].
-        saturated: share of saturated pixels of each frame, float64 [n] (0 if the bits are unknown).
-        label: int64 [n] or [n, y, x], or None.
-        name: identifiers, or None.
-        position: of point sources (y, x) in m, float64 [n, 2], or None.
     """
 
-    def __init__(self, owner: MeasuredData, where: str, source: Any) -> None:
-        self._owner, self._where, self._data = owner, where, source["data"]
-
-        def column(name: str) -> torch.Tensor:
-            return torch.from_numpy(owner.guard(lambda: source[name][()], f"{where}/{name}"))
-
-        self.shape = torch.Size(self._data.shape)
-        self.exposure, self.temperature, self.time = map(column, ("exposure", "temperature", "time"))
-        self.mean, self.saturated = map(column, ("mean", "saturated"))
-        self.label = column("label") if "label" in source else None
-        self.position = column("position") if "position" in source else None
-        self.name: list[str] | None = None
-        if "name" in source:
-            self.name = owner.guard(
-                lambda: [v.decode() for v in source["name"][()].tolist()], f"{where}/name"
-            )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return getattr, (self._owner, self._where)  # workers open the file for themselves
+    def __init__(self, owner: MeasuredData, where: str, data: Any, white: float = 1.0) -> None:
+        self._owner, self._where, self._data, self._white = owner, where, data, white
+        self.shape = torch.Size(data.shape)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -70,11 +48,54 @@ class Frames:
         place = f"{self._where}, frame {order[0]}" + (f" to {order[-1]}" if len(order) > 1 else "")
         array = self._owner.guard(lambda: self._data[key], place)
         tensor = torch.from_numpy(array.astype(np.float64 if array.dtype in WIDE else np.float32, copy=False))
+        if self._white != 1:
+            tensor = tensor / self._white
         return tensor[torch.from_numpy(back)].reshape(*rows.shape, *self.shape[1:])
 
     def batches(self, size: int) -> Iterable[torch.Tensor]:
         """The frames in order, ``size`` at a time."""
         return (self[i : i + size] for i in range(0, len(self), checks.count("size", size)))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._where} {tuple(self.shape)}>"
+
+
+class Frames(Pictures):
+    """One group of frames of an open file, with what was noted beside them.
+
+    Attributes:
+        shape: [n, ..., y, x].
+        exposure, temperature, time: float64 [n]; in s, degrees C and s since 1970.
+        mean: mean value of each frame, float64 [n].
+        saturated: share of saturated pixels of each frame, float64 [n] (0 if the bits are unknown).
+        shown: what the display showed, `Pictures` [n, c, y, x] in [0, 1], or None.
+        label: int64 [n] or [n, y, x], or None.
+        name: identifiers, or None.
+        position: of point sources (y, x) in m, float64 [n, 2], or None.
+    """
+
+    def __init__(self, owner: MeasuredData, where: str, source: Any) -> None:
+        super().__init__(owner, where, source["data"])
+
+        def column(name: str) -> torch.Tensor:
+            return torch.from_numpy(owner.guard(lambda: source[name][()], f"{where}/{name}"))
+
+        self.exposure, self.temperature, self.time = map(column, ("exposure", "temperature", "time"))
+        self.mean, self.saturated = map(column, ("mean", "saturated"))
+        self.label = column("label") if "label" in source else None
+        self.position = column("position") if "position" in source else None
+        self.shown: Pictures | None = None
+        if "shown" in source:
+            white = 255.0 if source["shown"].dtype == np.uint8 else 1.0
+            self.shown = Pictures(owner, f"{where}/shown", source["shown"], white)
+        self.name: list[str] | None = None
+        if "name" in source:
+            self.name = owner.guard(
+                lambda: [v.decode() for v in source["name"][()].tolist()], f"{where}/name"
+            )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self._owner, self._where)  # workers open the file for themselves
 
 
 class MeasuredData:
@@ -149,16 +170,11 @@ class MeasuredData:
         places = []
         for name in GROUPS:
             if name in self._file:
-                data, rows = self._file[name]["data"], list[int]()
-
-                def visit(chunk: Any, rows: list[int] = rows) -> None:
-                    if chunk.byte_offset < after and chunk.byte_offset + chunk.size > first:
-                        rows.append(chunk.chunk_offset[0])
-
-                data.id.chunk_iter(visit)
-                if rows:
-                    last = min(max(rows) + data.chunks[0], data.shape[0]) - 1
-                    places.append(f"{name}, frames {min(rows)} to {last}")
+                for key, what in (("data", name), ("shown", f"{name}/shown")):
+                    if key in self._file[name]:
+                        rows = _rows_within(self._file[name][key], first, after)
+                        if rows:
+                            places.append(f"{what}, frames {rows[0]} to {rows[1]}")
         return places
 
     def close(self) -> None:
@@ -182,3 +198,15 @@ class MeasuredData:
     def __repr__(self) -> str:
         sizes = ", ".join(f"{n} {tuple(g.shape)}" for n in GROUPS if (g := getattr(self, n)) is not None)
         return f"MeasuredData({str(self.path)!r}: {self.kind}, {sizes})"
+
+
+def _rows_within(data: Any, first: int, after: int) -> tuple[int, int] | None:
+    """First and last row of a data set whose chunks lie in bytes ``first`` to ``after - 1``."""
+    rows = list[int]()
+
+    def visit(chunk: Any) -> None:
+        if chunk.byte_offset < after and chunk.byte_offset + chunk.size > first:
+            rows.append(chunk.chunk_offset[0])
+
+    data.id.chunk_iter(visit)
+    return (min(rows), min(max(rows) + data.chunks[0], data.shape[0]) - 1) if rows else None

@@ -90,7 +90,9 @@ def _group(file: Any, name: str, frame: tuple[int, ...] | None) -> tuple[int, ..
         if column not in group:
             raise DataError(f"{name}/{column} is missing")
     known = COLUMNS | MORE[name]
-    for key in set(group) - {"data"}:
+    if "shown" in group and (name != "scenes" or not _are_pictures(group["shown"], n)):
+        raise DataError(f"{name}/shown: expected {n} pictures [n, channel, y, x] beside the scenes")
+    for key in set(group) - {"data", "shown"}:
         if key not in known:
             raise DataError(f"{name}/{key}: unknown data set")
         (kind, axes), found = known[key], group[key]
@@ -104,6 +106,11 @@ def _group(file: Any, name: str, frame: tuple[int, ...] | None) -> tuple[int, ..
     if any(dataset.external for dataset in group.values()):
         raise DataError(f"{name}: a data set lies in another file")
     return tuple(data.shape[1:])
+
+
+def _are_pictures(shown: Any, n: int) -> bool:
+    known = shown.dtype.kind == "f" or shown.dtype == "uint8"
+    return known and shown.ndim == 4 and shown.shape[0] == n and 0 not in shown.shape
 
 
 def _is_hard(group: Any, key: str) -> bool:

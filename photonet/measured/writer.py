@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ class Part:
         exposure: exposure time in s, one for all or [n].
         temperature: of the camera in degrees C, one or [n]; NaN where unknown.
         time: seconds since 1970, one or [n]; NaN where unknown.
+        shown: what the display showed, [n, c, y, x] or batches of it: floating point in [0, 1], or uint8
+            with white at 255 (scenes only).
         label: class [n] or classes of the pixels [n, y, x], whole numbers, -1 where missing (scenes only).
         name: identifier of each scene or point source, [n], at most 64 bytes each.
         position: of each point source (y, x) in m, [n, 2] (psf only).
@@ -47,6 +49,7 @@ class Part:
     exposure: Any
     temperature: Any = float("nan")
     time: Any = float("nan")
+    shown: Any = None
     label: Any = None
     name: Sequence[str] | None = None
     position: Any = None
@@ -130,35 +133,27 @@ def _write_part(
     """Stream one part into its group; returns the shape of a frame."""
     means: list[np.ndarray] = []
     shares: list[np.ndarray] = []
-    data = None
-    for batch in _batches(part.data):
-        if batch.ndim < 3 or 0 in batch.shape:
-            raise InvalidArgument(f"{name}.data", "frames [n, ..., y, x], none of them empty", batch.shape)
-        if shape is not None and batch.shape[1:] != shape:
-            raise InvalidArgument(f"{name}.data", f"frames of {shape}, like the ones before", batch.shape[1:])
-        shape = batch.shape[1:]
-        if data is None:
-            rows = min(len(batch), max(1, CHUNK_BYTES // batch[0].nbytes))
-            data = group.create_dataset(
-                "data", shape=(0, *shape), maxshape=(None, *shape), chunks=(rows, *shape), dtype=batch.dtype
-            )
-        if batch.dtype != data.dtype:
-            raise InvalidArgument(f"{name}.data", f"batches of {data.dtype}", batch.dtype)
-        data.resize(data.shape[0] + len(batch), axis=0)
-        data[-len(batch) :] = batch
+
+    def count(batch: np.ndarray) -> None:
         flat = batch.reshape(len(batch), -1)
         with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are kept, and found by `check`
             means.append(flat.mean(1, dtype=np.float64))
         shares.append((flat >= full).mean(1))
-    if data is None or shape is None:
-        raise InvalidArgument(f"{name}.data", "at least one frame", "none")
-    n = data.shape[0]
+
+    n, *sides = _stream(group, "data", f"{name}.data", part.data, shape, count)
+    shape = tuple(sides)
     group["mean"], group["saturated"] = np.concatenate(means), np.concatenate(shares)
     for column in ("exposure", "temperature", "time"):
         values = _column(f"{name}.{column}", getattr(part, column), n)
         if column == "exposure" and not (np.isfinite(values) & (values > 0)).all():
             raise InvalidArgument(f"{name}.exposure", "positive times in s", values.min())
         group[column] = values
+    if part.shown is not None:
+        if name != "scenes":
+            raise InvalidArgument(f"{name}.shown", "None: only scenes were shown", "pictures")
+        pictures = _stream(group, "shown", "scenes.shown", part.shown, None, _must_be_displayable)
+        if pictures[0] != n:
+            raise InvalidArgument("scenes.shown", f"{n} pictures, one per frame", pictures[0])
     if part.label is not None:
         if name != "scenes":
             raise InvalidArgument(f"{name}.label", "None: only scenes have labels", "labels")
@@ -175,17 +170,55 @@ def _write_part(
     return shape
 
 
-def _batches(data: Any) -> Iterator[np.ndarray]:
+def _stream(
+    group: Any,
+    key: str,
+    name: str,
+    source: Any,
+    shape: tuple[int, ...] | None,
+    look: Callable[[np.ndarray], None],
+) -> tuple[int, ...]:
+    """Write batches into a chunked data set, looking at each; returns the shape of the whole."""
+    data = None
+    for batch in _batches(name, source):
+        if batch.ndim < 3 or 0 in batch.shape:
+            raise InvalidArgument(name, "frames [n, ..., y, x], none of them empty", batch.shape)
+        if shape is not None and batch.shape[1:] != shape:
+            raise InvalidArgument(name, f"frames of {shape}, like the ones before", batch.shape[1:])
+        shape = batch.shape[1:]
+        if data is None:
+            rows = min(len(batch), max(1, CHUNK_BYTES // batch[0].nbytes))
+            data = group.create_dataset(
+                key, shape=(0, *shape), maxshape=(None, *shape), chunks=(rows, *shape), dtype=batch.dtype
+            )
+        if batch.dtype != data.dtype:
+            raise InvalidArgument(name, f"batches of {data.dtype}", batch.dtype)
+        look(batch)
+        data.resize(data.shape[0] + len(batch), axis=0)
+        data[-len(batch) :] = batch
+    if data is None:
+        raise InvalidArgument(name, "at least one frame", "none")
+    return tuple(data.shape)
+
+
+def _must_be_displayable(batch: np.ndarray) -> None:
+    if batch.ndim != 4:
+        raise InvalidArgument("scenes.shown", "pictures [n, c, y, x]", batch.shape)
+    if batch.dtype != np.uint8 and not (batch.dtype.kind == "f" and ((batch >= 0) & (batch <= 1)).all()):
+        raise InvalidArgument("scenes.shown", "floating point in [0, 1], or uint8", f"other {batch.dtype}")
+
+
+def _batches(name: str, data: Any) -> Iterator[np.ndarray]:
     whole = isinstance(data, (np.ndarray, torch.Tensor, list)) or hasattr(data, "values")
     for batch in [data] if whole else data:
         array = batch.detach().cpu().numpy() if isinstance(batch, torch.Tensor) else np.asarray(batch)
         if array.dtype.kind not in "iuf":
-            raise InvalidArgument("data", "real numbers", f"an array of {array.dtype}")
+            raise InvalidArgument(name, "real numbers", f"an array of {array.dtype}")
         if array.size and (array.dtype.kind == "i" or array.dtype == np.uint64):
             low, high = int(array.min()), int(array.max())  # grey values are counts
             if low < 0 or high >= 2**32:
                 raise InvalidArgument(
-                    "data", "grey values from 0 to 2^32 - 1, or floating point", low if low < 0 else high
+                    name, "grey values from 0 to 2^32 - 1, or floating point", low if low < 0 else high
                 )
             array = array.astype(np.uint16 if high < 2**16 else np.uint32)
         yield np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))

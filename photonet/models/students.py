@@ -1,15 +1,20 @@
-"""Optical students, and the two baselines with the same pixels and the same backend."""
+"""Optical students for classification: one optical layer, and as little digital work after it as possible."""
 
 from __future__ import annotations
 
-import torch
+import math
+from collections.abc import Sequence
+
 from torch import nn
 
 from .. import checks
 from ..errors import InvalidArgument
-from ..nn import HybridNetwork, OpticalConv2d
+from ..grid import Grid
+from ..nn import DiffractiveStack, HybridNetwork
+from .frontends import PictureToField, SpectralConv2d
+from .readout import camera_and_readout
 
-__all__ = ["compressed_meta", "ideal_lenses", "random_psfs"]
+__all__ = ["compressed_meta", "diffractive_classifier", "polychromatic_meta", "spectral_4f"]
 
 
 def compressed_meta(
@@ -20,6 +25,7 @@ def compressed_meta(
     hidden: int = 128,
     classes: int = 10,
     image: int = 28,
+    readout: str = "linear",
 ) -> HybridNetwork:
     """The compressed meta-optical encoder: one linear optical convolution and two dense layers.
 
@@ -31,85 +37,163 @@ def compressed_meta(
     Args:
         kernels: signed kernels (each needs two PSFs).
         kernel_size: pixels along each axis.
-        binning: sensor pixels per feature along each axis.
+        binning: pixels per feature along each axis.
         hidden: width of the first dense layer.
         classes: number of outputs.
         image: pixels of the square scene along each axis.
+        readout: ``linear``, ``relu`` or ``maxpool``, see `camera_and_readout`.
 
     Shape:
         [n, 1, image, image] -> [n, classes] (logits).
 
     Raises:
         InvalidArgument: counts below one, an even kernel, a binning that does not divide the image.
+        UnknownName: no such readout.
 
     Example:
         >>> sum(p.numel() for p in compressed_meta().parameters())
         51986
     """
-    sizes = {"kernels": kernels, "hidden": hidden, "classes": classes, "image": image, "binning": binning}
-    for name, value in sizes.items():
-        checks.count(name, value)
-    if image % binning:
-        raise InvalidArgument("binning", f"a divisor of the image's {image} pixels", binning)
-    features = kernels * (image // binning) ** 2
-    backend = nn.Sequential(nn.Flatten(), nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, classes))
-    return HybridNetwork(OpticalConv2d(1, kernels, kernel_size, binning), backend)
+    checks.count("kernels", kernels)
+    checks.count("hidden", hidden)
+    checks.count("classes", classes)
+    positions = _positions(image, "binning", binning)
+    frontend, layers, channels = camera_and_readout(1, kernels, kernel_size, pool=binning, readout=readout)
+    dense = [nn.Linear(channels * positions, hidden), nn.ReLU(), nn.Linear(hidden, classes)]
+    return HybridNetwork(frontend, nn.Sequential(*layers, nn.Flatten(), *dense))
 
 
-def random_psfs(student: HybridNetwork, generator: torch.Generator) -> HybridNetwork:
-    """Give a student random kernels and fix them: what an undesigned diffuser would do.
+def polychromatic_meta(
+    kernels: int = 16,
+    kernel_size: int = 7,
+    *,
+    pool: int = 4,
+    hidden: Sequence[int] = (704, 224),
+    classes: int = 10,
+    image: int = 32,
+    colours: int = 3,
+    readout: str = "maxpool",
+) -> HybridNetwork:
+    """The polychromatic meta-optical encoder: RGB kernels and three dense layers.
 
-    Each PSF pixel is drawn uniformly from [0, 1) for both captures, so a signed kernel is the
-    difference of two (Table 5 of arXiv 2508.08421 uses random PSFs as its capacity baseline).
-
-    Args:
-        student: a network with an `OpticalConv2d` in front; changed in place.
-        generator: source of the draw.
-
-    Returns:
-        The same network, frontend frozen.
-
-    Example:
-        >>> network = random_psfs(compressed_meta(), torch.Generator().manual_seed(0))
-        >>> network.frontend.weight.requires_grad
-        False
-    """
-    frontend = student.optics
-    shape = (2, *frontend.weight.shape)
-    positive, negative = torch.rand(shape, generator=generator, device=generator.device)
-    frontend.set_kernels((positive - negative).to(frontend.weight) / shape[-1])
-    return student.freeze_frontend()
-
-
-def ideal_lenses(student: HybridNetwork) -> HybridNetwork:
-    """Give a student an array of perfect lenses and fix it: the same pixels without any computing by light.
-
-    Every channel is a sharp image, displaced by another fraction of a sensor bin, so that the array
-    sees as much of the scene as its pixels allow (displacements on a checkerboard of the bin, repeated
-    when there are more channels than places).
+    With the default arguments 1,606,970 parameters, of which 2,352 are optical and 1,604,618 in the backend
+    (883,626 with the readout ``linear``). Source of the
+    layout: Choi et al., Nat. Commun. 16, 5623 (2025), and Table 2 of arXiv 2508.08421 (16 kernels 7 x 7 RGB,
+    3 dense layers, 1.62 M). The papers leave the readout and the widths of the dense layers open.
 
     Args:
-        student: a network with an `OpticalConv2d` in front; changed in place.
+        kernels: signed kernels (each needs two PSFs).
+        kernel_size: pixels along each axis.
+        pool: pixels per feature along each axis.
+        hidden: widths of the dense layers before the last, each with batch normalisation and ReLU.
+        classes: number of outputs.
+        image: pixels of the square scene along each axis.
+        colours: of the scene.
+        readout: ``linear``, ``relu`` or ``maxpool``, see `camera_and_readout`.
 
-    Returns:
-        The same network, frontend frozen.
+    Shape:
+        [n, colours, image, image] -> [n, classes] (logits).
+
+    Raises:
+        InvalidArgument: counts below one, an even kernel, a pool that does not divide the image.
+        UnknownName: no such readout.
 
     Example:
-        >>> network = ideal_lenses(compressed_meta())
-        >>> int(network.frontend.weight.count_nonzero())
-        8
+        >>> sum(p.numel() for p in polychromatic_meta().parameters())
+        1606970
     """
-    frontend = student.optics
-    channels, colours, size, _ = frontend.weight.shape
-    bin_size = frontend.binning
-    places = [(y, x) for y in range(bin_size) for x in range(bin_size)]
-    places.sort(key=lambda place: (sum(place) % 2, place))  # one colour of the checkerboard first
-    kernels = torch.zeros_like(frontend.weight)
-    for channel in range(channels):
-        y, x = places[channel % len(places)]
-        # offsets are taken about the middle of the bin and stay inside the kernel
-        row = min(max(size // 2 + y - bin_size // 2, 0), size - 1)
-        column = min(max(size // 2 + x - bin_size // 2, 0), size - 1)
-        kernels[channel, channel % colours, row, column] = 1.0
-    frontend.set_kernels(kernels)
-    return student.freeze_frontend()
+    checks.count("kernels", kernels)
+    checks.count("classes", classes)
+    positions = _positions(image, "pool", pool)
+    frontend, layers, channels = camera_and_readout(colours, kernels, kernel_size, pool=pool, readout=readout)
+    width, dense = channels * positions, []
+    for wide in hidden:
+        dense += [nn.Linear(width, checks.count("hidden", wide)), nn.BatchNorm1d(wide), nn.ReLU()]
+        width = wide
+    return HybridNetwork(frontend, nn.Sequential(*layers, nn.Flatten(), *dense, nn.Linear(width, classes)))
+
+
+def spectral_4f(
+    kernels: int = 8, *, binning: int = 4, classes: int = 10, image: int = 28, colours: int = 1
+) -> HybridNetwork:
+    """The linear student of a 4f system: filters in the Fourier plane, binning, one dense layer.
+
+    With the default arguments 10,650 parameters, of which 6,720 are optical (8 half spectra of 28 x 15
+    complex numbers). Everything up to the scores is linear in the scene, as in the linear counterpart of a
+    spectral network of arXiv 2102.13323.
+
+    Args:
+        kernels: signed filters, each as large as the scene.
+        binning: sensor pixels per feature along each axis.
+        classes: number of outputs.
+        image: pixels of the square scene along each axis.
+        colours: of the scene.
+
+    Shape:
+        [n, colours, image, image] -> [n, classes] (logits).
+
+    Raises:
+        InvalidArgument: counts below one, a binning that does not divide the image.
+
+    Example:
+        >>> sum(p.numel() for p in spectral_4f().parameters())
+        10650
+    """
+    checks.count("classes", classes)
+    positions = _positions(image, "binning", binning)
+    frontend = nn.Sequential(SpectralConv2d(colours, kernels, image), nn.AvgPool2d(binning))
+    return HybridNetwork(frontend, nn.Sequential(nn.Flatten(), nn.Linear(kernels * positions, classes)))
+
+
+def diffractive_classifier(
+    layers: int = 3,
+    *,
+    classes: int = 10,
+    samples: int = 64,
+    magnification: int = 2,
+    pitch: float = 8e-6,
+    wavelength: float = 525e-9,
+    distance: float | None = None,
+    seed: int = 0,
+) -> HybridNetwork:
+    """The all-optical classifier: a picture as amplitude, phase masks in free space, a region per class.
+
+    With the default arguments 12,288 parameters, all optical (3 masks of 64 x 64). The backend does
+    nothing. Architecture: Lin et al., Science 361, 1004 (2018); see `photonet.nn.DiffractiveStack`.
+
+    Args:
+        layers: phase masks.
+        classes: number of outputs.
+        samples: of each plane along each axis.
+        magnification: samples along each axis of one pixel of the picture.
+        pitch: of the samples in m.
+        wavelength: in m.
+        distance: between neighbouring planes in m; by default that at which the light of one sample has
+            spread over a quarter of the window, so that every mask connects to all of its neighbour's middle.
+        seed: of the starting phases.
+
+    Shape:
+        [n, 1, y, x] -> [n, classes] (log-probabilities); pictures up to samples / magnification pixels.
+
+    Raises:
+        InvalidArgument: counts below one, a picture that does not fit.
+
+    Example:
+        >>> sum(p.numel() for p in diffractive_classifier().parameters())
+        12288
+    """
+    grid = Grid(checks.count("samples", samples), checks.positive("pitch", pitch))
+    if distance is None:
+        # a sample diffracts into the half angle wavelength / (2 pitch)
+        half_angle = math.asin(min(1.0, checks.positive("wavelength", wavelength) / (2 * pitch)))
+        distance = samples * pitch / 8 / math.tan(half_angle)
+    stack = DiffractiveStack(grid, wavelength, distance, layers=layers, classes=classes, seed=seed)
+    return HybridNetwork(nn.Sequential(PictureToField(grid, magnification), stack), nn.Identity())
+
+
+def _positions(image: int, name: str, pool: int) -> int:
+    """Features of one map of a square scene."""
+    checks.count("image", image)
+    if image % checks.count(name, pool):
+        raise InvalidArgument(name, f"a divisor of the image's {image} pixels", pool)
+    return (image // pool) ** 2

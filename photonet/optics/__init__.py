@@ -11,6 +11,7 @@ from .plan import Plan, plan
 from .propagate import propagate
 from .psf import bin_pixels, convolve, psf, shift, signed
 from .relay import focal_plane, four_f, pupil_grid
+from .scenes import collected_power, image_display
 from .sources import gaussian_beam, plane_wave, point_source
 from .streaming import stream_psf
 from .tilted import rotate_plane
@@ -25,6 +26,7 @@ __all__ = [
     "bin_pixels",
     "blazed_grating",
     "circular_aperture",
+    "collected_power",
     "convolve",
     "convolve_low_rank",
     "convolve_patches",
@@ -34,6 +36,7 @@ __all__ = [
     "gaussian_schell",
     "hermite_beam",
     "ideal_lens",
+    "image_display",
     "irradiance",
     "laguerre_beam",
     "levels",

@@ -10,9 +10,13 @@ import torch
 from .. import checks
 from ..grid import Grid
 from .kernels import carrier
+from .sampling import check_memory
 from .scalars import scalar
 
 __all__ = ["gaussian_schell", "hermite_beam", "laguerre_beam"]
+
+KEPT = 0.999
+"""Part of the power that the modes of a partially coherent beam hold when their number is not given."""
 
 
 def hermite_beam(
@@ -92,7 +96,7 @@ def laguerre_beam(
 
 
 def gaussian_schell(
-    grid: Grid, wavelength: Any, *, waist: Any, coherence: Any, modes: int = 10
+    grid: Grid, wavelength: Any, *, waist: Any, coherence: Any, modes: int | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Partially coherent light of a Gaussian-Schell source as coherent modes that add in irradiance.
 
@@ -105,7 +109,8 @@ def gaussian_schell(
         wavelength: in m, one value or [L].
         waist: radius at 1/e^2 of the irradiance in m.
         coherence: width of the degree of coherence in m.
-        modes: kept per axis.
+        modes: kept per axis; by default as many as hold 99.9 % of the power, which for light of little
+            coherence is about 4 waist / coherence of them.
 
     Returns:
         The modes, complex128 [modes^2, L, y, x], each of unit power, and their weights, float64 [modes^2];
@@ -114,6 +119,7 @@ def gaussian_schell(
 
     Raises:
         InvalidArgument: a width that is not positive.
+        MemoryEstimateError: more modes than memory holds.
 
     Example:
         >>> u, weights = gaussian_schell(Grid(32, 2e-6), 5e-7, waist=20e-6, coherence=20e-6, modes=6)
@@ -122,10 +128,19 @@ def gaussian_schell(
     """
     w = scalar("waist", waist, "a positive length in m", check=checks.positive)
     d = scalar("coherence", coherence, "a positive length in m", check=checks.positive)
-    count = checks.count("modes", modes)
     a, b = 1 / w**2, 1 / (2 * d**2)  # 1 / (4 sigma^2) with sigma = w / 2
     c = (a**2 + 2 * a * b).sqrt()
     ratio = b / (a + b + c)
+    if modes is None:  # what is left out is ratio^n per axis
+        count = math.ceil(math.log(1 - math.sqrt(KEPT)) / math.log(float(ratio.detach())))
+    else:
+        count = checks.count("modes", modes)
+    waves = checks.wavelength(wavelength)
+    check_memory(
+        16 * count**2 * len(waves) * grid.shape[0] * grid.shape[1],
+        torch.device("cpu"),
+        f"these are {count} x {count} modes; take fewer, or light without coherence at all (a PSF)",
+    )
     powers = torch.arange(count, dtype=torch.float64)
     axis = (1 - ratio) * ratio**powers
     y, x = grid.mesh()
@@ -133,7 +148,6 @@ def gaussian_schell(
     rows = torch.stack([_hermite(n, math.sqrt(2) * y / width) for n in range(count)])
     columns = torch.stack([_hermite(n, math.sqrt(2) * x / width) for n in range(count)])
     fields = math.sqrt(2) / width * (rows[:, None] * columns[None]).flatten(0, 1)
-    waves = checks.wavelength(wavelength)
     fields = fields[:, None].expand(-1, len(waves), -1, -1).to(torch.complex128)
     return fields, (axis[:, None] * axis).flatten()
 

@@ -13,7 +13,7 @@ from .. import checks
 from ..errors import GridMismatch, InvalidArgument, SamplingError
 from ..grid import Grid
 from .fourier import fast_length
-from .sampling import critical_distance, predict, sideways
+from .sampling import announce, critical_distance, predict, sideways
 from .scalars import plain
 
 __all__ = ["METHODS", "Plan", "plan"]
@@ -66,6 +66,16 @@ class Plan:
     kernel_memory: int
     reason: str
 
+    @property
+    def error(self) -> float:
+        """Largest predicted relative error of the field."""
+        return max(math.sqrt(self.alias_energy), self.paraxial_error)
+
+    @property
+    def remedy(self) -> str:
+        """What would hold where the error is too large."""
+        return f"|z| of at least {self.critical:.3g} m or a finer pitch would hold, or method='auto'"
+
     def __str__(self) -> str:
         limits = ", ".join(f"{y:.3f} x {x:.3f}" for y, x in self.band_limit)
         lines = [
@@ -92,6 +102,7 @@ def plan(
     padding: Any = None,
     dtype: torch.dtype = torch.complex128,
     field: torch.Tensor | None = None,
+    strict: bool = False,
 ) -> Plan:
     """Say how `propagate` would go from ``grid`` to ``output``, without computing it.
 
@@ -107,6 +118,7 @@ def plan(
         padding: None for a linear convolution (twice the window), 1 for a periodic window.
         dtype: of the field, for the memory.
         field: [..., y, x]; when given, the energies are those of its spectrum.
+        strict: raise when the predicted error is above 1 %.
 
     Returns:
         A `Plan`.
@@ -114,7 +126,8 @@ def plan(
     Raises:
         InvalidArgument: a distance that is not finite, or a combination that has no meaning.
         GridMismatch: another pitch of the output, with a method that cannot change it.
-        SamplingError: an output window that no light of this pitch can reach.
+        SamplingError: an output window that no light of this pitch can reach; with ``strict``, a predicted
+            error above 1 %.
         UnknownName: a method that does not exist.
 
     Source of the band limit: Matsushima and Shimobaba, Opt. Express 17, 19662 (2009), eq. (13); of the
@@ -129,7 +142,10 @@ def plan(
     waves = tuple(checks.wavelength(wavelength).detach().tolist())
     z = checks.real("distance", plain(distance), "a finite length in m")
     arguments = (grid, waves, z, grid if output is None else output, method, _padding(padding), dtype)
-    return _remembered(*arguments) if field is None else _decide(*arguments, field)
+    found = _remembered(*arguments) if field is None else _decide(*arguments, field)
+    if strict:
+        announce(found.error, f"{found.method} over |z| = {abs(z):.3g} m", found.remedy, strict)
+    return found
 
 
 def _decide(

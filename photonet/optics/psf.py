@@ -12,6 +12,7 @@ from ..grid import Grid
 from .fourier import fast_length
 from .irradiance import irradiance as squared
 from .propagate import propagate
+from .sources import point_source
 
 __all__ = ["bin_pixels", "convolve", "psf", "shift", "signed"]
 
@@ -22,17 +23,23 @@ def psf(
     wavelength: Any,
     distance: Any,
     *,
+    source: Any = None,
+    position: Any = (0.0, 0.0),
     output: Grid | None = None,
     method: str = "auto",
     strict: bool = False,
 ) -> torch.Tensor:
-    """The irradiance behind a mask in a plane wave: its point spread function for a far point.
+    """The irradiance behind a mask in the light of a point: its point spread function.
 
     Args:
         transmission: complex amplitude transmission [..., L, y, x] on ``grid``.
         grid: samples of the mask.
         wavelength: in m, one value or [L].
         distance: mask to image plane in m.
+        source: distance of the point before the mask in m; None for one so far away that its light is
+            a plane wave.
+        position: (y, x) of a near point in m; its geometric image lies at ``-distance / source`` of that,
+            where ``output`` should look.
         output: samples of the image plane, ``grid`` when None.
         method, strict: as in `propagate`.
 
@@ -49,11 +56,15 @@ def psf(
         >>> 0.9 < float(image.sum()) < 1
         True
     """
+    incident = grid.cell * grid.shape[0] * grid.shape[1]
+    if source is not None:
+        wave = point_source(grid, wavelength, distance=source, position=position, envelope=True)
+        wave = wave / squared(wave).mean((-2, -1), keepdim=True).sqrt()
+        transmission = transmission * wave.to(transmission)
     u = propagate(
         transmission, grid, wavelength, distance, output=output, method=method, carrier=False, strict=strict
     )
-    area = grid.cell * grid.shape[0] * grid.shape[1]
-    return squared(u) * ((output or grid).cell / area)
+    return squared(u) * ((output or grid).cell / incident)
 
 
 def convolve(scene: torch.Tensor, psf: torch.Tensor) -> torch.Tensor:

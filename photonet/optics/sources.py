@@ -85,7 +85,9 @@ def gaussian_beam(grid: Grid, wavelength: Any, *, waist: Any, distance: Any = 0.
     return amplitude * torch.exp(bend + 1j * carrier(waves, z)[:, None, None])
 
 
-def point_source(grid: Grid, wavelength: Any, *, distance: Any, position: Any = (0.0, 0.0)) -> torch.Tensor:
+def point_source(
+    grid: Grid, wavelength: Any, *, distance: Any, position: Any = (0.0, 0.0), envelope: bool = False
+) -> torch.Tensor:
     """The spherical wave ``distance / r * exp(i k r)`` of a point before the plane: amplitude 1 on its axis.
 
     Args:
@@ -93,6 +95,7 @@ def point_source(grid: Grid, wavelength: Any, *, distance: Any, position: Any = 
         wavelength: in m, one value or [L].
         distance: of the point before the plane in m; negative for a wave that converges to a point behind it.
         position: (y, x) of the point in m.
+        envelope: leave the common phase ``exp(i k distance)`` out.
 
     Returns:
         complex128 [L, y, x].
@@ -106,10 +109,14 @@ def point_source(grid: Grid, wavelength: Any, *, distance: Any, position: Any = 
     """
     waves = checks.wavelength(wavelength)
     z = scalar("distance", distance, "a finite length in m, not zero", zero=False, device=waves.device)
-    py, px = checks.pair("position", position)
+    py, px = (
+        scalar("position", p, "a finite position in m", device=waves.device)
+        for p in checks.pair("position", position)
+    )
     y, x = grid.mesh(waves.device)
     rho2 = (y - py) ** 2 + (x - px) ** 2
     r = (rho2 + z**2).sqrt()
     beyond = rho2 / (r + z.abs()) * z.sign()
     k = (2 * math.pi / waves)[:, None, None]
-    return z.abs() / r * torch.exp(1j * (k * beyond + carrier(waves, z)[:, None, None]))
+    phase = k * beyond if envelope else k * beyond + carrier(waves, z)[:, None, None]
+    return z.abs() / r * torch.exp(1j * phase)

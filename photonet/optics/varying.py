@@ -19,7 +19,8 @@ def convolve_patches(scene: torch.Tensor, psfs: torch.Tensor) -> torch.Tensor:
 
     Args:
         scene: real [..., y, x].
-        psfs: real [P_y, P_x, v, u], each with its axis at sample (N//2, N//2).
+        psfs: real [P_y, P_x, ..., v, u], each with its axis at sample (N//2, N//2); the axes between
+            broadcast with the leading ones of the scene.
 
     Returns:
         Real [..., y, x].
@@ -33,11 +34,11 @@ def convolve_patches(scene: torch.Tensor, psfs: torch.Tensor) -> torch.Tensor:
         >>> torch.allclose(convolve_patches(scene, same.expand(2, 3, 3, 3)), convolve(scene, same))
         True
     """
-    if psfs.ndim != 4:
-        raise InvalidArgument("psfs", "axes (P_y, P_x, v, u)", f"shape {tuple(psfs.shape)}")
+    if psfs.ndim < 4:
+        raise InvalidArgument("psfs", "axes (P_y, P_x, ..., v, u)", f"shape {tuple(psfs.shape)}")
     rows = _hats(scene.shape[-2], psfs.shape[0], scene)
     columns = _hats(scene.shape[-1], psfs.shape[1], scene)
-    image = torch.zeros_like(scene)
+    image = scene.new_zeros(())
     for i, row in enumerate(rows):
         for j, column in enumerate(columns):
             image = image + convolve(scene * row[:, None] * column, psfs[i, j])

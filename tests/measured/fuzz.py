@@ -33,6 +33,7 @@ def sample(path: Path, seed: int = 0) -> None:
     write(
         path,
         Part(iter(np.split(scenes, 6)), exposure=1e-3, label=g.integers(0, 9, 12),
+             shown=g.integers(0, 255, (12, 1, 3, 3), dtype=np.uint8),
              time=np.arange(12.0), temperature=25.0, name=[f"scene {i}" for i in range(12)]),
         dark=Part(g.integers(0, 60, (4, 6, 7)), exposure=1e-3),
         flat=Part(g.integers(1900, 2100, (4, 6, 7)), exposure=2e-3),
@@ -75,7 +76,8 @@ def everything(path: Path) -> list[object]:
                     group.mean,
                     group.saturated,
                 ]
-                found += [group.label, group.name, group.position]
+                shown = None if group.shown is None else group.shown[:]
+                found += [group.label, group.name, group.position, shown]
     return found
 
 

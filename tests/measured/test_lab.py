@@ -62,7 +62,7 @@ def measure(design, **draws):
 
 @pytest.mark.parametrize("error", sorted(ERRORS))
 def test_every_error_changes_what_is_measured(design, error):
-    size = {"defocus": 40e-6, "drift": 0.2}.get(error, 0.1)
+    size = {"defocus": 40e-6, "drift": 0.2, "warming": 120.0}.get(error, 0.1)
     straight = measure(design).measure(SCENES, time=3600.0).features
     wrong = measure(design, **{error: size}).measure(SCENES, time=3600.0).features
     assert (wrong - straight).norm() > 0.01 * straight.norm()

@@ -170,10 +170,10 @@ def test_workers_read_for_themselves(path):
         ({"scenes": Part(torch.rand(3, 4), exposure=1.0)}, "scenes.data"),
         ({"scenes": Part(torch.rand(0, 4, 4), exposure=1.0)}, "scenes.data"),
         ({"scenes": Part([], exposure=1.0)}, "scenes.data"),
-        ({"scenes": Part(torch.full((1, 4, 4), -1), exposure=1.0)}, "data"),
-        ({"scenes": Part(torch.full((1, 4, 4), 2**32), exposure=1.0)}, "data"),
-        ({"scenes": Part(np.full((1, 4, 4), 2**63, dtype=np.uint64), exposure=1.0)}, "data"),
-        ({"scenes": Part(torch.rand(3, 4, 4) * 1j, exposure=1.0)}, "data"),
+        ({"scenes": Part(torch.full((1, 4, 4), -1), exposure=1.0)}, "scenes.data"),
+        ({"scenes": Part(torch.full((1, 4, 4), 2**32), exposure=1.0)}, "scenes.data"),
+        ({"scenes": Part(np.full((1, 4, 4), 2**63, dtype=np.uint64), exposure=1.0)}, "scenes.data"),
+        ({"scenes": Part(torch.rand(3, 4, 4) * 1j, exposure=1.0)}, "scenes.data"),
         ({"scenes": Part(iter([torch.rand(3, 4, 4), torch.rand(3, 4, 5)]), exposure=1.0)}, "scenes.data"),
         (
             {"scenes": Part(iter([torch.rand(3, 4, 4), torch.rand(3, 4, 4).double()]), exposure=1.0)},
@@ -217,6 +217,14 @@ FAULTY = {
     "dark, frames 0 to 2: not darker than the scenes": (
         "dark",
         {"scenes": SCENES, "dark": Part(frames(3, 3000, 3500), exposure=1e-3)},
+    ),
+    "dark, frame 0: not darker than the scenes": (
+        "dark",
+        {
+            "scenes": SCENES,
+            "dark": Part(frames(2, 3000, 3500), exposure=[1e-3, 1.0]),
+            "psf": Part(frames(2), exposure=1.0),
+        },
     ),
     "dark, frame 1: an exposure of 0.002 s": (
         "exposure",

@@ -1,45 +1,162 @@
+import math
+
 import pytest
 import torch
 
-from photonet.errors import InvalidArgument
-from photonet.models import compressed_meta, ideal_lenses, lenet, random_psfs
+from photonet import ntk
+from photonet.errors import GridMismatch, InvalidArgument, UnknownName
+from photonet.grid import Grid
+from photonet.models import (
+    READOUTS,
+    PictureToField,
+    SignedMaxPool2d,
+    SpectralConv2d,
+    compressed_meta,
+    diffractive_classifier,
+    extreme_meta,
+    polychromatic_meta,
+    polychromatic_segmentation,
+    spectral_4f,
+)
+from photonet.nn import OpticalConv2d
+from photonet.optics.imaging import image_by_kernels
 
 
-def test_parameters_of_the_published_student():
+def parameters(model):
+    return sum(p.numel() for p in model.parameters())
+
+
+def test_parameters_of_the_published_students():
     # 8 kernels 7 x 7; 8 x 7 x 7 features to 128, to 10, with biases: about 0.05 M in Table 2 of 2508.08421
-    count = 8 * 49 + (8 * 49 * 128 + 128) + (128 * 10 + 10)
-    assert sum(p.numel() for p in compressed_meta().parameters()) == count
+    assert parameters(compressed_meta()) == 8 * 49 + (8 * 49 * 128 + 128) + (128 * 10 + 10)
+    # 16 RGB kernels 7 x 7; 64 windows of 32 maxima; 704 and 224 wide, each with scale and shift; 1.62 M
+    dense = (2048 * 704 + 3 * 704) + (704 * 224 + 3 * 224) + (224 * 10 + 10)
+    student = polychromatic_meta()
+    assert parameters(student.frontend) == 16 * 3 * 49
+    assert parameters(student.backend) == dense + 2 * 16 + 2 * 32 <= 1.62e6
+    assert parameters(polychromatic_meta(readout="linear")) == 16 * 3 * 49 + dense - 1024 * 704
+    # 8 + 16 + 32 RGB kernels 3 x 3; 1.06 M
+    student = polychromatic_segmentation()
+    assert parameters(student.frontend) == 56 * 3 * 9
+    assert parameters(student) == 433_274 <= 1.06e6
+    assert parameters(extreme_meta().frontend) == 16 * 3 * (121 + 25)
+    assert parameters(extreme_meta()) == 129_976
+    assert parameters(spectral_4f()) == 8 * 28 * 15 * 2 + (8 * 49 * 10 + 10)
+    assert parameters(diffractive_classifier()) == 3 * 64 * 64
 
 
-def test_parameters_of_lenet_5():
-    count = 6 * 26 + 16 * (6 * 25 + 1) + 120 * 401 + 84 * 121 + 10 * 85
-    assert sum(p.numel() for p in lenet().parameters()) == count
-    assert lenet(classes=3, channels=2)(torch.zeros(2, 2, 28, 28)).shape == (2, 3)
+STUDENTS = [
+    (compressed_meta, (1, 28, 28), (10,)),
+    (polychromatic_meta, (3, 32, 32), (10,)),
+    (lambda: polychromatic_meta(4, 5, hidden=(12,), pool=8, classes=3, readout="relu"), (3, 32, 32), (3,)),
+    (spectral_4f, (1, 28, 28), (10,)),
+    (lambda: diffractive_classifier(2, samples=16, magnification=1, classes=4), (1, 12, 12), (4,)),
+    (lambda: polychromatic_segmentation((2, 3), width=8, context=(1,)), (3, 8, 12), (2, 8, 12)),
+    (
+        lambda: extreme_meta((2, 3), (3, 3), width=8, context=(1, 2), readout="maxpool"),
+        (3, 16, 8),
+        (2, 16, 8),
+    ),
+]
 
 
-def test_random_psfs_follow_the_generator_and_are_fixed():
-    a, b, c = (random_psfs(compressed_meta(), torch.Generator().manual_seed(s)) for s in (0, 0, 1))
-    assert torch.equal(a.optics.weight, b.optics.weight)
-    assert not torch.equal(a.optics.weight, c.optics.weight)
-    assert not a.optics.weight.requires_grad
+@pytest.mark.parametrize(("build", "scene", "outputs"), STUDENTS)
+def test_students_have_tangent_kernels_and_gradients_everywhere(build, scene, outputs):
+    student = build().double().eval()
+    x = torch.rand(3, *scene, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert student(x).shape == (3, *outputs)
+    direction = torch.randn(
+        1, math.prod(outputs), dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
+    exact, general = (
+        ntk.gram(student, x, outputs=direction, method=method).detach() for method in ("auto", "jacobian")
+    )
+    torch.testing.assert_close(exact, general, rtol=1e-9, atol=1e-12)
+    student(x).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in student.parameters())
 
 
-@pytest.mark.parametrize("kernels", [1, 8, 20])
-def test_ideal_lenses_are_sharp_images_at_different_places(kernels):
-    network = ideal_lenses(compressed_meta(kernels))
-    weight = network.optics.weight
-    assert weight.flatten(1).count_nonzero(1).tolist() == [1] * kernels
-    assert weight.sum() == kernels
-    places = {tuple(w[0].nonzero()[0].tolist()) for w in weight}
-    assert len(places) == min(kernels, 16)  # a bin of 4 x 4 pixels has 16 places
-    assert not weight.requires_grad
+def test_the_linear_students_are_linear_in_the_scene_up_to_their_dense_layers():
+    a, b = torch.rand(2, 1, 1, 28, 28, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    student = spectral_4f().double()
+    torch.testing.assert_close(student(a + b) - student(b), student(a) - student(torch.zeros_like(a)))
+    features = compressed_meta(readout="linear").double().features
+    torch.testing.assert_close(features(a + b), features(a) + features(b))
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+def test_every_readout_acts_on_the_same_optics(readout):
+    student = compressed_meta(3, readout=readout)
+    assert isinstance(student.optics, OpticalConv2d)
+    # the sensor bins for a linear readout only; the others need every pixel
+    assert student.optics.binning == (4 if readout == "linear" else 1)
+    assert student(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_pooled_extremes_are_the_largest_and_the_most_negative():
+    maps = torch.randn(2, 3, 4, 6, generator=torch.Generator().manual_seed(0))
+    pooled = SignedMaxPool2d(2)(maps)
+    windows = maps.unfold(-2, 2, 2).unfold(-2, 2, 2).flatten(-2)
+    torch.testing.assert_close(pooled, torch.cat([windows.amax(-1), -windows.amin(-1)], dim=1))
+    # swapping the two captures of every kernel swaps the two halves
+    torch.testing.assert_close(SignedMaxPool2d(2)(-maps), pooled.roll(3, dims=1))
+
+
+def test_a_spectral_filter_is_a_cyclic_convolution_with_its_kernel():
+    layer = SpectralConv2d(2, 3, (6, 5)).double()
+    scene = torch.rand(2, 2, 6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    expected = torch.zeros(2, 3, 6, 5, dtype=torch.float64)
+    for y in range(6):
+        for x in range(5):
+            moved = scene.roll((y, x), dims=(-2, -1))
+            expected += torch.einsum("kc,ncyx->nkyx", layer.kernels().detach()[:, :, y, x], moved)
+    torch.testing.assert_close(layer(scene), expected)
+    with pytest.raises(GridMismatch, match=r"^scene: expected shape \[n, 2, 6, 5\]"):
+        layer(scene.mT)
+
+
+def test_spots_at_a_scale_are_kernels_with_gaps():
+    student = polychromatic_segmentation((2, 3), width=8, readout="linear")
+    scene = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    kernels = student.frontend[1][1].weight
+    spread = torch.zeros(3, 3, 5, 5)
+    spread[..., ::2, ::2] = kernels
+    wide = image_by_kernels(scene, spread.detach())
+    torch.testing.assert_close(student.features(scene)[1], torch.nn.functional.avg_pool2d(wide, 4))
+
+
+def test_a_picture_lies_in_the_middle_of_its_field():
+    field = PictureToField(Grid(8, 1e-6), 2)(torch.ones(1, 1, 3, 3))
+    assert field.abs()[0, 0, 1:7, 1:7].sum() == 36 == field.abs().sum()
+    with pytest.raises(InvalidArgument, match=r"^picture: expected at most \(4, 4\) pixels, got \(5, 5\)"):
+        PictureToField(Grid(8, 1e-6), 2)(torch.ones(1, 1, 5, 5))
 
 
 @pytest.mark.parametrize(
-    ("options", "name"),
-    [({"binning": 5}, "binning"), ({"hidden": 0}, "hidden"), ({"classes": -1}, "classes"),
-     ({"kernels": 0}, "kernels"), ({"kernel_size": 6}, "kernel_size")],
+    ("build", "options", "name"),
+    [(compressed_meta, {"binning": 5}, "binning"), (compressed_meta, {"hidden": 0}, "hidden"),
+     (compressed_meta, {"classes": -1}, "classes"), (compressed_meta, {"kernels": 0}, "kernels"),
+     (compressed_meta, {"kernel_size": 6}, "kernel_size"), (polychromatic_meta, {"pool": 5}, "pool"),
+     (polychromatic_meta, {"hidden": (3, 0)}, "hidden"), (spectral_4f, {"binning": 3}, "binning"),
+     (diffractive_classifier, {"magnification": 0}, "magnification"),
+     (diffractive_classifier, {"pitch": 0.0}, "pitch"),
+     (polychromatic_segmentation, {"kernels": ()}, "kernels"),
+     (polychromatic_segmentation, {"width": 0}, "width"), (extreme_meta, {"context": (0,)}, "context")],
 )  # fmt: skip
-def test_sizes_that_do_not_work_are_named(options, name):
+def test_sizes_that_do_not_work_are_named(build, options, name):
     with pytest.raises(InvalidArgument, match=f"^{name}: expected"):
-        compressed_meta(**options)
+        build(**options)
+
+
+@pytest.mark.parametrize(
+    "build", [compressed_meta, polychromatic_meta, polychromatic_segmentation, extreme_meta]
+)
+def test_an_unknown_readout_offers_the_near_one(build):
+    with pytest.raises(UnknownName, match="did you mean maxpool"):
+        build(readout="max_pool")
+
+
+@pytest.mark.parametrize("build", [polychromatic_segmentation, extreme_meta])
+def test_scenes_that_no_scale_divides_are_refused(build):
+    with pytest.raises(InvalidArgument, match="^scene: expected rows and columns in multiples of 8"):
+        build()(torch.rand(1, 3, 36, 32))
