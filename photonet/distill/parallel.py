@@ -95,12 +95,12 @@ class Processes:
 
         Raises:
             InvalidArgument: first weights that differ between the processes, or batch normalisation, which
-                mixes samples of different parts.
+                mixes samples of parts that are not there at the same time.
         """
-        if self.count * parts > 1 and any(isinstance(m, _BatchNorm) and m.training for m in model.modules()):
+        if parts > 1 and any(isinstance(module, _BatchNorm) for module in model.modules()):
             raise InvalidArgument(
                 "student", "samples that do not mix, to compute a batch in parts", "batch normalisation",
-                "use group normalisation, or one process and accumulate=1",
+                "use group normalisation, or several processes and accumulate=1",
             )  # fmt: skip
         if self.count > 1:
             own = torch.stack([p.detach().double().sum() for p in model.state_dict().values()])

@@ -150,24 +150,29 @@ class Step:
         """What the student says to some rows of the batch."""
         if query.seed is not None:
             reseed(self.model, query.seed)
-        tangents = features = None
-        if query.directions is not None:
-            plain = query.seen[rows] if self.train.views is None else self.train.inputs[query.chosen[rows]]
-            params = None if self.kernel is None else self.kernel.params
-            with ntk.frozen_statistics(self.model) as frozen:
-                tangents = ntk.tangents(frozen, plain, outputs=query.directions, params=params)
-        if tangents is not None and self.shared and "features" not in wanted:
-            return Answers(tangents.outputs, None, tangents)
+        if query.directions is None:
+            return self._forward(query, wanted, rows)
+        own_pass = not self.shared or "features" in wanted
+        answers = self._forward(query, wanted, rows) if own_pass else None
+        # after the other pass, which updates the running statistics that the graph of this one holds on to
+        plain = query.seen[rows] if self.train.views is None else self.train.inputs[query.chosen[rows]]
+        params = None if self.kernel is None else self.kernel.params
+        with ntk.frozen_statistics(self.model) as frozen:
+            tangents = ntk.tangents(frozen, plain, outputs=query.directions, params=params)
+        return replace(answers or Answers(tangents.outputs), tangents=tangents)
+
+    def _forward(self, query: Query, wanted: set[str], rows: slice) -> Answers:
         forward: Any = self.model
         if self.noise is not None and query.seed is not None:
             device = torch.Generator().manual_seed(query.seed)
             forward = functools.partial(self.noise, self.model, generator=device)
+        seen, features = query.seen[rows], None
         with self.processes.autocast():
             if "features" in wanted:
-                logits, features = penultimate(self.model, query.seen[rows], forward)
+                logits, features = penultimate(self.model, seen, forward)
             else:
-                logits = forward(query.seen[rows])
-        return Answers(logits.to(query.seen), None if features is None else features.to(query.seen), tangents)
+                logits = forward(seen)
+        return Answers(logits.to(seen), None if features is None else features.to(seen))
 
     def batch(self, query: Query, wanted: set[str], answers: Answers) -> Batch:
         """What the terms compare: the student's words and those of the teacher."""

@@ -11,6 +11,7 @@ from torch import nn
 
 from ..errors import InvalidArgument, TrainingDiverged
 from ..progress import track
+from .batch_norm import common_statistics
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import TrainConfig
 from .noise import Noise
@@ -106,7 +107,7 @@ def fit(
         rows = load_checkpoint(checkpoint, model, optimizer, cycle, run_hash)
 
     own_devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(own_devices):
+    with torch.random.fork_rng(own_devices), common_statistics(model, processes.count):
         for epoch in track(range(len(rows), config.epochs), description):
             epoch_seed = _mix(seed, epoch)
             generator = torch.Generator().manual_seed(epoch_seed)

@@ -23,9 +23,16 @@ ROOT = Path(__file__).parents[2]
 EVERY_KIND = (CrossEntropy(0.3), KD(0.5), NTK(0.2, form="cka", centred=True), Features(0.1))
 
 
-def networks():
+CASES = {"plain": None, "views": Moved(shift=1.0), "batch normalisation": None}
+
+
+def networks(case="plain"):
     torch.manual_seed(0)
     student = compressed_meta(2, 3, hidden=6, image=16, classes=3).double()
+    if case == "batch normalisation":
+        flat, first, *rest = student.backend
+        several = nn.BatchNorm1d(6, momentum=None)
+        student.backend = nn.Sequential(nn.BatchNorm2d(2), flat, first, several, *rest).double()
     teacher = nn.Sequential(nn.Flatten(), nn.Linear(256, 5), nn.Tanh(), nn.Linear(5, 3)).double()
     return student, teacher
 
@@ -116,15 +123,15 @@ sys.path[:0] = [str(Path("tests/distill"))]
 import torch
 from lightning.fabric import Fabric
 from safetensors.torch import save_file
-from test_parallel import EVERY_KIND, data, networks
+from test_parallel import CASES, EVERY_KIND, data, networks
 from photonet.distill import Moved, TrainConfig, distill
 from photonet.errors import InvalidArgument
 
 out = Path(sys.argv[1])
 
 def train(fabric):
-    for name, views in (("plain", None), ("views", Moved(shift=1.0))):
-        student, teacher = networks()
+    for name, views in CASES.items():
+        student, teacher = networks(name)
         result = distill(student, teacher, data(), method=EVERY_KIND, views=views, fabric=fabric,
                          config=TrainConfig(epochs=2, batch_size=6, lr=3e-3), out=out / name)
         if fabric.is_global_zero:
@@ -162,8 +169,8 @@ def test_two_processes_give_the_loss_and_the_weights_of_one(tmp_path):
     assert done.returncode == 0, done.stderr
     from safetensors.torch import load_file
 
-    for name, views in (("plain", None), ("views", Moved(shift=1.0))):
-        student, teacher = networks()
+    for name, views in CASES.items():
+        student, teacher = networks(name)
         config = TrainConfig(epochs=2, batch_size=6, lr=3e-3)
         result = distill(student, teacher, data(), method=EVERY_KIND, views=views, config=config)
         pair = copy.deepcopy(student)
