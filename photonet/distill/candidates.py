@@ -15,7 +15,7 @@ from ..errors import InvalidArgument
 from ..measured.features import Measured
 from ..measured.register import Registration
 from ..nn import HybridNetwork
-from .calibrate import fit_full_map, fit_ridge_map, merge_into_backend
+from .calibrate import fit_full_map, fit_ridge_map, fit_wiener_map, merge_into_backend
 from .config import METHODS, TrainConfig
 from .gauss_newton import gauss_newton
 from .nonlinear import NonlinearMap, fit_nonlinear_map
@@ -44,7 +44,7 @@ CALIBRATED_RATE = 1e-3
 """Learning rate after a calibration, when little is left to learn."""
 
 TWIN_TUNING = TrainConfig(epochs=8, batch_size=128, lr=2e-3, weight_decay=0.05, temperature=8.0)
-MOST_SCENES = 8000
+MOST_SCENES = 5000
 FEWEST_SCENES = 4000
 """Moved copies of the measured scenes are made up to this number when no other scenes are given."""
 
@@ -190,7 +190,8 @@ class Workshop:
         found, undo = fit_map(frames.features, wanted), None
         if moved:
             left = wanted - predict(found, frames.features)
-            undo = fit_full_map(self._noisy(setting.clean_displaced, left), setting.clean_simulated)
+            noise = left.square().mean(dim=(0, 2, 3)).sqrt()
+            undo = fit_wiener_map(setting.clean_displaced, setting.clean_simulated, noise)
         _, channels, height, width = wanted.shape
         return Calibration(found, undo, (channels, height, width))
 
@@ -226,16 +227,6 @@ class Workshop:
         held = Samples(frames.features[:1], None if frames.labels is None else frames.labels[:1])
         fit(backend, samples, held, terms, config, seed=setting.seed, description="correcting")
         return backend
-
-    def _noisy(self, clean: torch.Tensor, left: torch.Tensor) -> torch.Tensor:
-        """Features with independent noise of each channel's residual.
-
-        Residual maps themselves, drawn anew, would be more like it, but they span few directions, which the
-        backend would learn to be blind to.
-        """
-        generator = torch.Generator().manual_seed(self.setting.seed)
-        size = left.square().mean(dim=(0, 2, 3), keepdim=True).sqrt()
-        return clean + size * torch.randn(clean.shape, generator=generator).to(clean)
 
 
 def _steps(method: str) -> tuple[bool, str | None]:
