@@ -39,6 +39,9 @@ CORRECTIONS: dict[str, tuple[str, ...]] = {
 FEWEST = 6
 """Measured frames without which nothing can be held out."""
 
+NEGLIGIBLE = 0.01
+"""Relative error of feature maps that changes no decision: simpler maps are not left for less."""
+
 MOST_PIXELS = 64 * 64
 """Of a scene that is registered: beyond, the matrix of its displacement does not fit into memory."""
 
@@ -117,8 +120,8 @@ def correct(
 
     Raises:
         UnknownName: the method does not exist.
-        InvalidArgument: too few frames, labels or teacher missing for the method, or a frontend that no
-            twin can be made of.
+        InvalidArgument: too few frames, labels or teacher missing for the method, a frontend that no twin
+            can be made of, or feature maps without any contrast.
 
     Example:
         >>> from photonet.models import compressed_meta
@@ -156,7 +159,8 @@ def correct(
     if calibrates:
         errors = _of_features(setting, rounds)
         metrics |= errors
-        chosen = min(setting.maps(), key=lambda name: errors[f"features/{name}"])
+        enough = max(NEGLIGIBLE, min(errors[f"features/{name}"] for name in setting.maps()))
+        chosen = next(name for name in setting.maps() if errors[f"features/{name}"] <= enough)
     by_label = used.labels is not None and any("labels" in _needs(name) for name in names)
     losses: dict[str, torch.Tensor] = {}
     for name in names:
@@ -164,7 +168,7 @@ def correct(
         metrics |= {f"{name}/loss": float(losses[name].mean()), f"{name}/agreement": agreement}
     kept = simplest(losses)
     backend = Workshop(setting, used).backend(kept, chosen)
-    if kept != "none" and not _better(backend, student, used):  # the fit to all frames went astray
+    if kept != "none" and not _better(backend, student, used, by_label):  # the fit to all frames went astray
         kept, backend = "none", student.backend
     others = ", ".join(f"{name} {metrics[f'{name}/loss']:.3g}" for name in names if name != kept)
     reason = (
@@ -208,30 +212,32 @@ def _of_features(setting: Setting, rounds: list[tuple[Workshop, Measured]]) -> d
     return {f"features/{name}": (value / power) ** 0.5 for name, value in left.items()}
 
 
-def _better(backend: nn.Module, student: HybridNetwork, frames: Measured) -> bool:
-    """Whether a backend is nearer to the simulated answers than the one that came in, on its own frames."""
-    wanted = predict(student, frames.scenes)
-    after, before = (
-        float(divergence(predict(one, frames.features), wanted).mean()) for one in (backend, student.backend)
-    )
-    return after < before
-
-
 def _judged(
     name: str, chosen: str, rounds: list[tuple[Workshop, Measured]], by_label: bool
 ) -> tuple[torch.Tensor, float]:
     """Losses of a candidate on all held-out frames, and how often it says what is right."""
     losses, agreed = [], []
     for workshop, held in rounds:
-        logits = predict(workshop.backend(name, chosen), held.features)
-        wanted = predict(workshop.setting.student, held.scenes)
-        if by_label and held.labels is not None:
-            losses.append(unlikelihood(logits, held.labels))
-        else:
-            losses.append(divergence(logits, wanted))
-        right = wanted.argmax(dim=1) if held.labels is None else held.labels
-        agreed.append(accuracy(logits, right))
+        student = workshop.setting.student
+        backend = workshop.backend(name, chosen)
+        losses.append(_losses(backend, student, held, by_label))
+        right = predict(student, held.scenes).argmax(dim=1) if held.labels is None else held.labels
+        agreed.append(accuracy(predict(backend, held.features), right))
     return torch.cat(losses), sum(agreed) / len(agreed)
+
+
+def _losses(backend: nn.Module, student: HybridNetwork, frames: Measured, by_label: bool) -> torch.Tensor:
+    """Loss of each frame, against its label or the simulated network's answer."""
+    logits = predict(backend, frames.features)
+    if by_label and frames.labels is not None:
+        return unlikelihood(logits, frames.labels)
+    return divergence(logits, predict(student, frames.scenes))
+
+
+def _better(backend: nn.Module, student: HybridNetwork, frames: Measured, by_label: bool) -> bool:
+    """Whether a backend does better than the one that came in, on its own frames."""
+    after, before = (_losses(one, student, frames, by_label).mean() for one in (backend, student.backend))
+    return bool(after < before)
 
 
 def _needs(name: str) -> set[str]:

@@ -122,7 +122,7 @@ def test_dense_outputs(trained, scenes):
 @pytest.mark.parametrize("colours", [1, 3])
 def test_frontends_of_masks_and_of_colours(colours):
     """They are registered and calibrated as any other; the twin knows their colours."""
-    grid, wavelength = Grid(20, 1e-6), [525e-9, 630e-9, 460e-9][:colours]
+    grid, wavelength = Grid(12, 1e-6), [525e-9, 630e-9, 460e-9][:colours]
     mask = MaskConv2d(2, grid=grid, wavelength=wavelength, distance=0.1e-3, pixel=4, binning=2)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)

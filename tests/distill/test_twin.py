@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from photonet.distill import CORRECTIONS, correct, fit_full_map, fit_twin, merge_into_backend, predict
+from photonet.distill.judge import divergence
 from photonet.errors import InvalidArgument, UnknownName
 from photonet.measured import Measured
 from photonet.measured.lab import warp
@@ -47,6 +48,21 @@ def test_a_perfect_device_is_left_alone(student):
     torch.testing.assert_close(
         predict(result.student.backend, measured.features), predict(student, shown), atol=1e-3, rtol=0
     )
+
+
+def test_a_device_that_is_only_noisy_is_not_made_worse(student):
+    def noisy(maps, seed):
+        generator = torch.Generator().manual_seed(seed)
+        return maps + 0.1 * maps.std() * torch.randn(maps.shape, generator=generator)
+
+    shown, fresh = scenes(40), scenes(200, 2)
+    result = correct(student, Measured(shown, noisy(predict(student.frontend, shown), 3)), fraction=1.0)
+    seen, wanted = noisy(predict(student.frontend, fresh), 4), predict(student, fresh)
+    after, before = (
+        divergence(predict(one, seen), wanted) for one in (result.student.backend, student.backend)
+    )
+    # what is kept may be as good (one in six draws), so two standard errors of the difference are allowed
+    assert (after - before).mean() < 2 * (after - before).std() / len(fresh) ** 0.5
 
 
 def test_auto_is_never_worse_on_held_out_frames_and_says_why(student):
