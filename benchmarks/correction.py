@@ -7,7 +7,7 @@ table in Markdown.
 
 Student and teacher never saw the scenes that are measured; the 5,000 clean scenes without labels are training
 pictures, and every second test picture is shown to each device. Settings were chosen on other devices than
-those of the table (such as ``--first 101`` makes). Each method is fitted to all frames and taken as it is; only
+those of the table (as ``--first 101`` makes). Each method is fitted to all frames and taken as it is; only
 ``auto`` holds frames out and may keep nothing. ``calibration`` uses the map that ``auto`` chose.
 """
 
