@@ -1,16 +1,21 @@
-"""Correction after fabrication on MNIST: methods against numbers of measured frames, for two kinds of device.
+"""Correction after fabrication: methods against numbers of measured frames, for two kinds of device.
 
-``PHOTONET_DATA=... python -m benchmarks.correction --devices 6 --out correction.json`` trains a teacher and
-a student, designs its masks, makes devices, and writes the accuracy of each device, kind, number of frames
-and method on the test scenes; a table in markdown goes to standard output. Student and teacher never saw the
-scenes that are measured; the 8,000 clean scenes of the twin are unlabelled training pictures.
+``PHOTONET_DATA=... python -m benchmarks.correction --out FILE`` trains a teacher and a student, designs
+masks, makes devices, and writes the accuracy of each device, kind, number of frames and method on the test
+pictures, after each cell; a run that was interrupted goes on where it stopped. ``--table FILE`` prints the
+table in Markdown.
+
+Student and teacher never saw the scenes that are measured; the 5,000 clean scenes without labels are training
+pictures, and every second test picture is shown to each device. Settings were chosen on other devices than
+those of the table (as ``--first 101`` makes). Each method is fitted to all frames and taken as it is; only
+``auto`` holds frames out and may keep nothing. ``calibration`` uses the map that ``auto`` chose.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
+import math
 import statistics
 from pathlib import Path
 
@@ -18,108 +23,198 @@ import torch
 
 from photonet import correct, data
 from photonet.design import MaskDesign, kernels_to_masks
+from photonet.distill import METHODS as LABELLED
 from photonet.distill import TrainConfig, accuracy, distill, predict
+from photonet.distill.candidates import Setting, Workshop
 from photonet.files import write_text
-from photonet.measured import Device, make_devices
+from photonet.measured import Device, Measured, make_devices
 from photonet.models import compressed_meta, lenet
 from photonet.nn import HybridNetwork
 
 KINDS = ("sat", "misreg")
-METHODS = ("none", "ce", "kd", "ntkd", "self-kd", "calibration", "calibration+self-kd", "twin", "auto")
-LABELLED = 30_000
+METHODS = (
+    "none", "auto", "calibration", "ce", "kd", "ntkd-paper", "ntkd", "self-kd", "gauss-newton",
+    "calibration+self-kd", "calibration+gauss-newton", "twin",
+)  # fmt: skip
+TAUGHT = 30_000
+"""Training pictures that the teacher saw; the measured ones come after them."""
+
+CLEAN = 5_000
 LIGHT = 3_000.0
 
 
 def prepare(splits: data.Splits) -> tuple[torch.nn.Module, HybridNetwork, MaskDesign]:
     """Teacher (30,000 pictures), student (10,000, distilled), and the masks of its kernels."""
-    x, y = splits.train.images[:LABELLED], splits.train.labels[:LABELLED]
+    x, y = splits.train.images[:TAUGHT], splits.train.labels[:TAUGHT]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         teacher, student = lenet(), compressed_meta()
     distill(teacher, None, (x, y), method="ce", config=TrainConfig(epochs=4, lr=3e-3))
     distill(student, teacher, (x[:10_000], y[:10_000]), method="kd", config=TrainConfig(epochs=10, lr=1e-2))
+    return teacher, *fabricate(student)
+
+
+def prepare_cifar(splits: data.Splits) -> tuple[None, HybridNetwork, MaskDesign]:
+    """A student for grey pictures of 32 x 32 with 16 kernels 7 x 7, trained with labels."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        student = compressed_meta(16, hidden=256, image=32)
+    x, y = grey(splits.train.images[:TAUGHT]), splits.train.labels[:TAUGHT]
+    distill(student, None, (x, y), method="ce", config=TrainConfig(epochs=8, lr=3e-3))
+    return None, *fabricate(student)
+
+
+def fabricate(student: HybridNetwork) -> tuple[HybridNetwork, MaskDesign]:
+    """The masks of a student's kernels, and the student with the kernels that the masks really have."""
     design = kernels_to_masks(
         student.optics.weight, wavelength=525e-9, distance=0.8e-3, pitch=1e-6, pixel=8, samples=120
     )
     student.optics.set_kernels(design.kernels())
-    return teacher, student.freeze_frontend(), design
+    return student.freeze_frontend(), design
 
 
-def devices(kind: str, count: int, design: MaskDesign, binning: int) -> list[Device]:
+def grey(images: torch.Tensor) -> torch.Tensor:
+    """Luminance (ITU-R BT.601) of colour pictures."""
+    if images.shape[1] == 1:
+        return images
+    return (images * images.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(dim=1, keepdim=True)
+
+
+def devices(kind: str, count: int, design: MaskDesign, binning: int, first: int = 1) -> list[Device]:
     """Devices with a saturating camera and unequal pixels; ``misreg`` ones are turned and enlarged too."""
-    generator = torch.Generator().manual_seed(KINDS.index(kind))
-    signs = (2 * torch.randint(0, 2, (count, 3), generator=generator) - 1).T
+    generator = torch.Generator().manual_seed(1000 * KINDS.index(kind) + first)
+    sign = 2.0 * torch.randint(0, 2, (3, count), generator=generator) - 1
+    angle, scale, direction = torch.rand(3, count, generator=generator)
+    reach = 0.7 if kind == "sat" else 2.0
     draws = {
-        "height": 0.03 * signs[0],
-        "shift_y": 0.5 * signs[1],
-        "shift_x": 0.5 * signs[2],
+        "height": 0.03 * sign[0],
+        "shift_y": reach * torch.sin(2 * math.pi * direction),
+        "shift_x": reach * torch.cos(2 * math.pi * direction),
         "gain": torch.full((count,), 0.15),
-        "crosstalk": torch.full((count,), 0.2),
+        "crosstalk": torch.full((count,), 0.3),
         "vignetting": torch.full((count,), 0.35),
-        "pixel_gain": torch.full((count,), 0.3),
+        "pixel_gain": torch.full((count,), 0.3),  # of 16 pixels in a feature: 7.5 %
         "offset": torch.full((count,), 0.03),
         "saturation": torch.full((count,), 2.0),
     }
     if kind == "misreg":
-        angle, scale = torch.rand(2, count, generator=generator)
-        draws["rotation"] = signs[0] * torch.deg2rad(6 + 8 * angle)
-        draws["scale"] = signs[1] * (0.12 + 0.06 * scale)
-    return make_devices(design, draws, list(range(1, count + 1)), binning=binning, light=LIGHT)
+        draws["rotation"] = sign[1] * torch.deg2rad(6 + 8 * angle)
+        draws["scale"] = sign[2] * (0.12 + 0.06 * scale)
+    seeds = list(range(first, first + count))
+    return make_devices(design, draws, seeds, binning=binning, light=LIGHT)
 
 
-def run(kinds: list[str], count: int, frames: list[int], methods: list[str], out: Path) -> list[dict]:
-    """All rows; the file is written anew after each device."""
-    splits = data.load("mnist", os.environ["PHOTONET_DATA"])
-    teacher, student, design = prepare(splits)
-    train, test = splits.train, splits.test
-    rows = [{"kind": "simulated", "accuracy": accuracy(predict(student, test.images), test.labels)}]
-    for n in frames:
-        for kind in kinds:
-            for index, device in enumerate(devices(kind, count, design, student.optics.binning)):
-                seen = device.measure(test.images, test.labels)
-                first = LABELLED + 1000 * index
-                bench = device.measure(
-                    train.images[first : first + n], train.labels[first : first + n], exposure=1
-                )
-                for method in methods:
-                    result = correct(
-                        student, bench, teacher=teacher, fraction=1.0, method=method,
-                        scenes=train.images[:8000], seed=index,
-                    )  # fmt: skip
-                    score = accuracy(predict(result.student.backend, seen.features), test.labels)
-                    row = {"kind": kind, "frames": n, "device": index, "method": method}
-                    rows.append({**row, "accuracy": score, "kept": result.kept})
-                write_text(out, json.dumps(rows, indent=1))
-    return rows
+def measure(device: Device, index: int, splits: data.Splits, frames: int) -> tuple[Measured, Measured]:
+    """Frames of pictures that nobody was trained on, others for each device, and of the test pictures."""
+    generator = torch.Generator().manual_seed(index)
+    some = TAUGHT + torch.randperm(len(splits.train) - TAUGHT, generator=generator)[:frames]
+    bench = device.measure(grey(splits.train.images[some]), splits.train.labels[some], exposure=1)
+    return bench, device.measure(*shown(splits))
 
 
-def table(rows: list[dict]) -> str:
-    """Markdown: mean and standard deviation over devices, in percent."""
-    lines = [f"Simulated: {100 * rows[0]['accuracy']:.2f}", ""]
-    cells: dict[tuple[str, int], dict[str, list[float]]] = {}
-    for row in rows[1:]:
-        of = cells.setdefault((row["kind"], row["frames"]), {})
-        of.setdefault(row["method"], []).append(100 * row["accuracy"])
-    columns = sorted(cells)
-    lines.append("| | " + " | ".join(f"{kind}, {n}" for kind, n in columns) + " |")
-    lines.append("| --- |" + " --- |" * len(columns))
-    for method in dict.fromkeys(row["method"] for row in rows[1:]):
-        values = [cells[column].get(method, []) for column in columns]
-        texts = [f"{statistics.mean(v):.2f} ± {statistics.pstdev(v):.2f}" if v else "" for v in values]
-        lines.append(f"| {method} | " + " | ".join(texts) + " |")
+def shown(splits: data.Splits) -> tuple[torch.Tensor, torch.Tensor]:
+    """Test pictures and their labels."""
+    return grey(splits.test.images[::2]), splits.test.labels[::2]
+
+
+def score(backend: torch.nn.Module, seen: Measured) -> float:
+    """Accuracy on the test pictures."""
+    assert seen.labels is not None
+    return accuracy(predict(backend, seen.features), seen.labels)
+
+
+def cell(
+    student: HybridNetwork,
+    teacher: torch.nn.Module | None,
+    bench: Measured,
+    seen: Measured,
+    clean: torch.Tensor,
+    methods: list[str],
+    seed: int,
+) -> dict[str, dict[str, object]]:
+    """All methods on the same frames; they use what ``auto`` registered and chose."""
+    auto = correct(student, bench, fraction=1.0, scenes=clean, seed=seed)
+    errors = {k.removeprefix("features/"): v for k, v in auto.metrics.items() if k.startswith("features/")}
+    chosen = min((name for name in errors if name != "before"), key=errors.__getitem__)
+    setting = Setting(student, bench.scenes, auto.registration, clean, teacher, seed=seed)
+    workshop = Workshop(setting, bench)
+    found: dict[str, dict[str, object]] = {}
+    for method in methods:
+        if method == "auto":
+            found[method] = {
+                "accuracy": score(auto.student.backend, seen), "kept": auto.kept, "map": auto.calibration
+            }  # fmt: skip
+        elif teacher is not None or method.rpartition("+")[2] not in LABELLED:
+            found[method] = {"accuracy": score(workshop.backend(method, chosen), seen)}
+    return found
+
+
+def run(args: argparse.Namespace) -> None:
+    """Fill the file with the cells that it does not have yet."""
+    splits = data.load(args.data)
+    teacher, student, design = (prepare if args.data == "mnist" else prepare_cifar)(splits)
+    pictures, labels = shown(splits)
+    simulated = accuracy(predict(student, pictures), labels)
+    rows = json.loads(args.out.read_text()) if args.out.exists() else [{"kind": "simulated"}]
+    rows[0]["accuracy"] = simulated
+    clean = grey(splits.train.images[:CLEAN])
+    made = {
+        kind: devices(kind, args.devices, design, student.optics.binning, args.first) for kind in args.kinds
+    }
+    seen: dict[tuple[str, int], tuple[Measured, Measured]] = {}
+    for n in args.frames:
+        for index in range(args.devices):
+            for kind in args.kinds:
+                key = {"kind": kind, "frames": n, "device": index}
+                have = {row["method"] for row in rows[1:] if key.items() <= row.items()}
+                methods = [method for method in args.methods if method not in have]
+                if not methods:
+                    continue
+                if (kind, index) not in seen:
+                    seen[kind, index] = measure(
+                        made[kind][index], args.first + index, splits, max(args.frames)
+                    )
+                bench, test = seen[kind, index]
+                found = cell(student, teacher, bench[slice(0, n)], test, clean, methods, index)
+                rows += [{**key, "method": method, **values} for method, values in found.items()]
+                write_text(args.out, json.dumps(rows, indent=1) + "\n")
+
+
+def table(rows: list[dict[str, object]]) -> str:
+    """Markdown: mean and standard deviation over devices, in percent, a table for each kind."""
+    lines = [f"Simulated: {100 * float(str(rows[0]['accuracy'])):.2f}"]
+    for kind in dict.fromkeys(row["kind"] for row in rows[1:]):
+        cells: dict[tuple[object, object], list[float]] = {}
+        for row in rows[1:]:
+            if row["kind"] == kind:
+                cells.setdefault((row["method"], row["frames"]), []).append(100 * float(str(row["accuracy"])))
+        columns = sorted({frames for _, frames in cells}, key=lambda frames: int(str(frames)))
+        lines += ["", f"| `{kind}` | " + " | ".join(f"{n:,}" for n in columns) + " |"]
+        lines.append("| --- |" + " --- |" * len(columns))
+        for method in (m for m in METHODS if any(m == known for known, _ in cells)):
+            values = [cells.get((method, n), []) for n in columns]
+            texts = [f"{statistics.mean(v):.2f} ± {statistics.pstdev(v):.2f}" if v else "" for v in values]
+            lines.append(f"| {method} | " + " | ".join(texts) + " |")
     return "\n".join(lines)
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", choices=("mnist", "cifar10"), default="mnist")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--devices", type=int, default=6)
-    parser.add_argument("--frames", nargs="+", type=int, default=[30, 100, 300, 1000])
+    parser.add_argument("--first", type=int, default=1, help="seed of the first device")
+    parser.add_argument("--frames", nargs="+", type=int, default=[100, 1000, 30, 300])
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
-    parser.add_argument("--out", type=Path, default=Path("correction.json"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/correction-mnist.json"))
+    parser.add_argument("--table", type=Path, help="print the table of a file, and do nothing else")
     args = parser.parse_args()
-    print(table(run(args.kinds, args.devices, args.frames, args.methods, args.out)))
+    torch.set_num_threads(1)
+    if args.table is None:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        run(args)
+    print(table(json.loads((args.table or args.out).read_text())))
 
 
 if __name__ == "__main__":

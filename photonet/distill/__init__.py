@@ -1,6 +1,6 @@
 """Knowledge from a digital teacher: training of the student, and correction after fabrication."""
 
-from .calibrate import fit_full_map, fit_ridge_map, merge_into_backend
+from .calibrate import fit_full_map, fit_ridge_map, fit_wiener_map, merge_into_backend
 from .config import METHODS, TrainConfig
 from .correct import CORRECTIONS, Corrected, correct
 from .gauss_newton import gauss_newton
@@ -41,6 +41,7 @@ __all__ = [
     "fit_nonlinear_map",
     "fit_ridge_map",
     "fit_twin",
+    "fit_wiener_map",
     "gauss_newton",
     "merge_into_backend",
     "predict",

@@ -9,7 +9,7 @@ from torch import nn
 from .. import checks
 from ..errors import GridMismatch, InvalidArgument
 
-__all__ = ["fit_full_map", "fit_ridge_map", "merge_into_backend"]
+__all__ = ["fit_full_map", "fit_ridge_map", "fit_wiener_map", "merge_into_backend"]
 
 STRENGTHS = tuple(10.0**e for e in range(-6, 1))
 """Ridge strengths that cross-validation chooses from, relative to the mean diagonal."""
@@ -128,9 +128,55 @@ def fit_full_map(measured: torch.Tensor, simulated: torch.Tensor) -> nn.Sequenti
             best, least = share, error
     inverse = torch.where(s > 0, best / s.clamp_min(torch.finfo(s.dtype).tiny), 0.0)
     weight = (vh.T * inverse) @ projected
-    linear = nn.Linear(x.shape[1], y.shape[1]).to(measured).requires_grad_(False)
+    return _dense(weight, mean_x, mean_y, measured, simulated)
+
+
+def fit_wiener_map(clean: torch.Tensor, wanted: torch.Tensor, noise: torch.Tensor) -> nn.Sequential:
+    r"""The best linear map from noisy features to wanted ones, from noiseless examples and the noise's size.
+
+    .. math:: W = C_{wx} (C_{xx} + \Sigma)^{-1}
+
+    with the covariances of the examples and independent noise of variance :math:`\sigma_k^2` in channel k
+    (Wiener filter; Kay, Fundamentals of Statistical Signal Processing I, eq. 12.27). Nothing has to be
+    drawn or chosen, unlike in a regression on noisy examples. Solved in float64.
+
+    Args:
+        clean: [m, k, y, x], many more examples than features, or the noise must be what limits.
+        wanted: [m, c, v, u] for the same examples.
+        noise: [k], standard deviation of each channel; 1e-3 of the features' own is the least.
+
+    Returns:
+        A module [n, k, y, x] -> [n, c, v, u] without gradients, as of `fit_full_map`.
+
+    Raises:
+        GridMismatch: different numbers of examples, or of channels in ``noise``.
+
+    Example:
+        >>> clean = torch.randn(4000, 1, 2, 2)
+        >>> found = fit_wiener_map(clean, 2 * clean, torch.ones(1))  # half of what is seen is noise
+        >>> bool((found[1].weight - torch.eye(4)).abs().max() < 0.1)
+        True
+    """
+    if len(clean) != len(wanted):
+        raise GridMismatch("wanted", f"{len(clean)} examples", len(wanted))
+    if noise.shape != clean.shape[1:2]:
+        raise GridMismatch("noise", f"a value for each of {clean.shape[1]} channels", tuple(noise.shape))
+    x, y = clean.double().flatten(1), wanted.double().flatten(1)
+    mean_x, mean_y = x.mean(0), y.mean(0)
+    covariance = (x - mean_x).T @ (x - mean_x) / len(x)
+    least = (1e-6 * covariance.diagonal().mean()).clamp_min(torch.finfo(x.dtype).tiny)
+    variance = noise.double().square()[:, None, None].expand(clean.shape[1:]).flatten().clamp_min(least)
+    cross = (x - mean_x).T @ (y - mean_y) / len(x)
+    return _dense(torch.linalg.solve(covariance + variance.diag(), cross), mean_x, mean_y, clean, wanted)
+
+
+def _dense(
+    weight: torch.Tensor, mean_x: torch.Tensor, mean_y: torch.Tensor, like: torch.Tensor, wanted: torch.Tensor
+) -> nn.Sequential:
+    """Flatten, linear, unflatten, frozen; weight [features, outputs]."""
+    linear = nn.Linear(len(mean_x), len(mean_y)).to(like).requires_grad_(False)
     linear.load_state_dict({"weight": weight.T, "bias": mean_y - mean_x @ weight})
-    return nn.Sequential(nn.Flatten(), linear, nn.Unflatten(1, tuple(simulated.shape[1:])))
+    return nn.Sequential(nn.Flatten(), linear, nn.Unflatten(1, tuple(wanted.shape[1:])))
 
 
 def _solve(gram: torch.Tensor, right: torch.Tensor, strength: float) -> torch.Tensor:

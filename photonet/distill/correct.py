@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import math
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,45 +13,37 @@ from .. import checks
 from ..errors import InvalidArgument
 from ..measured.features import Measured
 from ..measured.register import Registration
-from ..nn import HybridNetwork, OpticalConv2d
+from ..nn import HybridNetwork
 from ..provenance import provenance
-from . import losses
-from .calibrate import fit_full_map, fit_ridge_map, merge_into_backend
+from .candidates import Setting, Workshop
 from .config import METHODS, TrainConfig
-from .teacher import teacher_targets
-from .terms import KD, Term, needs
-from .trainer import Samples, accuracy, fit, predict
-from .twin import fit_twin, moved_scenes
-
-if TYPE_CHECKING:
-    import xarray as xr
+from .judge import divergence, folds, simplest, unlikelihood
+from .terms import needs
+from .trainer import accuracy, predict
+from .twin import captures, register_bench
 
 __all__ = ["CORRECTIONS", "Corrected", "correct"]
 
-CORRECTIONS: dict[str, tuple[bool, str | None]] = {
-    "none": (False, None),
-    "calibration": (True, None),
-    **{method: (False, method) for method in METHODS},
-    **{f"calibration+{method}": (True, method) for method in METHODS},
-    "self-kd": (False, "self-kd"),
-    "calibration+self-kd": (True, "self-kd"),
-    "twin": (False, "twin"),
-    "auto": (True, "auto"),
+REFINEMENTS = (*METHODS, "self-kd", "gauss-newton")
+
+CORRECTIONS: dict[str, tuple[str, ...]] = {
+    "none": ("none",),
+    "calibration": ("none", "calibration"),
+    **{name: ("none", name) for name in REFINEMENTS},
+    **{f"calibration+{name}": ("none", "calibration", f"calibration+{name}") for name in REFINEMENTS},
+    "twin": ("none", "twin"),
+    "auto": ("none", "calibration", "calibration+gauss-newton", "calibration+self-kd"),
 }
-"""Name -> whether to calibrate first, and what refines the backend."""
+"""Name -> the candidates that are compared, the simplest first."""
 
-SELF_KD = (KD(),)
-"""Distillation alone."""
+FEWEST = 6
+"""Measured frames without which nothing can be held out."""
 
-HELD_OUT = 0.25
-"""Fraction of the measured frames that decides whether a correction is kept."""
+NEGLIGIBLE = 0.01
+"""Relative error of feature maps that changes no decision: simpler maps are not left for less."""
 
-FINE_TUNING = TrainConfig(epochs=1, batch_size=64, lr=1e-3, weight_decay=0.05, temperature=8.0)
-FINE_TUNING_STEPS = 300
-
-TWIN_TUNING = TrainConfig(epochs=8, batch_size=128, lr=2e-3, weight_decay=0.05, temperature=8.0)
-COPIES = 40
-"""Moved copies of each measured scene that a twin is shown when no other scenes are given."""
+MOST_PIXELS = 64 * 64
+"""Of a scene that is registered: beyond, the matrix of its displacement does not fit into memory."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +52,12 @@ class Corrected:
 
     Args:
         student: the optics as they are, and the corrected backend (a copy: the original is untouched).
-        kept: what was kept: ``none``, ``calibration``, or the name of the whole method.
+        kept: what was kept: one of the candidates of `CORRECTIONS`.
         reason: the numbers that decided, in words.
-        metrics: per candidate, agreement and loss on the held-out frames.
-        history: of the fine-tuning, if there was one.
+        metrics: mean loss and agreement of each candidate on held-out frames, relative error of the feature
+            maps before and after each calibration, residual of the registration.
+        calibration: name of the map, see `photonet.distill.candidates.MAPS`; empty if there was none.
+        registration: geometry of the bench with its residual before and after, where it was estimated.
         config: settings, with the number of frames used.
     """
 
@@ -72,7 +65,8 @@ class Corrected:
     kept: str
     reason: str
     metrics: dict[str, float]
-    history: xr.Dataset | None = None
+    calibration: str = ""
+    registration: Registration | None = None
     config: dict[str, Any] = field(default_factory=dict)
 
 
@@ -91,40 +85,43 @@ def correct(
 
     The teacher sees the clean scenes, the backend sees the measured feature maps.
 
-    =======================  =============================================================================
-    ``calibration``          linear map from measured to simulated features, shared by all positions or of
-                             the whole map, by held-out error; merged into the first dense layer; no labels
-    ``ce``, ``kd``, ...      the methods of `photonet.distill` fine-tune the backend on the frames
-    ``self-kd``              distillation of the network's own answers before fabrication; no labels
-    ``calibration+...``      one after the other
-    ``twin``                 register, fit a twin of the device, and re-train on its view of clean scenes:
-                             the full linear map, then self-distillation; no labels
-    ``auto``                 the best of none, calibration, calibration + self-kd and twin; no labels
-    =======================  =============================================================================
+    ========================  ============================================================================
+    ``calibration``           map from measured to simulated features: linear and shared by all positions,
+                              linear of the whole map, or nonlinear; with or without registration of the
+                              bench first; the one with the least error on held-out frames. No labels.
+    ``ce``, ``kd``, ...       the methods of `photonet.distill` fine-tune the backend on the frames
+    ``self-kd``               distillation of the network's own answers before fabrication. No labels.
+    ``gauss-newton``          the same targets by linear algebra in tangent space. No labels.
+    ``calibration+...``       one after the other
+    ``twin``                  self-kd on clean scenes through a fitted model of the device. No labels.
+    ``auto``                  the best of none, calibration, and calibration with gauss-newton or self-kd
+                              after it. No labels.
+    ========================  ============================================================================
 
-    A quarter of the used frames is held out, and only what is better there is kept, or nothing: mild errors
-    are made worse by fine-tuning. ``auto`` compares the divergence of the softened answers from those of the
-    simulated network, which a hundred frames tell better than a count of right answers; the other
-    methods compare accuracy first.
+    Every candidate is made from three quarters of the frames and judged on the fourth, in turn until a
+    hundred frames have judged. The simplest one within one standard error of the best is kept, or nothing:
+    mild errors are made worse by fine-tuning. The loss is the divergence from the simulated network's
+    answers, or the cross-entropy if the method uses labels. What is kept is made anew from all frames.
 
     Args:
         student: the simulated network (its frontend gives the feature maps the backend was trained for).
         measured: frames of the device.
-        teacher: for the methods that distil it; ``self-kd``, ``twin`` and ``auto`` need none.
+        teacher: for the methods that distil it; those without labels need none.
         fraction: part of ``measured`` that may be used, in (0, 1].
         method: a key of `CORRECTIONS`.
-        scenes: clean scenes without labels that were not measured, [m, c, y, x], for the twin; some
-            thousands. Moved copies of the measured ones otherwise.
-        config: of the fine-tuning; by default about 300 steps at a learning rate of 1e-3.
-        seed: chooses the frames, the held-out part and the order of samples.
+        scenes: clean scenes without labels that were not measured, [m, c, y, x]; some thousands. Moved
+            copies of the measured ones otherwise.
+        config: of the fine-tuning; by default about 300 steps at a learning rate of 3e-3, and 1e-3 after
+            a calibration.
+        seed: chooses the frames, the held-out parts and the order of samples.
 
     Returns:
         `Corrected`; its ``student.backend`` takes measured feature maps.
 
     Raises:
         UnknownName: the method does not exist.
-        InvalidArgument: too few frames, labels or teacher missing for the method, or a frontend that no
-            twin can be made of.
+        InvalidArgument: too few frames, labels or teacher missing for the method, a frontend that no twin
+            can be made of, or feature maps without any contrast.
 
     Example:
         >>> from photonet.models import compressed_meta
@@ -133,153 +130,117 @@ def correct(
         >>> with torch.no_grad():
         ...     measured = Measured(shown, 0.5 * student.features(shown))  # a dim device
         >>> result = correct(student, measured, fraction=1.0, method="calibration")
-        >>> result.kept, result.reason.split(',')[0]
-        ('calibration', 'calibration: agreement 1 on 15 held-out frames')
+        >>> result.kept, result.calibration
+        ('calibration', 'shared')
     """
-    calibrates, tuning = checks.lookup("method", method, CORRECTIONS)
+    names = checks.lookup("method", method, CORRECTIONS)
     checks.fraction("fraction", fraction)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(measured), generator=generator).to(measured.scenes.device)
     used = measured[order[: round(fraction * len(measured))]]
-    held = max(2, round(HELD_OUT * len(used)))
-    if len(used) - held < 4:
+    if len(used) < FEWEST:
         raise InvalidArgument(
-            "fraction", f"at least 6 of the {len(measured)} measured frames", f"{len(used)} of them"
+            "fraction", f"at least {FEWEST} of the {len(measured)} measured frames", f"{len(used)} of them"
         )
-    test, train = used[slice(0, held)], used[slice(held, None)]
-
     student = copy.deepcopy(student).eval()
-    judge = _Judge(student, test, by_loss=method == "auto")
-    candidates: dict[str, nn.Module] = {"none": student.backend}
-    metrics: dict[str, float] = {}
-    history = None
-    wide = False
-    with torch.no_grad():
-        simulated = student.features(used.scenes)
-    _, channels, height, width = used.features.shape
-    shape = (channels, height, width)
+    if method == "auto" and predict(student, used.scenes[:1]).ndim > 2:  # dense outputs: too many tangents
+        names = tuple(name for name in names if "gauss-newton" not in name)
+    calibrates = "calibration" in names
+    registration = None
+    if method == "twin" or (calibrates and _can_be_registered(student, used)):
+        registration = register_bench(student, used)
+    setting = Setting(student, used.scenes, registration, scenes, teacher, config, seed)
+    rounds = [
+        (Workshop(setting, used[made.to(order.device)]), used[held.to(order.device)])
+        for made, held in folds(len(used))
+    ]
+    metrics = {} if registration is None else _of_registration(registration)
+    chosen = ""
     if calibrates:
-        shared, full = (make(train.features, simulated[held:]) for make in (fit_ridge_map, fit_full_map))
-        before, *errors = (
-            float((m - simulated[:held]).norm() / simulated[:held].norm())
-            for m in (test.features, shared(test.features), full(test.features))
-        )
-        metrics |= {"features/before": before, "features/shared": errors[0], "features/full": errors[1]}
-        wide = errors[1] < errors[0]
-        candidates["calibration"] = merge_into_backend(full if wide else shared, student.backend, shape)
-    if tuning == "twin" or (tuning == "auto" and _can_have_a_twin(student)):
-        candidates["twin"], found = _by_twin(student, train, scenes, seed)
-        metrics |= {"registration/before": found.before, "registration/after": found.after}
-    if tuning not in (None, "twin"):
-        backend = copy.deepcopy(candidates["calibration" if calibrates else "none"]).requires_grad_(True)
-        if tuning in ("auto", "self-kd"):
-            history = _fine_tune(backend, train, test, student, SELF_KD, config, seed)
-        else:
-            history = _fine_tune(backend, train, test, teacher, METHODS[tuning], config, seed)
-        candidates["calibration+self-kd" if tuning == "auto" else method] = backend
-    scores = {name: judge(backend) for name, backend in candidates.items()}
-    kept = max(scores, key=lambda name: scores[name])
-    backend = candidates[kept]
-    # judged on frames it had not seen; what has no training of its own may use them all afterwards
-    if kept == "calibration":
-        fit_map = fit_full_map if wide else fit_ridge_map
-        backend = merge_into_backend(fit_map(used.features, simulated), student.backend, shape)
-    elif kept == "twin":
-        backend, _ = _by_twin(student, used, scenes, seed)
-    for name in candidates:
-        agreement, loss = judge.numbers(candidates[name])
-        metrics |= {f"{name}/agreement": agreement, f"{name}/loss": loss}
-    what = "loss" if method == "auto" else "agreement"
-    others = ", ".join(f"{name}: {metrics[f'{name}/{what}']:.3g}" for name in candidates if name != kept)
+        errors = _of_features(setting, rounds)
+        metrics |= errors
+        enough = max(NEGLIGIBLE, min(errors[f"features/{name}"] for name in setting.maps()))
+        chosen = next(name for name in setting.maps() if errors[f"features/{name}"] <= enough)
+    by_label = used.labels is not None and any("labels" in _needs(name) for name in names)
+    losses: dict[str, torch.Tensor] = {}
+    for name in names:
+        losses[name], agreement = _judged(name, chosen, rounds, by_label)
+        metrics |= {f"{name}/loss": float(losses[name].mean()), f"{name}/agreement": agreement}
+    kept = simplest(losses)
+    backend = Workshop(setting, used).backend(kept, chosen)
+    if kept != "none" and not _better(backend, student, used, by_label):  # the fit to all frames went astray
+        kept, backend = "none", student.backend
+    others = ", ".join(f"{name} {metrics[f'{name}/loss']:.3g}" for name in names if name != kept)
     reason = (
-        f"{kept}: {what} {metrics[f'{kept}/{what}']:.3g} on {held} held-out frames"
+        f"{kept}{f' ({chosen})' if 'calibration' in kept else ''}: "
+        f"loss {metrics[f'{kept}/loss']:.3g} on {len(losses[kept])} held-out frames"
         f"{', against ' + others if others else ''}"
     )
     settings = {"method": method, "seed": seed, "fraction": fraction, "frames": len(used), **provenance()}
     network = HybridNetwork(student.frontend, backend.eval())
-    return Corrected(network, kept, reason, metrics, history, settings)
-
-
-def _can_have_a_twin(student: HybridNetwork) -> bool:
-    return isinstance(student.frontend, OpticalConv2d) and student.frontend.weight.shape[1] == 1
-
-
-def _by_twin(
-    student: HybridNetwork,
-    frames: Measured,
-    scenes: torch.Tensor | None,
-    seed: int,
-) -> tuple[nn.Module, Registration]:
-    """Fit a twin, and train the backend on what it sees of clean scenes."""
-    twin, registration = fit_twin(student, frames, seed)
-    generator = torch.Generator().manual_seed(seed)
-    if scenes is None:
-        scenes = moved_scenes(frames.scenes, COPIES, generator)
-    scenes = scenes.to(frames.scenes)
-    features = twin.measure(scenes, generator)
-    linear = fit_full_map(features, predict(student.frontend, scenes))
-    _, channels, height, width = features.shape
-    backend = copy.deepcopy(merge_into_backend(linear, student.backend, (channels, height, width)))
-    samples = Samples(features, None, predict(student, scenes))
-    fit(
-        backend.requires_grad_(True),
-        samples,
-        Samples(frames.features),
-        SELF_KD,
-        TWIN_TUNING,
-        seed=seed,
-        description="correcting (twin)",
+    return Corrected(
+        network, kept, reason, metrics, chosen if "calibration" in kept else "", registration, settings
     )
-    return backend, registration
 
 
-class _Judge:
-    """Scores a backend on held-out frames: by labels where known, else by the simulated network's answers."""
-
-    def __init__(self, student: HybridNetwork, frames: Measured, *, by_loss: bool) -> None:
-        self.features, self.by_loss = frames.features, by_loss
-        self.wanted = predict(student, frames.scenes)
-        self.labels = frames.labels if frames.labels is not None else self.wanted.argmax(dim=1)
-
-    def numbers(self, backend: nn.Module) -> tuple[float, float]:
-        """Agreement and loss."""
-        logits = predict(backend, self.features)
-        if self.by_loss:
-            loss = losses.kd(logits, self.wanted, temperature=1.0)
-        else:
-            loss = losses.cross_entropy(logits, self.labels)
-        return accuracy(logits, self.labels), float(loss)
-
-    def __call__(self, backend: nn.Module) -> tuple[float, float]:
-        """The larger, the better; agreement first unless the loss alone counts."""
-        agreement, loss = self.numbers(backend)
-        return (-loss, agreement) if self.by_loss else (agreement, -loss)
+def _can_be_registered(student: HybridNetwork, frames: Measured) -> bool:
+    """Whether frontend, feature maps and scenes are those of an imaging convolution of moderate size."""
+    try:
+        psf, _, binning = captures(student.frontend)
+    except InvalidArgument:
+        return False
+    height, width = frames.scenes.shape[-2:]
+    size = (psf.shape[1], height // binning, width // binning)
+    return tuple(frames.features.shape[1:]) == size and height * width <= MOST_PIXELS
 
 
-def _fine_tune(
-    backend: nn.Module,
-    train: Measured,
-    test: Measured,
-    teacher: nn.Module | None,
-    terms: tuple[Term, ...],
-    config: TrainConfig | None,
-    seed: int,
-) -> xr.Dataset:
-    wanted = needs(terms)
-    if "labels" in wanted and train.labels is None:
-        raise InvalidArgument("measured", "labels, which this method uses", "none", "use method='auto'")
-    if teacher is None and wanted - {"labels"}:
-        raise InvalidArgument("teacher", "a torch module for this method", None, "use method='auto'")
-    if config is None:
-        steps = max(1, len(train) // FINE_TUNING.batch_size)
-        config = replace(FINE_TUNING, epochs=math.ceil(FINE_TUNING_STEPS / steps))
-    samples = Samples(train.features, train.labels, **teacher_targets(teacher, train.scenes, terms))
-    return fit(
-        backend,
-        samples,
-        Samples(test.features, test.labels),
-        terms,
-        config,
-        seed=seed,
-        description="correcting",
-    )
+def _of_registration(found: Registration) -> dict[str, float]:
+    return {"registration/before": found.before, "registration/after": found.after}
+
+
+def _of_features(setting: Setting, rounds: list[tuple[Workshop, Measured]]) -> dict[str, float]:
+    """Relative error of the feature maps on held-out frames, before and after each calibration."""
+    left: dict[str, float] = {}
+    power = 0.0
+    for workshop, held in rounds:
+        wanted = predict(setting.student.frontend, held.scenes)
+        power += float(wanted.square().sum())
+        estimates = {"before": held.features} if held.features.shape == wanted.shape else {}
+        estimates |= {name: workshop.calibration(name).features(held.features) for name in setting.maps()}
+        for name, found in estimates.items():
+            left[name] = left.get(name, 0.0) + float((found - wanted).square().sum())
+    return {f"features/{name}": (value / power) ** 0.5 for name, value in left.items()}
+
+
+def _judged(
+    name: str, chosen: str, rounds: list[tuple[Workshop, Measured]], by_label: bool
+) -> tuple[torch.Tensor, float]:
+    """Losses of a candidate on all held-out frames, and how often it says what is right."""
+    losses, agreed = [], []
+    for workshop, held in rounds:
+        student = workshop.setting.student
+        backend = workshop.backend(name, chosen)
+        losses.append(_losses(backend, student, held, by_label))
+        right = predict(student, held.scenes).argmax(dim=1) if held.labels is None else held.labels
+        agreed.append(accuracy(predict(backend, held.features), right))
+    return torch.cat(losses), sum(agreed) / len(agreed)
+
+
+def _losses(backend: nn.Module, student: HybridNetwork, frames: Measured, by_label: bool) -> torch.Tensor:
+    """Loss of each frame, against its label or the simulated network's answer."""
+    logits = predict(backend, frames.features)
+    if by_label and frames.labels is not None:
+        return unlikelihood(logits, frames.labels)
+    return divergence(logits, predict(student, frames.scenes))
+
+
+def _better(backend: nn.Module, student: HybridNetwork, frames: Measured, by_label: bool) -> bool:
+    """Whether a backend does better than the one that came in, on its own frames."""
+    after, before = (_losses(one, student, frames, by_label).mean() for one in (backend, student.backend))
+    return bool(after < before)
+
+
+def _needs(name: str) -> set[str]:
+    """What a method asks of the frames beside features."""
+    terms = METHODS.get(name.rpartition("+")[2], ())
+    return needs(terms)

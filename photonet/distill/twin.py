@@ -12,10 +12,13 @@ from ..errors import InvalidArgument
 from ..measured.features import Measured
 from ..measured.lab import warp
 from ..measured.register import Registration, register
-from ..nn import HybridNetwork, split_signed
+from ..nn import HybridNetwork, MaskConv2d, OpticalConv2d, merge_signed, split_signed
 from ..optics.imaging import image_by_kernels
 
-__all__ = ["Twin", "fit_twin", "moved_scenes"]
+__all__ = ["Displaced", "Twin", "captures", "fit_twin", "moved_scenes", "register_bench"]
+
+REGISTERED = 100
+"""Frames that are enough to register: errors of the model, not noise, limit it beyond."""
 
 STEPS = 200
 BATCH = 64
@@ -26,6 +29,80 @@ SHRINKAGE = 1e-2
 """Of the kernels and the gains towards the design: a feature that tells nothing keeps what was designed."""
 
 
+def captures(frontend: nn.Module) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Point spread functions [2, k, c, y, x], digital gains [2, k] and binning of an optical frontend.
+
+    Raises:
+        InvalidArgument: it is neither an `OpticalConv2d` nor a `MaskConv2d`.
+
+    Example:
+        >>> from photonet.nn import OpticalConv2d
+        >>> [tuple(part.shape) for part in captures(OpticalConv2d(3, 8, 7, binning=4))[:2]]
+        [(2, 8, 3, 7, 7), (2, 8)]
+    """
+    if isinstance(frontend, OpticalConv2d):
+        return *split_signed(frontend.weight.detach()), frontend.binning
+    if isinstance(frontend, MaskConv2d):
+        with torch.no_grad():
+            return frontend.psf(), frontend.gain.detach(), frontend.binning
+    raise InvalidArgument("frontend", "an OpticalConv2d or a MaskConv2d", type(frontend).__name__)
+
+
+def register_bench(student: HybridNetwork, frames: Measured) -> Registration:
+    """`photonet.measured.register` of a device's feature maps against its simulation.
+
+    The two captures of every kernel are told apart, and each feature map may hold light of all of them:
+    otherwise crosstalk would pass for a displacement.
+
+    Args:
+        student: with an `OpticalConv2d` or a `MaskConv2d` in front.
+        frames: measured feature maps and their scenes; the first hundred are used.
+
+    Raises:
+        InvalidArgument: another frontend, or maps without contrast.
+        GridMismatch: maps of another size than the frontend's.
+    """
+    psf, _, binning = captures(student.frontend)
+    some = frames[slice(0, REGISTERED)]
+    maps = image_by_kernels(some.scenes, psf.flatten(0, 1))
+    return register(maps, some.features, binning=binning, crosstalk=True)
+
+
+class Displaced(nn.Module):
+    """The design's feature maps as a displaced bench shows them: what a calibrated device sees.
+
+    Args:
+        student: with an `OpticalConv2d` or a `MaskConv2d` in front.
+        registration: the geometry of the bench.
+        scene: (y, x) of the scenes.
+
+    Shape:
+        [n, c, y, x] -> [n, k, y / binning, x / binning].
+    """
+
+    kernels: torch.Tensor
+    geometry: torch.Tensor
+
+    def __init__(self, student: HybridNetwork, registration: Registration, scene: tuple[int, int]) -> None:
+        super().__init__()
+        psf, gain, binning = captures(student.frontend)
+        self.register_buffer("kernels", merge_signed(psf, gain))
+        self.register_buffer("geometry", _geometry(registration, scene, binning, psf))
+        self.maps = tuple(n // binning for n in scene)
+
+    def forward(self, scenes: torch.Tensor) -> torch.Tensor:
+        """Displaced feature maps of the scenes."""
+        return (image_by_kernels(scenes, self.kernels).flatten(2) @ self.geometry).unflatten(2, self.maps)
+
+
+def _geometry(
+    registration: Registration, scene: tuple[int, int], binning: int, like: torch.Tensor
+) -> torch.Tensor:
+    """Displacement and binning of any picture as one matrix [samples, bins]."""
+    pixels = torch.eye(scene[0] * scene[1], dtype=like.dtype, device=like.device)
+    return F.avg_pool2d(registration.apply(pixels.reshape(-1, 1, *scene)), binning).flatten(1)
+
+
 class Twin(nn.Module):
     r"""Feature maps as a device gives them: light, response, geometry, bins and gains.
 
@@ -34,12 +111,12 @@ class Twin(nn.Module):
     B displaces and bins, G and O are a gain and an offset of each feature, :math:`g_\pm` the digital gains.
 
     Args:
-        student: its frontend is an `OpticalConv2d` for one colour.
+        student: with an `OpticalConv2d` or a `MaskConv2d` in front, for any number of colours.
         registration: the geometry of the bench.
         scene: (y, x) of the scenes.
 
     Shape:
-        [n, 1, y, x] -> [n, k, y / binning, x / binning].
+        [n, c, y, x] -> [n, k, y / binning, x / binning].
 
     Raises:
         InvalidArgument: another frontend.
@@ -52,15 +129,11 @@ class Twin(nn.Module):
 
     def __init__(self, student: HybridNetwork, registration: Registration, scene: tuple[int, int]) -> None:
         super().__init__()
-        optics = student.optics
-        psf, digital = split_signed(optics.weight.detach())
-        pixels = torch.eye(scene[0] * scene[1], dtype=psf.dtype, device=psf.device)
-        moved = registration.apply(pixels.reshape(-1, 1, *scene))
-        features = F.avg_pool2d(moved, optics.binning)
-        maps = (psf.shape[1], *features.shape[-2:])
+        psf, digital, binning = captures(student.frontend)
+        maps = (psf.shape[1], *(n // binning for n in scene))
         self.register_buffer("design", psf.flatten(0, 1))
         self.register_buffer("digital", digital[..., None, None])
-        self.register_buffer("geometry", features.flatten(1))
+        self.register_buffer("geometry", _geometry(registration, scene, binning, psf))
         self.kernels = nn.Parameter(psf.flatten(0, 1).clone())
         self.response = nn.Parameter(psf.new_full((len(self.kernels), 1, 1), -1.0))  # log sigma
         self.gain = nn.Parameter(psf.new_ones(maps))
@@ -104,13 +177,16 @@ class Twin(nn.Module):
         return self.requires_grad_(False)
 
 
-def fit_twin(student: HybridNetwork, frames: Measured, seed: int = 0) -> tuple[Twin, Registration]:
+def fit_twin(
+    student: HybridNetwork, frames: Measured, seed: int = 0, registration: Registration | None = None
+) -> tuple[Twin, Registration]:
     """Register a device against its simulation, then fit a twin to its frames; labels are not used.
 
     Args:
-        student: with an `OpticalConv2d` for one colour in front.
+        student: with an `OpticalConv2d` or a `MaskConv2d` in front.
         frames: measured feature maps and their scenes.
         seed: of the order of the frames.
+        registration: if it is known already.
 
     Returns:
         The twin, and the registration with its residual before and after.
@@ -127,13 +203,10 @@ def fit_twin(student: HybridNetwork, frames: Measured, seed: int = 0) -> tuple[T
         >>> abs(registration.shift_x) < 0.01, twin(scenes).shape
         (True, torch.Size([8, 2, 7, 7]))
     """
-    optics = student.optics
-    if optics.weight.shape[1] != 1:
-        raise InvalidArgument("student", "kernels for one colour", f"{optics.weight.shape[1]} colours")
-    with torch.no_grad():
-        maps = image_by_kernels(frames.scenes, optics.weight)
-    registration = register(maps, frames.features, binning=optics.binning)
-    twin = Twin(student, registration, (maps.shape[-2], maps.shape[-1])).to(maps)
+    if registration is None:
+        registration = register_bench(student, frames)
+    height, width = frames.scenes.shape[-2:]
+    twin = Twin(student, registration, (height, width)).to(frames.features)
     return twin.fit(frames, torch.Generator().manual_seed(seed)), registration
 
 
@@ -141,7 +214,7 @@ def moved_scenes(scenes: torch.Tensor, copies: int, generator: torch.Generator) 
     """The scenes, and copies that are turned, zoomed and displaced a little: stand-ins for unseen ones.
 
     Args:
-        scenes: [n, 1, y, x].
+        scenes: [n, c, y, x].
         copies: how many, each moved by one draw (0.25 rad, 15 %, 2 samples at most).
         generator: source of the draws, on the CPU.
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from photonet.distill import fit_ridge_map, merge_into_backend
+from photonet.distill import fit_full_map, fit_ridge_map, fit_wiener_map, merge_into_backend
 from photonet.errors import GridMismatch, InvalidArgument
 
 
@@ -93,3 +93,23 @@ def test_another_backend_gets_the_map_in_front():
     conv = nn.Conv2d(3, 2, 3, padding=1).double()
     backend = nn.Sequential(nn.Conv2d(2, 1, 3), nn.Flatten()).double()
     torch.testing.assert_close(merge_into_backend(conv, backend, (3, 8, 8))(maps()), backend(conv(maps())))
+
+
+def test_the_wiener_map_is_the_regression_on_many_noisy_examples():
+    clean = maps(3000, channels=2, size=6)
+    clean = clean + clean.roll(1, -1)
+    noise = torch.tensor([0.5, 1.0], dtype=torch.float64)
+    generator = torch.Generator().manual_seed(1)
+    noisy = clean + noise[:, None, None] * torch.randn(clean.shape, dtype=torch.float64, generator=generator)
+    wiener, regression = fit_wiener_map(clean, clean, noise), fit_full_map(noisy, clean)
+    fresh = maps(500, channels=2, size=6, seed=2)
+    # 3,000 examples for 72 features: the regression's weights scatter by about sqrt(72 / 3000) of the error
+    difference = (wiener(fresh) - regression(fresh)).square().mean()
+    assert difference < 0.1 * (wiener(noisy) - clean).square().mean()
+
+
+def test_noise_of_another_number_of_channels_is_refused():
+    with pytest.raises(GridMismatch, match="noise"):
+        fit_wiener_map(maps(), maps(), torch.ones(2))
+    with pytest.raises(GridMismatch, match="wanted"):
+        fit_wiener_map(maps(5), maps(4), torch.ones(3))

@@ -1,9 +1,11 @@
 import pytest
 import torch
 
-from photonet.distill import CORRECTIONS, TrainConfig, correct, distill, predict
-from photonet.errors import InvalidArgument, UnknownName
+from photonet.distill import CORRECTIONS, TrainConfig, correct, distill, fit_twin, predict
+from photonet.errors import GridMismatch, InvalidArgument, UnknownName
+from photonet.grid import Grid
 from photonet.measured import Measured
+from photonet.nn import HybridNetwork, MaskConv2d
 
 QUICK = TrainConfig(epochs=3, batch_size=16, lr=1e-3)
 
@@ -39,18 +41,21 @@ def test_calibration_brings_a_linear_error_back_without_labels(trained, scenes):
     assert wins(result.student, measured, scenes[1]) == 1.0
 
 
-@pytest.mark.parametrize("method", CORRECTIONS)
-def test_what_is_kept_is_never_worse_on_the_held_out_part(method, trained, scenes):
-    for spoil in (swap, lambda maps: 0.95 * maps, lambda maps: maps.roll(1, -1)):
-        measured = measure(trained, scenes, spoil)
-        result = correct(trained, measured, teacher=trained, fraction=0.5, method=method, config=QUICK)
-        if method == "auto":  # decides by the loss
-            assert result.metrics[f"{result.kept}/loss"] <= result.metrics["none/loss"]
-            assert result.kept in {"none", "calibration", "calibration+self-kd", "twin"}
-            continue
-        best = result.metrics[f"{result.kept}/agreement"]
-        assert best >= result.metrics["none/agreement"]
-        assert result.kept in {"none", "calibration", method}
+KINDS = ["none", "ntkd-paper", "self-kd", "gauss-newton", "calibration+kd", "calibration+gauss-newton"]
+
+
+@pytest.mark.parametrize("method", KINDS)
+def test_what_is_kept_is_not_worse_on_frames_that_were_held_out(method, trained, scenes):
+    measured = measure(trained, scenes, swap)
+    result = correct(trained, measured, teacher=trained, fraction=0.5, method=method, config=QUICK)
+    assert result.kept in CORRECTIONS[method]
+    assert result.metrics[f"{result.kept}/loss"] <= result.metrics["none/loss"]
+    assert result.reason.startswith(result.kept)
+
+
+def test_every_refinement_has_a_name_with_and_without_calibration():
+    assert set(CORRECTIONS["calibration+ntkd"]) == {"none", "calibration", "calibration+ntkd"}
+    assert {"ce", "kd", "ntkd-paper", "ntkd", "self-kd", "gauss-newton", "twin", "auto"} <= set(CORRECTIONS)
 
 
 def test_a_perfect_device_stays_as_it_is(trained, scenes):
@@ -95,3 +100,53 @@ def test_what_a_method_needs_is_asked_for(trained, scenes):
         correct(trained, measure(trained, scenes), fraction=0.5, method="kd")
     with pytest.raises(UnknownName, match="did you mean calibration"):
         correct(trained, measure(trained, scenes), method="calibrate")
+
+
+def test_dense_outputs(trained, scenes):
+    """Segmentation: a map of logits instead of one decision."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        backend = torch.nn.Conv2d(2, 3, 3, padding=1)
+    student = HybridNetwork(trained.frontend, backend)
+    wanted = predict(student, scenes[0])
+    measured = Measured(scenes[0], swap(predict(student.frontend, scenes[0])), wanted.argmax(dim=1))
+    before = wins(student, measured, measured.labels)
+    for method in ("auto", "calibration", "ce", "calibration+self-kd"):
+        result = correct(student, measured, fraction=1.0, method=method, config=QUICK)
+        assert "gauss-newton" not in result.kept
+        assert wins(result.student, measured, measured.labels) > before
+    with pytest.raises(GridMismatch, match="logits"):
+        correct(student, measured, fraction=1.0, method="gauss-newton")
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+def test_frontends_of_masks_and_of_colours(colours):
+    """They are registered and calibrated as any other; the twin knows their colours."""
+    grid, wavelength = Grid(12, 1e-6), [525e-9, 630e-9, 460e-9][:colours]
+    mask = MaskConv2d(2, grid=grid, wavelength=wavelength, distance=0.1e-3, pixel=4, binning=2)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        student = HybridNetwork(mask, torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32, 3))).eval()
+    shown = torch.rand(24, colours, 8, 8, generator=torch.Generator().manual_seed(0))
+    measured = Measured(shown, 0.5 * predict(mask, shown) + 0.1)
+    result = correct(student, measured, fraction=1.0)
+    assert result.registration is not None
+    assert result.metrics["calibration/loss"] < 0.1 * result.metrics["none/loss"]
+    twin, _ = fit_twin(student, measured, registration=result.registration)
+    error = (predict(twin, shown) - measured.features).norm() / measured.features.norm()
+    assert error < 0.2
+
+
+def test_a_frontend_of_another_kind_is_calibrated_without_registration(scenes):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        student = HybridNetwork(
+            torch.nn.Conv2d(1, 2, 3, stride=2, padding=1),
+            torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32, 3)),
+        )
+    measured = Measured(scenes[0], swap(predict(student.frontend, scenes[0])))
+    result = correct(student, measured, fraction=0.5)
+    assert result.registration is None
+    assert not any("registered" in name for name in result.metrics)
+    with pytest.raises(InvalidArgument, match="frontend: expected an OpticalConv2d or a MaskConv2d"):
+        correct(student, measured, method="twin")

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from photonet.distill import CORRECTIONS, correct, fit_full_map, fit_twin, merge_into_backend, predict
+from photonet.distill.judge import divergence
 from photonet.errors import InvalidArgument, UnknownName
 from photonet.measured import Measured
 from photonet.measured.lab import warp
@@ -49,13 +50,28 @@ def test_a_perfect_device_is_left_alone(student):
     )
 
 
+def test_a_device_that_is_only_noisy_is_not_made_worse(student):
+    def noisy(maps, seed):
+        generator = torch.Generator().manual_seed(seed)
+        return maps + 0.1 * maps.std() * torch.randn(maps.shape, generator=generator)
+
+    shown, fresh = scenes(40), scenes(200, 2)
+    result = correct(student, Measured(shown, noisy(predict(student.frontend, shown), 3)), fraction=1.0)
+    seen, wanted = noisy(predict(student.frontend, fresh), 4), predict(student, fresh)
+    after, before = (
+        divergence(predict(one, seen), wanted) for one in (result.student.backend, student.backend)
+    )
+    # what is kept may be as good (one in six draws), so two standard errors of the difference are allowed
+    assert (after - before).mean() < 2 * (after - before).std() / len(fresh) ** 0.5
+
+
 def test_auto_is_never_worse_on_held_out_frames_and_says_why(student):
     shown = scenes(50)
     result = correct(student, Measured(shown, turned(student, shown)), fraction=1.0, scenes=scenes(400, 1))
-    losses = {k: v for k, v in result.metrics.items() if k.endswith("/loss")}
-    assert set(losses) == {f"{n}/loss" for n in ("none", "calibration", "twin", "calibration+self-kd")}
-    assert losses[f"{result.kept}/loss"] == min(losses.values()) < losses["none/loss"]
-    assert result.reason.startswith(f"{result.kept}: loss")
+    losses = {name: result.metrics[f"{name}/loss"] for name in CORRECTIONS["auto"]}
+    assert losses[result.kept] < losses["none"] / 4
+    assert result.reason.startswith(f"{result.kept} (registered nonlinear): loss")
+    assert result.metrics["features/registered nonlinear"] < 0.5 * result.metrics["features/before"]
     assert result.metrics["registration/after"] < result.metrics["registration/before"]
     fresh = scenes(100, 2)
     wanted = predict(student, fresh)

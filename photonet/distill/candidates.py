@@ -1,0 +1,237 @@
+"""The ways to correct a backend, made from some frames: what several of them share is made once."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from ..errors import InvalidArgument
+from ..measured.features import Measured
+from ..measured.register import Registration
+from ..nn import HybridNetwork
+from .calibrate import fit_full_map, fit_ridge_map, fit_wiener_map, merge_into_backend
+from .config import METHODS, TrainConfig
+from .gauss_newton import gauss_newton
+from .nonlinear import NonlinearMap, fit_nonlinear_map
+from .teacher import teacher_targets
+from .terms import KD, Term, needs
+from .trainer import Samples, fit, predict
+from .twin import Displaced, fit_twin, moved_scenes
+
+__all__ = ["MAPS", "Calibration", "Setting", "Workshop"]
+
+MAPS: dict[str, tuple[Callable[[torch.Tensor, torch.Tensor], nn.Module], bool]] = {
+    "shared": (fit_ridge_map, False),
+    "full": (fit_full_map, False),
+    "nonlinear": (fit_nonlinear_map, False),
+    "registered shared": (fit_ridge_map, True),
+    "registered nonlinear": (fit_nonlinear_map, True),
+}
+"""Name of a calibration -> how it is fitted, and whether the bench is registered first."""
+
+SELF_KD: tuple[Term, ...] = (KD(),)
+"""Distillation of the network's own answers before fabrication."""
+
+FINE_TUNING = TrainConfig(epochs=1, batch_size=64, lr=3e-3, weight_decay=0.05, temperature=8.0)
+FINE_TUNING_STEPS = 300
+CALIBRATED_RATE = 1e-3
+"""Learning rate after a calibration, when little is left to learn."""
+
+TWIN_TUNING = TrainConfig(epochs=8, batch_size=128, lr=2e-3, weight_decay=0.05, temperature=8.0)
+MOST_SCENES = 5000
+FEWEST_SCENES = 4000
+"""Moved copies of the measured scenes are made up to this number when no other scenes are given."""
+
+
+MOST_FEATURES = 5000
+"""Of a scene, for maps of all its features and for polynomials of its neighbourhoods."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all candidates are made for, and the clean scenes they share (which no measurement enters).
+
+    Args:
+        student: the simulated network.
+        shown: the scenes that were measured.
+        registration: the geometry of the bench, or None where it cannot be known.
+        scenes: clean scenes that were not measured; moved copies of the measured ones if None.
+        teacher: of the methods that distil one.
+        config: of fine-tuning, or None.
+        seed: of the order of samples.
+    """
+
+    student: HybridNetwork
+    shown: torch.Tensor
+    registration: Registration | None = None
+    scenes: torch.Tensor | None = None
+    teacher: nn.Module | None = None
+    config: TrainConfig | None = None
+    seed: int = 0
+
+    def maps(self) -> list[str]:
+        """Calibrations that can be fitted."""
+        names = [name for name, (_, moved) in MAPS.items() if self.registration is not None or not moved]
+        with torch.no_grad():
+            features = self.student.features(self.shown[:1]).numel()
+        if features > MOST_FEATURES:  # dense outputs: a matrix of all features would not fit into memory
+            names = ["shared"]
+        return names
+
+    def view(self, moved: bool) -> nn.Module:
+        """Clean scenes to features: the student's frontend, or the same on the displaced bench."""
+        return self.displaced if moved and self.displaced is not None else self.student.frontend
+
+    @functools.cached_property
+    def displaced(self) -> Displaced | None:
+        """The frontend on the registered bench."""
+        if self.registration is None:
+            return None
+        height, width = self.shown.shape[-2:]
+        return Displaced(self.student, self.registration, (height, width))
+
+    @functools.cached_property
+    def clean(self) -> torch.Tensor:
+        """[m, c, y, x]."""
+        if self.scenes is not None:
+            return self.scenes[:MOST_SCENES].to(self.shown)
+        copies = math.ceil(FEWEST_SCENES / len(self.shown))
+        moved = moved_scenes(self.shown, copies, torch.Generator().manual_seed(self.seed))
+        return moved[:MOST_SCENES]
+
+    @functools.cached_property
+    def clean_simulated(self) -> torch.Tensor:
+        """Simulated features of the clean scenes."""
+        return predict(self.student.frontend, self.clean)
+
+    @functools.cached_property
+    def clean_displaced(self) -> torch.Tensor:
+        """The same on the displaced bench."""
+        return predict(self.view(True), self.clean)
+
+    @functools.cached_property
+    def clean_answers(self) -> torch.Tensor:
+        """The student's answers to the clean scenes."""
+        return predict(self.student.backend, self.clean_simulated)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """From measured features to simulated ones.
+
+    Args:
+        map: fitted to the frames; on a registered bench to what the displaced simulation gives.
+        undo: linear, takes the displacement back; None where there is none.
+        shape: [c, y, x] between the two.
+    """
+
+    map: nn.Module
+    undo: nn.Module | None
+    shape: tuple[int, int, int]
+
+    def features(self, measured: torch.Tensor) -> torch.Tensor:
+        """Estimates of the simulated feature maps."""
+        found: torch.Tensor = self.map(measured)
+        return found if self.undo is None else self.undo(found)
+
+    def in_front_of(self, backend: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
+        """The backend for measured features [k, y, x], linear maps merged into its first layer."""
+        if self.undo is not None:
+            backend = merge_into_backend(self.undo, backend, self.shape)
+        if isinstance(self.map, NonlinearMap):
+            return nn.Sequential(self.map, backend)
+        return merge_into_backend(self.map, backend, shape)
+
+
+class Workshop:
+    """Makes corrected backends from measured frames.
+
+    Args:
+        setting: what they are for.
+        frames: what they are made from.
+    """
+
+    def __init__(self, setting: Setting, frames: Measured) -> None:
+        self.setting, self.frames = setting, frames
+        self.answers = predict(setting.student, frames.scenes)
+        self._calibrations: dict[str, Calibration] = {}
+
+    def calibration(self, name: str) -> Calibration:
+        """One of `MAPS`, fitted once."""
+        if name not in self._calibrations:
+            self._calibrations[name] = self._fit(*MAPS[name])
+        return self._calibrations[name]
+
+    def backend(self, method: str, chosen: str) -> nn.Module:
+        """A backend by one of `CORRECTIONS`; ``chosen`` is the calibration where it uses one."""
+        student, (calibrates, tuning) = self.setting.student, _steps(method)
+        _, channels, height, width = self.frames.features.shape
+        shape = (channels, height, width)
+        if tuning == "twin":
+            return self._by_twin()
+        start: nn.Module = student.backend
+        if calibrates:
+            start = self.calibration(chosen).in_front_of(student.backend, shape)
+        if tuning is None:
+            return start
+        if tuning == "gauss-newton":
+            return gauss_newton(start, self.frames.features, self.answers)
+        return self._fine_tuned(start, tuning, calibrates)
+
+    def _fit(self, fit_map: Callable[[torch.Tensor, torch.Tensor], nn.Module], moved: bool) -> Calibration:
+        setting, frames = self.setting, self.frames
+        wanted = predict(setting.view(moved), frames.scenes)
+        found, undo = fit_map(frames.features, wanted), None
+        if moved:
+            left = wanted - predict(found, frames.features)
+            noise = left.square().mean(dim=(0, 2, 3)).sqrt()
+            undo = fit_wiener_map(setting.clean_displaced, setting.clean_simulated, noise)
+        _, channels, height, width = wanted.shape
+        return Calibration(found, undo, (channels, height, width))
+
+    def _by_twin(self) -> nn.Module:
+        setting = self.setting
+        twin, _ = fit_twin(setting.student, self.frames, setting.seed, setting.registration)
+        seen = twin.measure(setting.clean, torch.Generator().manual_seed(setting.seed))
+        linear = fit_full_map(seen, setting.clean_simulated)
+        _, channels, height, width = seen.shape
+        start = merge_into_backend(linear, setting.student.backend, (channels, height, width))
+        backend = copy.deepcopy(start).requires_grad_(True)
+        samples = Samples(seen, None, setting.clean_answers)
+        held = Samples(self.frames.features)
+        fit(backend, samples, held, SELF_KD, TWIN_TUNING, seed=setting.seed, description="correcting (twin)")
+        return backend
+
+    def _fine_tuned(self, start: nn.Module, tuning: str, calibrated: bool) -> nn.Module:
+        frames, setting = self.frames, self.setting
+        terms = SELF_KD if tuning == "self-kd" else METHODS[tuning]
+        teacher = setting.student if tuning == "self-kd" else setting.teacher
+        wanted = needs(terms)
+        if "labels" in wanted and frames.labels is None:
+            raise InvalidArgument("measured", "labels, which this method uses", "none", "use method='auto'")
+        if teacher is None and wanted - {"labels"}:
+            raise InvalidArgument("teacher", "a torch module for this method", None, "use method='auto'")
+        config = setting.config
+        if config is None:
+            steps = max(1, len(frames) // FINE_TUNING.batch_size)
+            rate = CALIBRATED_RATE if calibrated else FINE_TUNING.lr
+            config = replace(FINE_TUNING, epochs=math.ceil(FINE_TUNING_STEPS / steps), lr=rate)
+        samples = Samples(frames.features, frames.labels, **teacher_targets(teacher, frames.scenes, terms))
+        backend = copy.deepcopy(start).requires_grad_(True)
+        held = Samples(frames.features[:1], None if frames.labels is None else frames.labels[:1])
+        fit(backend, samples, held, terms, config, seed=setting.seed, description="correcting")
+        return backend
+
+
+def _steps(method: str) -> tuple[bool, str | None]:
+    """Whether a method calibrates, and what refines the backend."""
+    if method in ("none", "calibration"):
+        return method == "calibration", None
+    head, _, tail = method.rpartition("+")
+    return head == "calibration", tail

@@ -1,0 +1,68 @@
+"""Which candidate to keep: paired losses on frames that it was not made from, and one standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+
+__all__ = ["divergence", "folds", "simplest", "unlikelihood"]
+
+FOLDS = 4
+ENOUGH = 100
+"""Frames to judge on: beyond, a further round costs more than its answer is worth."""
+
+
+def folds(n: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Quarters that are held out in turn, (others, held out), until a hundred frames have been.
+
+    Example:
+        >>> [len(held) for _, held in folds(40)], [len(held) for _, held in folds(1000)]
+        ([10, 10, 10, 10], [250])
+    """
+    part = torch.arange(n) % FOLDS
+    rounds, judged = [], 0
+    for index in range(FOLDS):
+        if judged >= ENOUGH:
+            break
+        rounds.append(((part != index).nonzero()[:, 0], (part == index).nonzero()[:, 0]))
+        judged += len(rounds[-1][1])
+    return rounds
+
+
+def divergence(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """KL divergence from the wanted answers, [n]; the mean over pixels where outputs are dense."""
+    ours, theirs = F.log_softmax(logits, dim=1), F.log_softmax(wanted, dim=1)
+    lost = F.kl_div(ours, theirs, reduction="none", log_target=True).sum(dim=1)
+    return lost.flatten(1).mean(dim=1) if lost.ndim > 1 else lost
+
+
+def unlikelihood(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy to the labels, [n]; pixels without a label count as 0."""
+    lost = F.cross_entropy(logits, labels, reduction="none")
+    return lost.flatten(1).mean(dim=1) if lost.ndim > 1 else lost
+
+
+def simplest(losses: Mapping[str, torch.Tensor]) -> str:
+    """The first candidate that is not worse than the best by more than one standard error.
+
+    The rule of one standard error (Breiman et al., Classification and Regression Trees, section 3.4.3), of
+    the paired differences: what both find hard in a frame cancels.
+
+    Args:
+        losses: [n] of each candidate on the same frames, the simplest candidate first.
+
+    Example:
+        >>> noisy = torch.tensor([1.0, 3.0, 2.0, 4.0])
+        >>> simplest({"none": noisy, "lucky": noisy - torch.tensor([0.5, -0.4, 0.5, -0.4])})
+        'none'
+        >>> simplest({"none": noisy, "better": noisy - torch.tensor([0.5, 0.4, 0.5, 0.4])})
+        'better'
+    """
+    best = min(losses, key=lambda name: float(losses[name].mean()))
+    for name, loss in losses.items():
+        worse = (loss - losses[best]).double()
+        if name == best or float(worse.mean()) <= float(worse.std()) / len(worse) ** 0.5:
+            return name
+    return best
