@@ -13,7 +13,10 @@ import torch
 from .checks import finite
 from .errors import InvalidArgument
 
-__all__ = ["as_tensor", "complex_dtype", "real_dtype"]
+__all__ = ["UNLABELLED", "as_tensor", "complex_dtype", "real_dtype"]
+
+UNLABELLED = -100
+"""The label of a picture (or pixel) whose class is not known: left out of every loss and score."""
 
 
 def as_tensor(name: str, value: Any, *, least_dims: int = 0) -> torch.Tensor:

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import checks, ntk
-from .distill.losses import UNLABELLED
+from .arrays import UNLABELLED
 from .distill.run import labelled
 from .errors import InvalidArgument
 from .progress import track
@@ -121,10 +121,10 @@ def estimate(
         >>> from functools import partial
         >>> from photonet import data
         >>> from photonet.models import compressed_meta
-        >>> designs = {f"{k} kernels": partial(compressed_meta, k, hidden=16) for k in (1, 8)}
+        >>> designs = {f"bins of {b}": partial(compressed_meta, binning=b, hidden=16) for b in (4, 14)}
         >>> found = estimate(designs, data.digits().train, samples=200, initialisations=1)
         >>> found.ranking
-        [['8 kernels'], ['1 kernels']]
+        [['bins of 4'], ['bins of 14']]
     """
     named = _named(designs)
     confidence = checks.fraction("confidence", confidence)

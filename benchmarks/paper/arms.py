@@ -58,7 +58,7 @@ class Arm:
 
     def settings(self, seed: int, data: Splits, more: torch.Tensor | None, teacher: str) -> dict[str, Any]:
         """Everything that decides a result, in plain values."""
-        needed = any(term.need != "labels" for term in self.terms)
+        needed = any(term.needs - {"labels"} for term in self.terms)
         return {
             **self.config.as_dict(),
             "design": self.design,

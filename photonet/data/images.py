@@ -13,13 +13,11 @@ import torch
 from torch.utils.data import Dataset
 
 from .. import checks
+from ..arrays import UNLABELLED
 from ..errors import InvalidArgument
 from ..provenance import tensor_hash
 
 __all__ = ["UNLABELLED", "Images", "Splits", "against_rest", "stratified_split"]
-
-UNLABELLED = -100
-"""The label of a picture (or pixel) whose class is not known: left out of every loss and score."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,10 +8,9 @@ from typing import Any
 import torch
 
 from .. import checks
-from ..arrays import as_tensor
+from ..arrays import UNLABELLED, as_tensor
 from ..errors import GridMismatch, InvalidArgument
 from .config import METHODS
-from .losses import UNLABELLED
 from .terms import Term
 
 __all__ = ["check_classes", "hold_out", "labelled", "same_outputs", "terms_of", "with_unlabelled"]
@@ -23,12 +22,9 @@ HELD_OUT = 0.1
 def labelled(name: str, data: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs and labels as tensors, from `photonet.data.Images` or a pair of arrays.
 
-    Labels equal to the ``ignore_index`` of `Images` become `losses.UNLABELLED`.
-
     Raises:
         InvalidArgument: neither of these, labels that are not whole numbers, or of another length.
     """
-    ignore = getattr(data, "ignore_index", None)
     if hasattr(data, "images") and hasattr(data, "labels"):
         data = (data.images, data.labels)
     if not isinstance(data, (tuple, list)) or len(data) != 2:
@@ -41,10 +37,7 @@ def labelled(name: str, data: Any) -> tuple[torch.Tensor, torch.Tensor]:
         raise InvalidArgument(f"{name} labels", f"{len(inputs)} labels, one per input", f"{len(labels)}")
     if not len(inputs):
         raise InvalidArgument(name, "at least one sample", "none")
-    labels = labels.to(inputs.device, torch.int64)
-    if ignore is not None:
-        labels = labels.masked_fill(labels == ignore, UNLABELLED)
-    return inputs, labels
+    return inputs, labels.to(inputs.device, torch.int64)
 
 
 def hold_out(

@@ -10,20 +10,17 @@ import torch
 import torch.nn.functional as F
 
 from .. import checks, ntk
+from ..arrays import UNLABELLED
 from ..errors import GridMismatch, InvalidArgument
 
 __all__ = [
     "NTK_FORMS",
-    "UNLABELLED",
     "cross_entropy",
     "feature_matching",
     "kd",
     "kernel_residual",
     "ntk_matching",
 ]
-
-UNLABELLED = -100
-"""The label of a sample (or pixel) whose class is not known: it takes no part in the cross-entropy."""
 
 NTK_FORMS = ("scaled", "cka", "raw")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from .losses import UNLABELLED
+from ..arrays import UNLABELLED
 from .teacher import Gram
 from .terms import KD, Batch, CrossEntropy, Term
 from .views import Views
@@ -22,7 +22,7 @@ class Samples:
 
     Args:
         inputs: [n, ...], what the model sees.
-        labels: int64 [n, ...] or None; `losses.UNLABELLED` where a class is not known.
+        labels: int64 [n, ...] or None; `photonet.data.UNLABELLED` where a class is not known.
         teacher: logits of the teacher for the same samples, or None.
         gram: of the teacher, see `tangent_gram`, or None.
         features: of the teacher, [n, ...], or None.

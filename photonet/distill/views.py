@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 
 from .. import checks
+from ..arrays import UNLABELLED
 from ..data.augment import random_moves
 from ..errors import InvalidArgument
-from .losses import UNLABELLED
 
 __all__ = ["LabelledViews", "Mixed", "Moved", "Views", "describe", "seen_through", "views_of"]
 
@@ -33,7 +33,7 @@ class LabelledViews(Protocol):
     def with_labels(
         self, x: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Views of the inputs [b, ...], and their labels; `losses.UNLABELLED` where none is known."""
+        """Views of the inputs [b, ...], and their labels; `photonet.data.UNLABELLED` where none is known."""
         ...
 
 

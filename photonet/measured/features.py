@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ..arrays import UNLABELLED
 from ..checks import finite
 from ..errors import InvalidArgument
 from .captures import cut_windows, signed_maps
@@ -19,9 +20,6 @@ from .steps import Calibration, chunk_of
 from .writer import Part, write
 
 __all__ = ["Measured"]
-
-UNLABELLED = -100
-"""Label of what nobody knows, in memory: torch's own ``ignore_index``. In files it is -1."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

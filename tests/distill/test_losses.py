@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from photonet.arrays import UNLABELLED
 from photonet.distill.losses import (
-    UNLABELLED,
     cross_entropy,
     feature_matching,
     kd,

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+from photonet.arrays import UNLABELLED
 from photonet.detector import Detector
 from photonet.distill import KD, NTK, CrossEntropy, Features, KernelResidual, Moved, TrainConfig, distill
-from photonet.distill.losses import UNLABELLED
 from photonet.distill.parallel import Processes
 from photonet.errors import InvalidArgument
 from photonet.models import compressed_meta

@@ -7,6 +7,7 @@ import xarray as xr
 from safetensors.torch import load_file
 from torch import nn
 
+from photonet.arrays import UNLABELLED
 from photonet.data import Images
 from photonet.distill import METHODS, TrainConfig, distill
 from photonet.errors import DataError, GridMismatch, InvalidArgument, TrainingDiverged, UnknownName
@@ -228,8 +229,8 @@ def test_labels_of_pixels_have_the_shape_of_the_outputs():
 def test_pixels_to_ignore_take_no_part():
     pixels = torch.rand(12, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     labels = (pixels[:, 0] > 0.5).long()
-    labels[:, 0] = 7
-    images = Images(pixels, labels, ("dark", "bright"), "toy", ignore_index=7)
+    labels[:, 0] = UNLABELLED
+    images = Images(pixels, labels, ("dark", "bright"), "toy")
     student = nn.Conv2d(1, 2, 1)
     other = nn.Conv2d(1, 2, 1)
     other.load_state_dict(student.state_dict())

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from photonet.arrays import UNLABELLED
 from photonet.distill import KD, CrossEntropy, Mixed, Moved, TrainConfig, distill
-from photonet.distill.losses import UNLABELLED
 from photonet.distill.views import describe, views_of
 from photonet.errors import InvalidArgument, UnknownName
 from photonet.models import compressed_meta, lenet
