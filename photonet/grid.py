@@ -11,7 +11,7 @@ import torch
 from . import checks
 from .errors import GridMismatch
 
-__all__ = ["Grid", "check_same_grid"]
+__all__ = ["Grid", "check_same_grid", "overlap"]
 
 
 @dataclass(frozen=True, init=False)
@@ -100,3 +100,25 @@ def check_same_grid(name: str, grid: Grid, expected: Grid) -> None:
     """Raise `GridMismatch` when ``grid`` and ``expected`` are not the same samples."""
     if not grid.matches(expected):
         raise GridMismatch(name, f"the grid {expected}", f"{grid}", "resample one of the two")
+
+
+def overlap(source: torch.Tensor, size: Any, target: torch.Tensor, width: Any) -> torch.Tensor:
+    """Length that source intervals share with target intervals.
+
+    Args:
+        source: centres [S] in m.
+        size: of each source interval in m, a number or a 0-d tensor (gradients flow through it).
+        target: centres [T] in m.
+        width: of each target interval in m, likewise.
+
+    Returns:
+        [T, S] in m.
+
+    Example:
+        >>> cells, pixel = torch.tensor([-1.0, 0.0, 1.0]), torch.tensor([0.0])
+        >>> overlap(cells, 1.0, pixel, 2.0).tolist()
+        [[0.5, 1.0, 0.5]]
+    """
+    low = torch.maximum(target[:, None] - width / 2, source - size / 2)
+    high = torch.minimum(target[:, None] + width / 2, source + size / 2)
+    return (high - low).clamp(min=0)

@@ -8,7 +8,7 @@ import torch
 
 from .. import checks
 from ..errors import GridMismatch
-from ..grid import Grid
+from ..grid import Grid, overlap
 
 __all__ = ["pixel_irradiance"]
 
@@ -46,19 +46,9 @@ def pixel_irradiance(irradiance: torch.Tensor, grid: Grid, pixels: Grid, fill: A
     for side in sides:
         checks.fraction("fill", side)
     rows, columns = (
-        _overlap(source, s, target, p, side).to(irradiance)
+        (overlap(source, s, target, p * side) / (p * side)).to(irradiance)
         for source, s, target, p, side in zip(
             (grid.y, grid.x), grid.pitch, (pixels.y, pixels.x), pixels.pitch, sides, strict=True
         )
     )
     return rows @ irradiance @ columns.mT
-
-
-def _overlap(
-    source: torch.Tensor, pitch: float, target: torch.Tensor, size: float, side: float
-) -> torch.Tensor:
-    """Share of each target interval [T, 1] that each source cell [1, S] covers, float64 [T, S]."""
-    half = size * side / 2
-    low = torch.maximum(target[:, None] - half, source[None, :] - pitch / 2)
-    high = torch.minimum(target[:, None] + half, source[None, :] + pitch / 2)
-    return (high - low).clamp(min=0) / (2 * half)

@@ -87,7 +87,8 @@ class Plan:
         """What would hold where the error is too large."""
         if self.method in TRANSFERS:
             return "a finer pitch of the source, or an output of the pitch of the source, would hold"
-        return f"|z| of at least {self.critical:.3g} m or a finer pitch would hold, or method='auto'"
+        number = f"|z| of at least {self.critical:.3g} m or a finer pitch would hold"
+        return f"{number}, or method='auto' where another was asked for"
 
     def __str__(self) -> str:
         limits = ", ".join(f"{y:.3f} x {x:.3f}" for y, x in self.band_limit)

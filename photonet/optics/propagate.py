@@ -12,9 +12,8 @@ from ..errors import GridMismatch, InvalidArgument
 from ..grid import Grid
 from .convolution import convolve_kernel
 from .fourier import mirror
-from .irradiance import irradiance
 from .plan import ZOOMS, Plan, plan
-from .sampling import LIMIT, announce, check_memory
+from .sampling import LIMIT, announce, check_memory, curvature_error
 from .scalars import plain, scalar
 from .transfer import cached, transfer
 from .zoom import far_field, through_spectrum
@@ -166,8 +165,7 @@ def _check_sampling(
         # to a small far window light goes from the whole source: what geometry says is right there
         alias, paraxial = found.alias_energy, paraxial if method in ZOOMS else found.paraxial_error
     what = f"{method} over |z| = {z:.3g} m puts {alias:.1%} of the energy in the wrong place"
-    remedy = f"|z| of at least {choice.critical:.3g} m would hold, or method='auto'"
-    announce(math.sqrt(alias), what, remedy, strict)
+    announce(math.sqrt(alias), what, choice.remedy, strict)
     what = f"{method} over |z| = {z:.3g} m is paraxial, and this light is too steep for it"
     remedy = f"|z| below {z * LIMIT / max(paraxial, LIMIT):.2g} m would hold, or method='auto'"
     announce(paraxial, what, remedy, strict)
@@ -175,13 +173,10 @@ def _check_sampling(
 
 def _check_far(u: torch.Tensor, grid: Grid, waves: torch.Tensor, distance: Any, strict: bool) -> None:
     """Say when Fraunhofer's formula is used too near: the curvature it leaves out, weighted by the light."""
-    y, x = grid.mesh(u.device)
-    rho2, power = y**2 + x**2, irradiance(u.detach()).sum(tuple(range(u.ndim - 2)))
-    area = float(waves.detach().min()) * abs(float(plain(distance)))
-    bend = math.pi * rho2 / area
-    error = float(((power * (2 * torch.sin(bend.clamp(max=math.pi) / 2)) ** 2).sum() / power.sum()).sqrt())
-    what = f"fraunhofer over |z| = {abs(float(plain(distance))):.3g} m leaves out the curvature of the source"
-    far = abs(float(plain(distance))) * error / LIMIT
+    z = abs(float(plain(distance)))
+    error = curvature_error(u, grid, float(waves.detach().min()), z)
+    what = f"fraunhofer over |z| = {z:.3g} m leaves out the curvature of the source"
+    far = z * error / LIMIT
     announce(error, what, f"|z| of at least {far:.2g} m would hold, or method='fresnel_zoom'", strict)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from .. import checks
 from ..errors import GridMismatch
-from ..grid import Grid
+from ..grid import Grid, overlap
 from .psf import convolve, psf
 from .scalars import scalar
 from .varying import convolve_patches
@@ -138,7 +138,7 @@ def image_display(
     wide = Grid([n + 2 * h for n, h in zip(target.shape, margin, strict=True)], target.pitch, target.centre)
     ratio = z / d
     rows, columns = (
-        _cover(-source.to(d.device) * ratio, p * ratio, place.to(d.device), q).to(power)
+        (overlap(-source.to(d.device) * ratio, p * ratio, place.to(d.device), q) / (p * ratio)).to(power)
         for source, p, place, q in zip(
             (screen.y, screen.x), screen.pitch, (wide.y, wide.x), wide.pitch, strict=True
         )
@@ -168,13 +168,6 @@ def image_display(
         image = convolve_patches(scene, psfs)
     inside = [slice(h, h + n) for h, n in zip(margin, target.shape, strict=True)]
     return image[..., inside[0], inside[1]].clamp_min(0)
-
-
-def _cover(source: torch.Tensor, size: Any, target: torch.Tensor, pitch: float) -> torch.Tensor:
-    """Part of each source interval that falls into each target interval, float64 [T, S]."""
-    low = torch.maximum(target[:, None] - pitch / 2, source - size / 2)
-    high = torch.minimum(target[:, None] + pitch / 2, source + size / 2)
-    return (high - low).clamp(min=0) / size
 
 
 def _lattice(axis: torch.Tensor, points: int) -> list[float]:

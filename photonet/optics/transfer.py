@@ -133,7 +133,7 @@ def transfer(
         del direct, there
     kernel = mirror(kernel, height, -1) if even else kernel
     kernel = kernel if mixed is None else kernel + mixed
-    return _limit(kernel, choice, wavelength.detach(), fy.detach(), fx.detach())
+    return _limit(kernel, choice, wavelength, fy, fx)
 
 
 def _taper(position: torch.Tensor, distance: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
