@@ -66,7 +66,7 @@ class QuickstartConfig:
     teacher_views: int = 7
     kernels: int = 8
     fraction: float = 0.10
-    devices: int = 64
+    devices: int = 32
     study_scenes: int = 300
     wavelength: float = 525e-9
     distance: float = 0.8e-3
