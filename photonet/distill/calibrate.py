@@ -9,12 +9,33 @@ from torch import nn
 from .. import checks
 from ..errors import GridMismatch, InvalidArgument
 
-__all__ = ["fit_full_map", "fit_ridge_map", "fit_wiener_map", "merge_into_backend"]
+__all__ = ["check_maps", "fit_full_map", "fit_ridge_map", "fit_wiener_map", "merge_into_backend"]
 
 STRENGTHS = tuple(10.0**e for e in range(-6, 1))
 """Ridge strengths that cross-validation chooses from, relative to the mean diagonal."""
 
 FOLDS = 5
+
+
+def check_maps(measured: torch.Tensor, simulated: torch.Tensor) -> None:
+    """Feature maps [n, channels, y, x] of the same two or more scenes, of the same size, finite.
+
+    Raises:
+        GridMismatch: different scenes or sizes.
+        InvalidArgument: other axes, fewer than two scenes, or values that are not finite.
+
+    Example:
+        >>> check_maps(torch.rand(2, 8, 7, 7), torch.rand(2, 4, 7, 7))
+    """
+    if measured.ndim != 4 or simulated.ndim != 4:
+        raise InvalidArgument("measured", "axes [n, channels, y, x]", f"{tuple(measured.shape)}")
+    if len(measured) != len(simulated) or measured.shape[-2:] != simulated.shape[-2:]:
+        raise GridMismatch(
+            "simulated", f"scenes and size of {tuple(measured.shape)}", f"{tuple(simulated.shape)}"
+        )
+    if len(measured) < 2:
+        raise InvalidArgument("measured", "two or more scenes", len(measured))
+    checks.finite("measured", measured)
 
 
 def fit_ridge_map(measured: torch.Tensor, simulated: torch.Tensor, neighbourhood: int = 3) -> nn.Conv2d:
@@ -50,15 +71,7 @@ def fit_ridge_map(measured: torch.Tensor, simulated: torch.Tensor, neighbourhood
     """
     if checks.count("neighbourhood", neighbourhood) % 2 == 0:
         raise InvalidArgument("neighbourhood", "an odd number of features", neighbourhood)
-    if measured.ndim != 4 or simulated.ndim != 4:
-        raise InvalidArgument("measured", "axes [n, channels, y, x]", f"{tuple(measured.shape)}")
-    if len(measured) != len(simulated) or measured.shape[-2:] != simulated.shape[-2:]:
-        raise GridMismatch(
-            "simulated", f"scenes and size of {tuple(measured.shape)}", f"{tuple(simulated.shape)}"
-        )
-    if len(measured) < 2:
-        raise InvalidArgument("measured", "two or more scenes", len(measured))
-    checks.finite("measured", measured)
+    check_maps(measured, simulated)
     patches = F.unfold(measured.double(), neighbourhood, padding=neighbourhood // 2).transpose(1, 2)
     targets = simulated.double().flatten(2).transpose(1, 2)
     ones = torch.ones_like(patches[..., :1])

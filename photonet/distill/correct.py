@@ -46,7 +46,7 @@ MOST_PIXELS = 64 * 64
 """Of a scene that is registered: beyond, the matrix of its displacement does not fit into memory."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Corrected:
     """A corrected network and how it was chosen.
 
@@ -68,6 +68,9 @@ class Corrected:
     calibration: str = ""
     registration: Registration | None = None
     config: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<Corrected {self.reason}>"
 
 
 def correct(

@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .. import checks
-from ..errors import GridMismatch, InvalidArgument
+from .calibrate import check_maps
 
 __all__ = ["NonlinearMap", "fit_nonlinear_map"]
 
@@ -98,15 +97,8 @@ def fit_nonlinear_map(measured: torch.Tensor, simulated: torch.Tensor) -> Nonlin
         >>> float(error.std() / simulated.std()) < 0.02
         True
     """
-    if measured.ndim != 4 or simulated.ndim != 4:
-        raise InvalidArgument("measured", "axes [n, channels, y, x]", f"{tuple(measured.shape)}")
-    if len(measured) != len(simulated) or measured.shape[-2:] != simulated.shape[-2:]:
-        raise GridMismatch(
-            "simulated", f"scenes and size of {tuple(measured.shape)}", f"{tuple(simulated.shape)}"
-        )
-    if len(measured) < 2:
-        raise InvalidArgument("measured", "two or more scenes", len(measured))
-    seen, wanted = checks.finite("measured", measured).double(), simulated.double()
+    check_maps(measured, simulated)
+    seen, wanted = measured.double(), simulated.double()
     unit = seen.abs().amax(dim=(0, 2, 3), keepdim=True)[0]
     unit = torch.where(unit > 0, unit, torch.ones_like(unit))
     ridge = _Ridge(_powers(seen / unit))

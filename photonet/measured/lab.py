@@ -12,7 +12,7 @@ import torch
 from .. import checks
 from ..errors import InvalidArgument
 
-__all__ = ["cos4_falloff", "laser_power", "soft_saturation", "warp"]
+__all__ = ["b_spline", "cos4_falloff", "laser_power", "soft_saturation", "spline_samples", "warp"]
 
 HOUR = 3600.0
 
@@ -69,8 +69,8 @@ def warp(
 def _spline(images: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Values of the cubic spline through pictures [..., v, u] at points [v, u]."""
     height, width = images.shape[-2:]
-    coefficients = torch.linalg.solve(_spline_samples(height, images), images)
-    coefficients = torch.linalg.solve(_spline_samples(width, images), coefficients.mT).mT
+    coefficients = torch.linalg.solve(spline_samples(height, images), images)
+    coefficients = torch.linalg.solve(spline_samples(width, images), coefficients.mT).mT
     flat = coefficients.flatten(-2)
     out = torch.zeros_like(images)
     low_y, low_x = y.detach().floor(), x.detach().floor()
@@ -80,19 +80,39 @@ def _spline(images: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Ten
             column = (low_x + j).long()
             inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
             place = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
-            weight = _b_spline(y - low_y - i) * _b_spline(x - low_x - j) * inside
+            weight = b_spline(y - low_y - i) * b_spline(x - low_x - j) * inside
             out = out + weight * flat[..., place.flatten()].reshape(images.shape)
     return out
 
 
-def _b_spline(t: torch.Tensor) -> torch.Tensor:
-    """The cubic B-spline at -2 <= t <= 2."""
+def b_spline(t: torch.Tensor) -> torch.Tensor:
+    """The cubic B-spline of unit knots, which is zero from |t| = 2 on.
+
+    Args:
+        t: positions [...] in knots, |t| at most 2.
+
+    Example:
+        >>> b_spline(torch.tensor([0.0, 1.0, 2.0])).mul(6).round().tolist()
+        [4.0, 1.0, 0.0]
+    """
     t = t.abs()
     return torch.where(t < 1, 2 / 3 - t.square() * (1 - t / 2), (2 - t).clamp(min=0) ** 3 / 6)
 
 
-def _spline_samples(n: int, like: torch.Tensor) -> torch.Tensor:
-    """[n, n] values of n B-splines at their n centres."""
+def spline_samples(n: int, like: torch.Tensor) -> torch.Tensor:
+    """Values of n B-splines at their n centres; solved for, they make a spline go through n samples.
+
+    Args:
+        n: how many.
+        like: a tensor of the dtype and device wanted.
+
+    Returns:
+        [n, n], symmetric, three diagonals.
+
+    Example:
+        >>> spline_samples(2, torch.zeros(0)).mul(6).round().tolist()
+        [[4.0, 1.0], [1.0, 4.0]]
+    """
     one = torch.eye(n, dtype=like.dtype, device=like.device)
     near = torch.ones(n - 1, dtype=like.dtype, device=like.device)
     return 2 / 3 * one + (near.diag(1) + near.diag(-1)) / 6

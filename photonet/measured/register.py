@@ -9,7 +9,7 @@ import torch
 
 from .. import checks
 from ..errors import GridMismatch, InvalidArgument
-from .lab import _b_spline, _spline_samples, warp
+from .lab import b_spline, spline_samples, warp
 
 __all__ = ["Registration", "register"]
 
@@ -103,8 +103,8 @@ def register(
     contrast = float(_centred(seen).norm())
     if contrast == 0 or float(_centred(maps).norm()) == 0:
         raise InvalidArgument("measured", "maps with contrast", "maps that are the same everywhere")
-    columns = torch.linalg.solve(_spline_samples(height, maps), maps)
-    pictures = torch.linalg.solve(_spline_samples(width, maps), columns.mT).mT
+    columns = torch.linalg.solve(spline_samples(height, maps), maps)
+    pictures = torch.linalg.solve(spline_samples(width, maps), columns.mT).mT
     pictures = pictures.flatten(2).permute(2, 0, 1).contiguous()  # [samples, n, j]
     unexplained = _unmixed if crosstalk else _unexplained
 
@@ -156,7 +156,7 @@ def _operator(shape: tuple[int, int], binning: int, parameters: torch.Tensor) ->
     taps = torch.arange(-1, 3).to(parameters)
     row = from_y.floor()[..., None, None] + taps[:, None]
     column = from_x.floor()[..., None, None] + taps
-    weight = _b_spline(from_y[..., None, None] - row) * _b_spline(from_x[..., None, None] - column)
+    weight = b_spline(from_y[..., None, None] - row) * b_spline(from_x[..., None, None] - column)
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     place = row.clamp(0, height - 1).long() * width + column.clamp(0, width - 1).long()
     bin_of = torch.arange(height * width, device=place.device).reshape(height, width)

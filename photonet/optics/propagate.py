@@ -20,6 +20,9 @@ from .zoom import far_field, through_spectrum
 
 __all__ = ["propagate"]
 
+WHOLE_SAMPLES = 2**20
+"""Kernels up to this size are kept whole: where transforms are short, mirroring half of one shows."""
+
 
 def propagate(
     u: torch.Tensor,
@@ -125,13 +128,16 @@ def propagate(
             return convolve_kernel(u, kernel, choice.shape, output.shape)
         return through_spectrum(u, kernel, choice.shape, grid, output)
 
-    def build() -> torch.Tensor:
-        return transfer(choice, grid, waves, z, target, steps, u.dtype, envelope=not carrier)
+    differentiated = any(t.requires_grad for t in (waves, z, *steps))
+    whole = differentiated or choice.shape[0] * choice.shape[1] <= WHOLE_SAMPLES
 
-    if any(t.requires_grad for t in (waves, z, *steps)):
-        kernel = build()
+    def build() -> torch.Tensor:
+        kernel = transfer(choice, grid, waves, z, target, steps, u.dtype, envelope=not carrier)
         width = choice.shape[1]
-        return carry(mirror(kernel, width, -2) if kernel.shape[-2] < width else kernel)
+        return mirror(kernel, width, -2) if whole and kernel.shape[-2] < width else kernel
+
+    if differentiated:
+        return carry(build())
     key = (choice, grid, target, values, number, u.dtype, u.device, carrier)
     return carry(cached(key, build))
 

@@ -1,3 +1,5 @@
+import dataclasses
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -6,7 +8,9 @@ import pytest
 
 from photonet import __version__
 from photonet.cli import app, main
+from photonet.cli.quickstart import quickstart
 from photonet.errors import InvalidArgument, PhotonetError
+from photonet.quickstart import QuickstartConfig
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,3 +91,12 @@ def test_as_a_process():
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
     assert "inof" in done.stderr
+
+
+def test_quickstart_has_the_defaults_of_its_configuration():
+    """They stand twice: the command line must not import what it may not need."""
+    options = inspect.signature(quickstart).parameters
+    shared = [field for field in dataclasses.fields(QuickstartConfig) if field.name in options]
+    assert {field.name for field in shared} == {"data", "seed", "seeds", "train", "devices"}
+    for field in shared:
+        assert options[field.name].default == field.default

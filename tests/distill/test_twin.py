@@ -70,11 +70,9 @@ def test_auto_is_never_worse_on_held_out_frames_and_says_why(student):
     result = correct(student, Measured(shown, turned(student, shown)), fraction=1.0, scenes=scenes(400, 1))
     losses = {name: result.metrics[f"{name}/loss"] for name in CORRECTIONS["auto"]}
     assert losses[result.kept] < losses["none"] / 4
-    assert result.reason.startswith(f"{result.kept} (registered ")
-    assert (
-        min(result.metrics[f"features/registered {m}"] for m in ("shared", "nonlinear"))
-        < 0.5 * result.metrics["features/before"]
-    )
+    assert result.calibration.startswith("registered")
+    assert result.reason.startswith(f"{result.kept} ({result.calibration}): loss")
+    assert result.metrics[f"features/{result.calibration}"] < 0.5 * result.metrics["features/before"]
     assert result.metrics["registration/after"] < result.metrics["registration/before"]
     fresh = scenes(100, 2)
     wanted = predict(student, fresh)
