@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from photonet.data import Splits
-from photonet.distill import METHODS, Term, TrainConfig, accuracy, distill, predict
+from photonet.distill import METHODS, Term, TrainConfig, accuracy, distill, mean_iou, predict
 from photonet.distill.views import Views
 from photonet.files import atomic_path
 from photonet.provenance import config_hash, tensor_hash
@@ -111,11 +111,12 @@ def train_teacher(
 
 
 def measure(model: nn.Module, data: Splits) -> dict[str, Any]:
-    """Accuracies and the number of parameters."""
+    """Accuracies, or mean intersections over union where every pixel has a label; numbers of parameters."""
     backend = getattr(model, "backend", model)
+    score = mean_iou if data.test.labels.ndim > 1 else accuracy
     return {
-        "test": accuracy(predict(model, data.test.images), data.test.labels),
-        "val": accuracy(predict(model, data.val.images), data.val.labels),
+        "test": score(predict(model, data.test.images), data.test.labels),
+        "val": score(predict(model, data.val.images), data.val.labels),
         "parameters": sum(p.numel() for p in model.parameters()),
         "backend": sum(p.numel() for p in backend.parameters()),
     }
@@ -132,7 +133,7 @@ def scores(
     teacher: tuple[nn.Module | None, str] = (None, "none"),
     more: torch.Tensor | None = None,
 ) -> list[float]:
-    """Test accuracy of an arm for each seed."""
+    """Test score of an arm for each seed."""
     found = []
     for seed in seeds:
 

@@ -8,12 +8,13 @@ from typing import Any
 from photonet import data
 from photonet.data import cropped
 from photonet.distill import CrossEntropy, TrainConfig
-from photonet.models import polychromatic_meta
+from photonet.models import alexnet, polychromatic_meta
 
-from .arms import Arm, scores
+from .arms import Arm, scores, train_teacher, tuned
 from .cells import Cells
 
 LABELS = (CrossEntropy(smoothing=0.1),)
+RATES = (2e-3, 5e-3)
 
 
 def student(**options: Any) -> dict[str, Any]:
@@ -28,8 +29,27 @@ def labels_alone(epochs: int, **options: Any) -> Arm:
     return Arm(**student(**options), method=LABELS, views=cropped, config=config, bfloat16=True)
 
 
+def matched() -> dict[str, Arm]:
+    """The same student, pictures and steps: what differs is the loss."""
+    config = TrainConfig(epochs=6, batch_size=125)
+    methods = {"none": "ce", "kd": "kd", "ntkd-paper": "ntkd-paper", "ntkd": "ntkd"}
+    return {
+        name: Arm(**student(), method=method, views=cropped, config=config, bfloat16=True)
+        for name, method in methods.items()
+    }
+
+
 def run(folder: str | None, seeds: int, out: Path, work: Path) -> None:
     """Train what is missing."""
     cells, splits = Cells(out / "cifar10.json"), data.cifar10(folder)
     scores(cells, "labels, 1.6 M", labels_alone(16), range(seeds), splits, work)
     scores(cells, "labels, 0.15 M", labels_alone(16, hidden=(72, 64)), range(seeds), splits, work)
+    convolution = labels_alone(16, mixing=64, hidden=(120,))
+    scores(cells, "labels, 0.14 M, convolution", convolution, range(seeds), splits, work)
+    scores(cells, "labels, 1.6 M, 40 epochs", labels_alone(40), range(seeds), splits, work)
+    config = TrainConfig(epochs=12, batch_size=125)
+    whole = Arm(lambda: alexnet(width=32), "alexnet(width=32)", LABELS, config, views=cropped, bfloat16=True)
+    teacher = train_teacher(cells, "alexnet", whole.student, whole, splits, work)
+    for name, arm in matched().items():
+        chosen = tuned(cells, f"matched/{name}", arm, RATES, splits, work, teacher=teacher)
+        scores(cells, f"matched/{name}", chosen, range(seeds), splits, work, teacher=teacher)

@@ -8,7 +8,7 @@ from .noise import DeviceNoise, MaskNoise
 from .nonlinear import NonlinearMap, fit_nonlinear_map
 from .result import Distilled
 from .run import distill
-from .samples import accuracy, predict
+from .samples import accuracy, mean_iou, predict
 from .terms import KD, NTK, CrossEntropy, Features, KernelResidual, Term, during, warm_up
 from .trajectory import Trajectory
 from .twin import Twin, fit_twin
@@ -43,6 +43,7 @@ __all__ = [
     "fit_twin",
     "fit_wiener_map",
     "gauss_newton",
+    "mean_iou",
     "merge_into_backend",
     "predict",
     "warm_up",

@@ -9,11 +9,15 @@ import torch
 from torch import nn
 
 from ..arrays import UNLABELLED
+from ..errors import GridMismatch, InvalidArgument
 from .teacher import Gram
 from .terms import KD, Batch, CrossEntropy, Term
 from .views import Views
 
-__all__ = ["Samples", "accuracy", "evaluate", "predict"]
+__all__ = ["Samples", "accuracy", "evaluate", "mean_iou", "predict"]
+
+MOST_INPUTS = 2**22
+"""Numbers in a batch of `predict`: 1,024 small pictures, but few large scenes, whose maps need the memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +61,13 @@ class Samples:
         return getattr(self, "gram" if need == "kernel" else need) is not None
 
 
-def predict(model: nn.Module, inputs: torch.Tensor, batch_size: int = 1024) -> torch.Tensor:
-    """Outputs of a model in evaluation mode, without gradients, in batches."""
+def predict(model: nn.Module, inputs: torch.Tensor, batch_size: int | None = None) -> torch.Tensor:
+    """Outputs of a model in evaluation mode, without gradients, in batches.
+
+    By default of 1,024 samples, and fewer where those are large.
+    """
+    if batch_size is None:
+        batch_size = max(1, min(1024, MOST_INPUTS // max(1, inputs[:1].numel())))
     was_training = model.training
     model.eval()
     with torch.no_grad():
@@ -71,6 +80,38 @@ def accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:
     """Fraction of samples (or pixels) with a label whose largest output is the label's."""
     known = labels != UNLABELLED
     return float((logits.argmax(dim=1) == labels)[known].double().mean())
+
+
+def mean_iou(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """Mean over the classes of intersection over union, the score of segmentation.
+
+    Pixels of all scenes are counted together; those without a label count nowhere, and a class that is
+    neither there nor predicted is left out of the mean (Everingham et al.,
+    Int. J. Comput. Vis. 111, 98, 2015).
+
+    Args:
+        logits: [n, classes, ...].
+        labels: int64 [n, ...]; `photonet.data.UNLABELLED` where a class is not known.
+
+    Raises:
+        GridMismatch: logits and labels of other scenes or sizes.
+        InvalidArgument: no pixel has a label.
+
+    Example:
+        >>> seen = torch.nn.functional.one_hot(torch.tensor([[0, 0, 1, 1]])).movedim(-1, 1)
+        >>> round(mean_iou(seen, torch.tensor([[0, 0, 0, 1]])), 4)  # 2 / 3 and 1 / 2
+        0.5833
+    """
+    predicted, classes = logits.argmax(dim=1), logits.shape[1]
+    if predicted.shape != labels.shape:
+        raise GridMismatch("labels", f"shape {tuple(predicted.shape)}, as the logits", tuple(labels.shape))
+    known = labels != UNLABELLED
+    if not known.any():
+        raise InvalidArgument("labels", "at least one label", "none")
+    counts = torch.bincount(labels[known] * classes + predicted[known], minlength=classes**2)
+    table = counts.reshape(classes, classes).double()
+    both, either = table.diagonal(), table.sum(dim=0) + table.sum(dim=1) - table.diagonal()
+    return float((both[either > 0] / either[either > 0]).mean())
 
 
 def evaluate(logits: torch.Tensor, samples: Samples, terms: Iterable[Term], temperature: float) -> float:

@@ -68,6 +68,7 @@ def polychromatic_meta(
     kernel_size: int = 7,
     *,
     pool: int = 4,
+    mixing: int | None = None,
     hidden: Sequence[int] = (704, 224),
     classes: int = 10,
     image: int = 32,
@@ -81,10 +82,16 @@ def polychromatic_meta(
     and Table 2 of arXiv 2508.08421 (16 kernels 7 x 7 RGB, 3 dense layers, 1.62 M). The papers leave the
     readout and the widths of the dense layers open.
 
+    A digital convolution 3 x 3 in front of the dense layers (``mixing``) shares its weights over positions:
+    ``mixing=64, hidden=(120,)`` has a tenth of the backend's parameters (143,106) and four fifths of its
+    products (1.30 against 1.60 million).
+
     Args:
         kernels: signed kernels (each needs two PSFs).
         kernel_size: pixels along each axis.
         pool: pixels per feature along each axis.
+        mixing: channels of the digital convolution, which is followed by batch normalisation, ReLU and max
+            pooling over 2 x 2 features; None for no convolution.
         hidden: widths of the dense layers before the last, each with batch normalisation and ReLU.
         classes: number of outputs.
         image: pixels of the square scene along each axis.
@@ -106,6 +113,10 @@ def polychromatic_meta(
     checks.count("classes", classes)
     positions = _positions(image, "pool", pool)
     frontend, layers, channels = camera_and_readout(colours, kernels, kernel_size, pool=pool, readout=readout)
+    if mixing is not None:
+        positions = _positions(image, "pool", 2 * pool)
+        layers = [*layers, *_mixing(channels, checks.count("mixing", mixing))]
+        channels = mixing
     width, dense = channels * positions, []
     for wide in hidden:
         dense += [nn.Linear(width, checks.count("hidden", wide)), nn.BatchNorm1d(wide), nn.ReLU()]
@@ -189,6 +200,12 @@ def diffractive_classifier(
         distance = samples * pitch / 8 / math.tan(half_angle)
     stack = DiffractiveStack(grid, wavelength, distance, layers=layers, classes=classes, seed=seed)
     return HybridNetwork(nn.Sequential(PictureToField(grid, magnification), stack), nn.Identity())
+
+
+def _mixing(before: int, after: int) -> list[nn.Module]:
+    """A digital convolution of the features."""
+    convolution = nn.Conv2d(before, after, 3, padding=1, bias=False)
+    return [convolution, nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
 
 
 def _positions(image: int, name: str, pool: int) -> int:

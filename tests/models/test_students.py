@@ -35,6 +35,9 @@ def test_parameters_of_the_published_students():
     assert parameters(student.frontend) == 16 * 3 * 49
     assert parameters(student.backend) == dense + 2 * 16 + 2 * 32 <= 1.62e6
     assert parameters(polychromatic_meta(readout="linear")) == 16 * 3 * 49 + dense - 1024 * 704
+    # the digital convolution: 32 x 64 x 9 weights, and the maps it leaves are 4 x 4
+    mixed = 2 * 16 + 2 * 32 + 32 * 64 * 9 + 2 * 64 + (1024 * 120 + 120) + 2 * 120 + (120 * 10 + 10)
+    assert parameters(polychromatic_meta(mixing=64, hidden=(120,)).backend) == mixed <= 0.16e6
     # 8 + 16 + 32 RGB kernels 3 x 3; 1.06 M
     student = polychromatic_segmentation()
     assert parameters(student.frontend) == 56 * 3 * 9
@@ -49,6 +52,7 @@ STUDENTS = [
     (compressed_meta, (1, 28, 28), (10,)),
     (polychromatic_meta, (3, 32, 32), (10,)),
     (lambda: polychromatic_meta(4, 5, hidden=(12,), pool=8, classes=3, readout="relu"), (3, 32, 32), (3,)),
+    (lambda: polychromatic_meta(4, 5, mixing=6, hidden=(12,)), (3, 32, 32), (10,)),
     (spectral_4f, (1, 28, 28), (10,)),
     (lambda: diffractive_classifier(2, samples=16, magnification=1, classes=4), (1, 12, 12), (4,)),
     (lambda: polychromatic_segmentation((2, 3), width=8, context=(1,)), (3, 8, 12), (2, 8, 12)),

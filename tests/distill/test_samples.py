@@ -1,0 +1,64 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from photonet.data import UNLABELLED
+from photonet.distill import mean_iou, predict
+from photonet.errors import GridMismatch, InvalidArgument
+
+
+def logits_of(predicted, classes):
+    return nn.functional.one_hot(predicted, classes).movedim(-1, 1).double()
+
+
+def test_mean_iou_counts_each_class_alike_however_rare():
+    labels = torch.zeros(1, 10, 10, dtype=torch.int64)
+    labels[0, 0, :4] = 1
+    predicted = labels.clone()
+    predicted[0, 0, 2:6] = torch.tensor([0, 0, 1, 1])
+    # class 1: 2 in both, 6 in either; class 0: 94 and 98
+    assert mean_iou(logits_of(predicted, 2), labels) == pytest.approx((2 / 6 + 94 / 98) / 2, abs=1e-12)
+    # a third class that is nowhere changes nothing
+    assert mean_iou(logits_of(predicted, 3), labels) == pytest.approx((2 / 6 + 94 / 98) / 2, abs=1e-12)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1))
+def test_mean_iou_is_that_of_sets_of_pixels(seed):
+    generator = torch.Generator().manual_seed(seed)
+    predicted = torch.randint(4, (3, 5, 6), generator=generator)
+    labels = torch.randint(4, (3, 5, 6), generator=generator)
+    labels[0, 0] = UNLABELLED
+    pixels = [(p, y) for p, y in zip(predicted.flatten().tolist(), labels.flatten().tolist(), strict=True)]
+    pixels = [pair for pair in pixels if pair[1] != UNLABELLED]
+    parts = []
+    for k in range(4):
+        either = sum(k in pair for pair in pixels)
+        parts += [sum(pair == (k, k) for pair in pixels) / either] if either else []
+    assert mean_iou(logits_of(predicted, 4), labels) == pytest.approx(sum(parts) / len(parts), abs=1e-12)
+
+
+def test_mean_iou_refuses_other_sizes_and_no_labels():
+    with pytest.raises(GridMismatch, match="labels"):
+        mean_iou(torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 5, dtype=torch.int64))
+    with pytest.raises(InvalidArgument, match="labels"):
+        mean_iou(torch.zeros(1, 3, 4, 4), torch.full((1, 4, 4), UNLABELLED))
+
+
+def test_large_scenes_are_predicted_few_at_a_time():
+    seen = []
+
+    class Counts(nn.Module):
+        def forward(self, x):
+            seen.append(len(x))
+            return x.mean(dim=(1, 2, 3))
+
+    x = torch.rand(9, 1, 1024, 1024)
+    found = predict(Counts(), x)
+    assert max(seen) * x[0].numel() <= 2**22 < 9 * x[0].numel()
+    torch.testing.assert_close(found, x.mean(dim=(1, 2, 3)))
+    seen.clear()
+    predict(Counts(), torch.rand(2000, 1, 28, 28))
+    assert seen == [1024, 976]
