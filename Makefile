@@ -11,6 +11,8 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "photonet needs Python 3.11 or later: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+# by itself: it asks for torchvision, which does not import beside the pinned torch
+	$(RUN) pip install --quiet --disable-pip-version-check --no-deps 'onnx2torch>=1.5.15'
 	@touch $@
 
 quickstart: $(READY)
