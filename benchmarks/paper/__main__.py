@@ -7,13 +7,14 @@ from pathlib import Path
 
 import torch
 
-from . import camvid, cifar10, eq11, mnist, table5
+from . import camvid, cifar10, eq11, mnist, search, table5
 from .page import write_page
 
 TABLES = {
     "mnist": (mnist.run, 5),
     "cifar10": (cifar10.run, 3),
     "camvid": (camvid.run, 3),
+    "search": (search.run, 5),
     "table5": (table5.run, 3),
     "eq11": (eq11.run, 3),
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -132,23 +134,31 @@ def scores(
     *,
     teacher: tuple[nn.Module | None, str] = (None, "none"),
     more: torch.Tensor | None = None,
+    judge: Callable[[nn.Module, Splits], dict[str, Any]] = measure,
 ) -> list[float]:
-    """Test score of an arm for each seed."""
+    """Test score of an arm for each seed; ``judge`` says what is measured."""
     found = []
     for seed in seeds:
 
         def compute(seed: int = seed) -> dict[str, Any]:
             student = new(arm.student, seed)
             folder = work / f"{name}-{seed}".replace(" ", "-").replace(",", "")
+            tangents = work / f"tangents-{teacher[1]}-{tensor_hash(data.train.pixels)}.h5"
+            if tangents.exists():  # of this teacher and these pictures, whatever the arm
+                folder.mkdir(parents=True, exist_ok=True)
+                with contextlib.suppress(FileExistsError):
+                    os.link(tangents, folder / "teacher.h5")
             with precision(arm.bfloat16):
                 result = distill(
                     student, copy.deepcopy(teacher[0]), data.train, val=data.val, method=arm.method,
                     views=arm.views, unlabelled=more if arm.unlabelled else None, config=arm.config,
                     out=folder, seed=seed,
                 )  # fmt: skip
+            if (folder / "teacher.h5").exists():
+                (folder / "teacher.h5").replace(tangents)
             shutil.rmtree(folder, ignore_errors=True)
             history = [round(float(v), 4) for v in result.history["val_accuracy"]]
-            return {**measure(student, data), "history": history}
+            return {**judge(student, data), "history": history}
 
         settings = arm.settings(seed, data, more, teacher[1])
         found.append(float(cells.get(f"{name}/{seed}", settings, compute)["test"]))

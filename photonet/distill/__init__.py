@@ -8,8 +8,19 @@ from .noise import DeviceNoise, MaskNoise
 from .nonlinear import NonlinearMap, fit_nonlinear_map
 from .result import Distilled
 from .run import distill
-from .samples import accuracy, mean_iou, predict
-from .terms import KD, NTK, CrossEntropy, Features, KernelResidual, Term, during, warm_up
+from .samples import accuracy, mean_iou, predict, r_squared
+from .terms import (
+    KD,
+    NTK,
+    CrossEntropy,
+    Features,
+    KernelResidual,
+    OutputMatching,
+    SquaredError,
+    Term,
+    during,
+    warm_up,
+)
 from .trajectory import Trajectory
 from .twin import Twin, fit_twin
 from .views import Mixed, Moved
@@ -29,6 +40,8 @@ __all__ = [
     "Mixed",
     "Moved",
     "NonlinearMap",
+    "OutputMatching",
+    "SquaredError",
     "Term",
     "TrainConfig",
     "Trajectory",
@@ -46,5 +59,6 @@ __all__ = [
     "mean_iou",
     "merge_into_backend",
     "predict",
+    "r_squared",
     "warm_up",
 ]

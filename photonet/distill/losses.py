@@ -20,6 +20,7 @@ __all__ = [
     "kd",
     "kernel_residual",
     "ntk_matching",
+    "squared_error",
 ]
 
 NTK_FORMS = ("scaled", "cka", "raw")
@@ -41,6 +42,30 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, smoothing: float =
         logits, labels, ignore_index=UNLABELLED, label_smoothing=smoothing, reduction="sum"
     )
     return total / (labels != UNLABELLED).sum().clamp_min(1)
+
+
+def squared_error(outputs: torch.Tensor, targets: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+    """Squared difference over a variance, mean over the numbers that are known; 0 if none is.
+
+    Args:
+        outputs: of the student, [n, ...].
+        targets: of the same shape; NaN where the number is not known.
+        scale: variance of the targets, so that the loss of always answering their mean is 1.
+
+    Raises:
+        GridMismatch: targets of another shape.
+
+    Example:
+        >>> outputs, targets = torch.tensor([1.0, 5.0]), torch.tensor([3.0, torch.nan])
+        >>> float(squared_error(outputs, targets, scale=2.0))
+        2.0
+    """
+    if outputs.shape != targets.shape:
+        raise GridMismatch("targets", f"{tuple(outputs.shape)}, as the outputs", f"{tuple(targets.shape)}")
+    known = ~targets.isnan()
+    # chosen before the square: the gradient of what is not known would be NaN
+    difference = torch.where(known, outputs - targets, 0.0)
+    return difference.square().sum() / (scale * known.sum().clamp_min(1))
 
 
 def kd(logits: torch.Tensor, teacher: torch.Tensor, temperature: float = 4.0) -> torch.Tensor:

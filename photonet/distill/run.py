@@ -22,9 +22,9 @@ from .log import curves, keep_weights
 from .noise import Noise
 from .parallel import Processes
 from .result import Distilled, history_csv
-from .samples import Samples, accuracy, predict
+from .samples import Samples, predict, score
 from .teacher import teacher_targets
-from .terms import KD, Term, needs
+from .terms import KD, OutputMatching, Term, needs
 from .trainer import EachEpoch, fit
 from .trajectory import Trajectory
 from .views import Views, describe, views_of
@@ -69,14 +69,19 @@ def distill(
     ``features``    cross-entropy + alignment of the features before the last dense layers
     ``ntkd-paper``  cross-entropy + matching of neural tangent kernels (arXiv 2508.08421, Eq. 9)
     ``ntkd``        distillation + alignment of the class-centred neural tangent kernels, the teacher
-                    asked about moved views of pictures too; the default
+                    asked about moved views of pictures too (where there are classes); the default
     ==============  ==================================================================================
+
+    Labels that are floating-point numbers, in the shape of the student's outputs, are regressed: the methods
+    then compare by squared error over the variance of the targets in place of cross-entropy and softened
+    outputs, and the score is the explained variance, ``val_r2``.
 
     Args:
         student: any module; samples must not mix in it (no batch normalisation in training mode when
             kernels are matched).
         teacher: any module with the student's outputs, or a `Trajectory` of its training; None for ``ce``.
-        train: `photonet.data.Images`, or a pair of inputs [n, ...] and labels [n] (tensor, array or xarray).
+        train: `photonet.data.Images`, or a pair of inputs [n, ...] and labels [n] (tensor, array or xarray;
+            [n, ...] for pixels and for numbers).
         val: the same; by default a tenth of ``train`` is held out.
         method: one of the table, or the terms of a loss (`photonet.distill.terms`), each with its weight
             and schedule.
@@ -89,7 +94,8 @@ def distill(
         noise: runs the student as another device at every training step, such as `DeviceNoise`; validation
             and kernels stay without it.
         tune: try several learning rates (True: `LEARNING_RATES`, or those given), each from the same first
-            weights, and keep the best by validation accuracy. Comparisons are fair when every arm does so.
+            weights, and keep the best by validation accuracy (or explained variance). Comparisons are fair
+            when every arm does so.
         fabric: a `lightning.Fabric` on which ``launch`` was called, for several processes or
             ``precision="bf16-mixed"``; every process calls `distill` with the same arguments. Student,
             teacher and data are moved to its device.
@@ -121,7 +127,6 @@ def distill(
         >>> sorted(result.history)
         ['ce', 'kd', 'ntk', 'val_accuracy', 'val_loss']
     """
-    terms, method_name = terms_of(method)
     config = config or TrainConfig()
     checks.count("seed", seed, least=0)
     inputs, labels = labelled("train", train)
@@ -129,6 +134,9 @@ def distill(
         (val_inputs, val_labels), (inputs, labels) = hold_out(inputs, labels, seed)
     else:
         val_inputs, val_labels = labelled("val", val)
+        if val_labels.dtype.is_floating_point != labels.dtype.is_floating_point:
+            raise InvalidArgument("val labels", f"{labels.dtype}, as in train", f"{val_labels.dtype}")
+    terms, method_name = terms_of(method, labels)
     processes = Processes(fabric)
     if fabric is not None:
         student.to(fabric.device)
@@ -148,7 +156,7 @@ def distill(
         )
     if asks and teacher is not None:
         same_outputs(outputs, predict(teacher, inputs[:1]).shape)
-    views = views_of(views, method_name, inputs)
+    views = views_of(views, method_name, inputs, labels)
     if unlabelled is not None:
         if not asks:
             raise InvalidArgument("unlabelled", "a method that asks the teacher", method_name)
@@ -167,7 +175,7 @@ def distill(
         stored = teacher_targets(teacher, inputs, terms, folder, kernel_only=changes)
     ask = copy.deepcopy(teacher).eval() if changes and asks and teacher is not None else None
     samples = Samples(inputs, labels, **stored, views=views, ask=ask)
-    judged = [term for term in terms if isinstance(term, KD)]
+    judged = [term for term in terms if isinstance(term, (KD, OutputMatching))]
     val_samples = Samples(val_inputs, val_labels, **teacher_targets(teacher, val_inputs, judged))
     settings = {
         **config.as_dict(),
@@ -213,7 +221,7 @@ def distill(
         history, settings = train_at(config.lr, folder)
     else:
         history, settings = _best_rate(student, LEARNING_RATES if tune is True else tune, train_at, folder)
-    metrics = {"val_accuracy": accuracy(predict(student, val_inputs), val_labels)}
+    metrics = dict([score(predict(student, val_inputs), val_labels)])
     return Distilled(student, history, metrics, settings)
 
 
@@ -237,8 +245,9 @@ def _best_rate(
     for lr in rates:
         student.load_state_dict(first)
         history, settings = train_at(lr, None if folder is None else folder / f"lr-{lr:g}")
-        score = float(history["val_accuracy"][-1]), -float(history["val_loss"][-1])
-        tried.append((score, history, settings, copy.deepcopy(student.state_dict())))
+        name = next(name for name in ("val_accuracy", "val_r2") if name in history)
+        reached = float(history[name][-1]), -float(history["val_loss"][-1])
+        tried.append((reached, history, settings, copy.deepcopy(student.state_dict())))
     _, history, settings, weights = max(tried, key=lambda one: one[0])
     student.load_state_dict(weights)
     return history, settings

@@ -10,11 +10,14 @@ from torch import nn
 
 from ..arrays import UNLABELLED
 from ..errors import GridMismatch, InvalidArgument
+from . import losses
 from .teacher import Gram
-from .terms import KD, Batch, CrossEntropy, Term
+from .terms import KD, Batch, CrossEntropy, OutputMatching, SquaredError, Term
 from .views import Views
 
-__all__ = ["Samples", "accuracy", "evaluate", "mean_iou", "predict"]
+__all__ = ["Samples", "accuracy", "evaluate", "mean_iou", "predict", "r_squared", "score"]
+
+SUPERVISED = (CrossEntropy, KD, SquaredError, OutputMatching)
 
 MOST_INPUTS = 2**22
 """Numbers in a batch of `predict`: 1,024 small pictures, but few large scenes, whose maps need the memory."""
@@ -26,7 +29,8 @@ class Samples:
 
     Args:
         inputs: [n, ...], what the model sees.
-        labels: int64 [n, ...] or None; `photonet.data.UNLABELLED` where a class is not known.
+        labels: int64 [n, ...] or None; `photonet.data.UNLABELLED` where a class is not known. Numbers to
+            regress are floating-point, in the shape of the outputs; NaN where one is not known.
         teacher: logits of the teacher for the same samples, or None.
         gram: of the teacher, see `tangent_gram`, or None.
         features: of the teacher, [n, ...], or None.
@@ -82,6 +86,35 @@ def accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:
     return float((logits.argmax(dim=1) == labels)[known].double().mean())
 
 
+def r_squared(outputs: torch.Tensor, targets: torch.Tensor) -> float:
+    """Part of the targets' variance that the outputs explain, the score of regression.
+
+    One minus the squared error over the squared deviation of the targets from the mean of each output: 1 for
+    the right answers, 0 for always answering the mean.
+
+    Args:
+        outputs: [n, ...].
+        targets: of the same shape; NaN where the number is not known.
+
+    Raises:
+        GridMismatch: targets of another shape.
+
+    Example:
+        >>> r_squared(torch.tensor([[1.0], [3.0]]), torch.tensor([[0.0], [4.0]]))  # 1 - 2 / 8
+        0.75
+    """
+    deviation = (targets - targets.nanmean(dim=0)).square().nansum(dtype=torch.float64)
+    count = (~targets.isnan()).sum()
+    return 1 - float(losses.squared_error(outputs.double(), targets.double()) * count / deviation)
+
+
+def score(outputs: torch.Tensor, labels: torch.Tensor) -> tuple[str, float]:
+    """What is measured on held-out data, and its name: the higher, the better."""
+    if labels.is_floating_point():
+        return "val_r2", r_squared(outputs, labels)
+    return "val_accuracy", accuracy(outputs, labels)
+
+
 def mean_iou(logits: torch.Tensor, labels: torch.Tensor) -> float:
     """Mean over the classes of intersection over union, the score of segmentation.
 
@@ -115,11 +148,11 @@ def mean_iou(logits: torch.Tensor, labels: torch.Tensor) -> float:
 
 
 def evaluate(logits: torch.Tensor, samples: Samples, terms: Iterable[Term], temperature: float) -> float:
-    """The supervised part of the loss (cross-entropy and distillation) of outputs on held-out samples."""
+    """The part of the loss that compares outputs with labels and teacher, on held-out samples."""
     batch = Batch(logits, samples.labels, samples.teacher, temperature)
     known = {"labels": samples.labels is not None, "teacher": samples.teacher is not None}
     return sum(
         term.weight * float(term(batch))
         for term in terms
-        if isinstance(term, (CrossEntropy, KD)) and term.weight and all(known[need] for need in term.needs)
+        if isinstance(term, SUPERVISED) and term.weight and all(known[need] for need in term.needs)
     )

@@ -24,7 +24,9 @@ __all__ = [
     "CrossEntropy",
     "Features",
     "KernelResidual",
+    "OutputMatching",
     "Schedule",
+    "SquaredError",
     "Term",
     "during",
     "needs",
@@ -70,7 +72,7 @@ class Batch:
 
     Args:
         logits: of the student, [n, classes, ...].
-        labels: int64 [n, ...].
+        labels: int64 [n, ...], or targets of regression like the logits.
         teacher: the teacher's logits for what the student saw.
         temperature: of distillation, where a term names none.
         grams: the student's Gram and the teacher's, [n, n] each ([n C, n C] of whole class blocks).
@@ -177,6 +179,48 @@ class KD(Term):
         """See `losses.kd`."""
         temperature = batch.temperature if self.temperature is None else self.temperature
         return losses.kd(batch.logits, _given(batch.teacher, "teacher"), temperature)
+
+
+@dataclass(frozen=True)
+class SquaredError(Term):
+    """Squared error to the numbers that are given, in place of cross-entropy where there are no classes.
+
+    Args:
+        scale: variance of the targets, see `losses.squared_error`.
+    """
+
+    name: ClassVar[str] = "mse"
+    needs: ClassVar[frozenset[str]] = frozenset({"labels"})
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.positive("scale", self.scale)
+
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        """See `losses.squared_error`."""
+        return losses.squared_error(batch.logits, _given(batch.labels, "labels"), self.scale)
+
+
+@dataclass(frozen=True)
+class OutputMatching(Term):
+    """Squared error to the teacher's outputs: distillation where there are no classes.
+
+    Args:
+        scale: variance of the targets, see `losses.squared_error`.
+    """
+
+    name: ClassVar[str] = "outputs"
+    needs: ClassVar[frozenset[str]] = frozenset({"teacher"})
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.positive("scale", self.scale)
+
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        """See `losses.squared_error`."""
+        return losses.squared_error(batch.logits, _given(batch.teacher, "teacher"), self.scale)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .config import TrainConfig
 from .noise import Noise
 from .parallel import Processes
-from .samples import Samples, accuracy, evaluate, predict
+from .samples import Samples, accuracy, evaluate, predict, score
 from .step import Step, reseed
 from .terms import Term, needs
 from .trajectory import Trajectory
@@ -70,7 +70,7 @@ def fit(
 
     Returns:
         History: a Dataset over ``epoch`` with the mean of each loss term, the validation loss and the
-        validation accuracy.
+        validation accuracy (of regression: the explained variance).
 
     Raises:
         InvalidArgument: nothing to train, targets that the terms need are missing, or a batch that cannot
@@ -153,7 +153,8 @@ def _validate(model: nn.Module, val: Samples, terms: Sequence[Term], temperature
     logits = predict(model, val.inputs)
     row = {"val_loss": evaluate(logits, val, terms, temperature)}
     if val.labels is not None:
-        row["val_accuracy"] = accuracy(logits, val.labels)
+        name, value = score(logits, val.labels)
+        row[name] = value
     return row
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -126,30 +127,32 @@ class Mixed:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The inputs with some of them mixed, whose label is not known any more."""
         labels = labels.clone()
-        labels[: round(self.share * len(x))] = UNLABELLED
+        labels[: round(self.share * len(x))] = math.nan if labels.is_floating_point() else UNLABELLED
         return self(x, generator), labels
 
 
-def views_of(views: Views | str | None, method: str, inputs: torch.Tensor) -> Views | None:
+def views_of(
+    views: Views | str | None, method: str, inputs: torch.Tensor, labels: torch.Tensor
+) -> Views | None:
     """What an argument ``views=`` means.
 
-    ``"auto"`` is `Moved` where the method is ``ntkd`` and the inputs are pictures of 16 x 16 pixels or more,
-    and no views elsewhere.
+    ``"auto"`` is `Moved` where the method is ``ntkd``, the inputs are pictures of 16 x 16 pixels or more and
+    the labels are classes, which a small displacement keeps; no views elsewhere.
 
     Raises:
         UnknownName: another word.
 
     Example:
-        >>> views_of("auto", "ntkd", torch.rand(2, 1, 28, 28))
+        >>> views_of("auto", "ntkd", torch.rand(2, 1, 28, 28), torch.tensor([3, 4]))
         Moved(rotation=0.25, scale=0.2, shift=2.0)
-        >>> views_of("auto", "kd", torch.rand(2, 1, 28, 28)) is None
+        >>> views_of("auto", "kd", torch.rand(2, 1, 28, 28), torch.tensor([3, 4])) is None
         True
     """
     if not isinstance(views, str):
         return views
     checks.choice("views", views, ["auto"])
     pictures = inputs.ndim == 4 and min(inputs.shape[2:]) >= SMALLEST_PICTURE
-    return Moved() if method == "ntkd" and pictures else None
+    return Moved() if method == "ntkd" and pictures and not labels.is_floating_point() else None
 
 
 def seen_through(

@@ -106,7 +106,8 @@ class TeacherFeatures:
                 found = tangents(teacher, x[start : start + chunk], params=params)
                 rows = {"features": sketch(found), "outputs": found.outputs}
                 for name, row in rows.items():
-                    values = row.cpu().numpy()
+                    # numpy has no bfloat16
+                    values = (row.float() if row.dtype.itemsize < 4 else row).cpu().numpy()
                     target = file.require_dataset(name, (total, *values.shape[1:]), values.dtype)
                     target[start : start + len(values)] = values
                 if progress is not None:

@@ -130,9 +130,11 @@ def test_labels_of_another_length_are_refused(data):
         distill(Student(), None, data, val=(data[0], data[1][1:]), method="ce")
 
 
-def test_labels_must_be_whole_numbers(data):
-    with pytest.raises(InvalidArgument, match="train labels: expected whole numbers"):
+def test_labels_of_classes_must_be_whole_numbers(data):
+    with pytest.raises(InvalidArgument, match="train labels: expected numbers of shape .*whole numbers"):
         distill(Student(), None, (data[0], data[1].float()), method="ce")
+    with pytest.raises(InvalidArgument, match="train labels: expected whole numbers or real ones"):
+        distill(Student(), None, (data[0], data[1].to(torch.complex64)), method="ce")
 
 
 def test_an_unknown_method_is_told_its_neighbours(teacher, data):

@@ -118,12 +118,14 @@ def test_dense_outputs_learn_from_moved_labels_and_a_teacher_of_the_moved_scene(
 
 
 def test_what_auto_means():
+    classes = torch.tensor([0, 1])
     small, vectors = torch.rand(2, 1, 8, 8), torch.rand(2, 30)
-    assert views_of("auto", "ntkd", torch.rand(2, 3, 16, 32)) == Moved()
-    assert views_of("auto", "ntkd", small) is views_of("auto", "ntkd", vectors) is None
-    assert views_of(None, "ntkd", torch.rand(2, 3, 16, 32)) is None
+    assert views_of("auto", "ntkd", torch.rand(2, 3, 16, 32), classes) == Moved()
+    assert views_of("auto", "ntkd", small, classes) is views_of("auto", "ntkd", vectors, classes) is None
+    assert views_of(None, "ntkd", torch.rand(2, 3, 16, 32), classes) is None
     with pytest.raises(UnknownName, match="^views"):
-        views_of("none", "ntkd", small)
+        views_of("none", "ntkd", small, classes)
+    assert views_of("auto", "ntkd", torch.rand(2, 3, 16, 32), classes.float()) is None
 
 
 def test_wrong_views_are_named():

@@ -70,3 +70,13 @@ def test_an_interrupted_computation_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         ntk.TeacherFeatures.compute(tmp_path / "t.h5", teacher, x, chunk=4, progress=stop)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_under_autocast_features_are_kept_in_single_precision(
+    tmp_path: Path, teacher: nn.Module, x: torch.Tensor
+) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        found = ntk.TeacherFeatures.compute(tmp_path / "t.h5", teacher, x)
+    assert found.outputs([0]).dtype == found.features([0]).dtype == torch.float32
+    # bfloat16 has 8 bits, and two layers add up
+    torch.testing.assert_close(found.outputs(range(10)), teacher(x).detach(), rtol=2e-2, atol=2e-2)
