@@ -43,7 +43,10 @@ FINE_TUNING_STEPS = 300
 CALIBRATED_RATE = 1e-3
 """Learning rate after a calibration, when little is left to learn."""
 
-TWIN_TUNING = TrainConfig(epochs=8, batch_size=128, lr=2e-3, weight_decay=0.05, temperature=8.0)
+TWIN_TUNING = TrainConfig(epochs=8, batch_size=128, lr=3e-3, weight_decay=0.05, temperature=8.0)
+COPIES = 3
+"""Moved versions of every clean scene that the twin is shown besides."""
+
 MOST_SCENES = 5000
 FEWEST_SCENES = 4000
 """Moved copies of the measured scenes are made up to this number when no other scenes are given."""
@@ -115,10 +118,18 @@ class Setting:
         """The same on the displaced bench."""
         return predict(self.view(True), self.clean)
 
+    @property
+    def guide(self) -> nn.Module:
+        """Who knows the answers: the teacher, or else the student before it was made."""
+        return self.student if self.teacher is None else self.teacher
+
     @functools.cached_property
-    def clean_answers(self) -> torch.Tensor:
-        """The student's answers to the clean scenes."""
-        return predict(self.student.backend, self.clean_simulated)
+    def lessons(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scenes that the twin is shown, and the guide's answers to them."""
+        scenes = self.clean
+        if self.scenes is not None:  # otherwise they are moved copies already
+            scenes = moved_scenes(scenes, COPIES, torch.Generator().manual_seed(self.seed))
+        return scenes, predict(self.guide, scenes)
 
 
 @dataclass(frozen=True)
@@ -198,12 +209,13 @@ class Workshop:
     def _by_twin(self) -> nn.Module:
         setting = self.setting
         twin, _ = fit_twin(setting.student, self.frames, setting.seed, setting.registration)
-        seen = twin.measure(setting.clean, torch.Generator().manual_seed(setting.seed))
-        linear = fit_full_map(seen, setting.clean_simulated)
+        scenes, answers = setting.lessons
+        seen = twin.measure(scenes, torch.Generator().manual_seed(setting.seed))
+        linear = fit_full_map(seen[: len(setting.clean)], setting.clean_simulated)
         _, channels, height, width = seen.shape
         start = merge_into_backend(linear, setting.student.backend, (channels, height, width))
         backend = copy.deepcopy(start).requires_grad_(True)
-        samples = Samples(seen, None, setting.clean_answers)
+        samples = Samples(seen, None, answers)
         held = Samples(self.frames.features)
         fit(backend, samples, held, SELF_KD, TWIN_TUNING, seed=setting.seed, description="correcting (twin)")
         return backend

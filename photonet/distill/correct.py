@@ -32,7 +32,7 @@ CORRECTIONS: dict[str, tuple[str, ...]] = {
     **{name: ("none", name) for name in REFINEMENTS},
     **{f"calibration+{name}": ("none", "calibration", f"calibration+{name}") for name in REFINEMENTS},
     "twin": ("none", "twin"),
-    "auto": ("none", "calibration", "calibration+gauss-newton", "calibration+self-kd"),
+    "auto": ("none", "calibration", "calibration+gauss-newton", "calibration+self-kd", "twin"),
 }
 """Name -> the candidates that are compared, the simplest first."""
 
@@ -96,20 +96,22 @@ def correct(
     ``self-kd``               distillation of the network's own answers before fabrication. No labels.
     ``gauss-newton``          the same targets by linear algebra in tangent space. No labels.
     ``calibration+...``       one after the other
-    ``twin``                  self-kd on clean scenes through a fitted model of the device. No labels.
-    ``auto``                  the best of none, calibration, and calibration with gauss-newton or self-kd
-                              after it. No labels.
+    ``twin``                  distillation on clean scenes through a fitted model of the device: of the
+                              teacher if there is one, or else of the network's own answers. No labels.
+    ``auto``                  the best of none, calibration, calibration with gauss-newton or self-kd after
+                              it, and, if there are clean ``scenes``, twin. No labels.
     ========================  ============================================================================
 
     Every candidate is made from three quarters of the frames and judged on the fourth, in turn until a
     hundred frames have judged. The simplest one within one standard error of the best is kept, or nothing:
     mild errors are made worse by fine-tuning. The loss is the divergence from the simulated network's
-    answers, or the cross-entropy if the method uses labels. What is kept is made anew from all frames.
+    answers (from the teacher's, where a twin learns from it), or the cross-entropy if the method uses labels.
+    What is kept is made anew from all frames.
 
     Args:
         student: the simulated network (its frontend gives the feature maps the backend was trained for).
         measured: frames of the device.
-        teacher: for the methods that distil it; those without labels need none.
+        teacher: for the methods that distil it; those without labels need none, and only ``twin`` uses it.
         fraction: part of ``measured`` that may be used, in (0, 1].
         method: a key of `CORRECTIONS`.
         scenes: clean scenes without labels that were not measured, [m, c, y, x]; some thousands. Moved
@@ -152,6 +154,8 @@ def correct(
     registration = None
     if method == "twin" or (calibrates and _can_be_registered(student, used)):
         registration = register_bench(student, used)
+    if method == "auto" and (registration is None or scenes is None):
+        names = tuple(name for name in names if name != "twin")
     setting = Setting(student, used.scenes, registration, scenes, teacher, config, seed)
     rounds = [
         (Workshop(setting, used[made.to(order.device)]), used[held.to(order.device)])
@@ -165,13 +169,15 @@ def correct(
         enough = max(NEGLIGIBLE, min(errors[f"features/{name}"] for name in setting.maps()))
         chosen = next(name for name in setting.maps() if errors[f"features/{name}"] <= enough)
     by_label = used.labels is not None and any("labels" in _needs(name) for name in names)
+    guide = setting.guide if "twin" in names else student
     losses: dict[str, torch.Tensor] = {}
     for name in names:
-        losses[name], agreement = _judged(name, chosen, rounds, by_label)
+        losses[name], agreement = _judged(name, chosen, rounds, guide, by_label)
         metrics |= {f"{name}/loss": float(losses[name].mean()), f"{name}/agreement": agreement}
     kept = simplest(losses)
     backend = Workshop(setting, used).backend(kept, chosen)
-    if kept != "none" and not _better(backend, student, used, by_label):  # the fit to all frames went astray
+    # the fit to all frames may go astray
+    if kept != "none" and not _better(backend, student.backend, used, guide, by_label):
         kept, backend = "none", student.backend
     others = ", ".join(f"{name} {metrics[f'{name}/loss']:.3g}" for name in names if name != kept)
     reason = (
@@ -216,31 +222,32 @@ def _of_features(setting: Setting, rounds: list[tuple[Workshop, Measured]]) -> d
 
 
 def _judged(
-    name: str, chosen: str, rounds: list[tuple[Workshop, Measured]], by_label: bool
+    name: str, chosen: str, rounds: list[tuple[Workshop, Measured]], guide: nn.Module, by_label: bool
 ) -> tuple[torch.Tensor, float]:
     """Losses of a candidate on all held-out frames, and how often it says what is right."""
     losses, agreed = [], []
     for workshop, held in rounds:
-        student = workshop.setting.student
         backend = workshop.backend(name, chosen)
-        losses.append(_losses(backend, student, held, by_label))
-        right = predict(student, held.scenes).argmax(dim=1) if held.labels is None else held.labels
+        losses.append(_losses(backend, held, guide, by_label))
+        right = predict(guide, held.scenes).argmax(dim=1) if held.labels is None else held.labels
         agreed.append(accuracy(predict(backend, held.features), right))
     return torch.cat(losses), sum(agreed) / len(agreed)
 
 
-def _losses(backend: nn.Module, student: HybridNetwork, frames: Measured, by_label: bool) -> torch.Tensor:
-    """Loss of each frame, against its label or the simulated network's answer."""
+def _losses(backend: nn.Module, frames: Measured, guide: nn.Module, by_label: bool) -> torch.Tensor:
+    """Loss of each frame, against its label or the guide's answer."""
     logits = predict(backend, frames.features)
     if by_label and frames.labels is not None:
         return unlikelihood(logits, frames.labels)
-    return divergence(logits, predict(student, frames.scenes))
+    return divergence(logits, predict(guide, frames.scenes))
 
 
-def _better(backend: nn.Module, student: HybridNetwork, frames: Measured, by_label: bool) -> bool:
+def _better(
+    backend: nn.Module, before: nn.Module, frames: Measured, guide: nn.Module, by_label: bool
+) -> bool:
     """Whether a backend does better than the one that came in, on its own frames."""
-    after, before = (_losses(one, student, frames, by_label).mean() for one in (backend, student.backend))
-    return bool(after < before)
+    ours, theirs = (_losses(one, frames, guide, by_label).mean() for one in (backend, before))
+    return bool(ours < theirs)
 
 
 def _needs(name: str) -> set[str]:

@@ -20,12 +20,22 @@ __all__ = ["Displaced", "Twin", "captures", "fit_twin", "moved_scenes", "registe
 REGISTERED = 100
 """Frames that are enough to register: errors of the model, not noise, limit it beyond."""
 
-STEPS = 200
-BATCH = 64
-RATES = {"kernels": 3e-4, "response": 3e-2, "gain": 1e-2, "offset": 1e-3}
+MARGIN = 1
+"""Pixels around the designed kernels: room to turn them, and for crosstalk and blur."""
+
+STEPS = 300
+BATCH = 32
+RATES = {
+    "kernels": 1.5e-3,
+    "response": 5e-2,
+    "falloff": 5e-2,
+    "stray": 5e-3,
+    "gain": 1.5e-2,
+    "offset": 1.5e-3,
+}
 """Peak learning rates of Adam: a tenth or so of each quantity's own size over the whole descent."""
 
-SHRINKAGE = 1e-2
+SHRINKAGE = 1e-3
 """Of the kernels and the gains towards the design: a feature that tells nothing keeps what was designed."""
 
 
@@ -104,11 +114,14 @@ def _geometry(
 
 
 class Twin(nn.Module):
-    r"""Feature maps as a device gives them: light, response, geometry, bins and gains.
+    r"""Feature maps as a device gives them: light, geometry, response, bins and gains.
 
-    .. math:: z = \sum_\pm \pm\, g_\pm\, G \odot B\, \frac{\tanh(\sigma_\pm (K_\pm * x))}{\sigma_\pm} + O
+    .. math:: z = \sum_\pm \pm\, g_\pm\, B\, \frac{\tanh(\sigma\, G_\pm (V\, K_\pm * Wx + S_\pm))}{\sigma} + O
 
-    B displaces and bins, G and O are a gain and an offset of each feature, :math:`g_\pm` the digital gains.
+    W displaces the scene as the bench does its image (the kernels are found on the sensor, so they are turned
+    and enlarged as well), V darkens towards the corners, S is stray light, G a gain of each capture in each
+    bin, :math:`\sigma` the sensor's saturation, B bins, :math:`g_\pm` are the digital gains and O an offset
+    of each feature.
 
     Args:
         student: with an `OpticalConv2d` or a `MaskConv2d` in front, for any number of colours.
@@ -124,28 +137,46 @@ class Twin(nn.Module):
 
     design: torch.Tensor
     digital: torch.Tensor
-    geometry: torch.Tensor
+    distance: torch.Tensor
     noise: torch.Tensor
 
     def __init__(self, student: HybridNetwork, registration: Registration, scene: tuple[int, int]) -> None:
         super().__init__()
-        psf, digital, binning = captures(student.frontend)
-        maps = (psf.shape[1], *(n // binning for n in scene))
-        self.register_buffer("design", psf.flatten(0, 1))
+        psf, digital, self.binning = captures(student.frontend)
+        self.registration = registration
+        maps = (psf.shape[1], *(n // self.binning for n in scene))
+        kernels = F.pad(psf.flatten(0, 1), (MARGIN,) * 4)
+        turned = warp(kernels, registration.rotation, registration.scale) / (1 + registration.scale) ** 2
+        self.register_buffer("design", turned)
         self.register_buffer("digital", digital[..., None, None])
-        self.register_buffer("geometry", _geometry(registration, scene, binning, psf))
-        self.kernels = nn.Parameter(psf.flatten(0, 1).clone())
-        self.response = nn.Parameter(psf.new_full((len(self.kernels), 1, 1), -1.0))  # log sigma
-        self.gain = nn.Parameter(psf.new_ones(maps))
+        y, x = (torch.linspace(-1, 1, n).to(psf) for n in scene)
+        self.register_buffer("distance", (y[:, None].square() + x.square()) / 2)
+        self.kernels = nn.Parameter(self.design.clone())
+        self.response = nn.Parameter(psf.new_zeros(()))  # log sigma
+        self.falloff = nn.Parameter(psf.new_zeros(()))
+        self.stray = nn.Parameter(psf.new_zeros(len(kernels), 1, 1))
+        self.gain = nn.Parameter(psf.new_zeros(len(kernels), *maps[1:]))  # logarithm
         self.offset = nn.Parameter(psf.new_zeros(maps))
         self.register_buffer("noise", psf.new_zeros(maps))
 
     def forward(self, scenes: torch.Tensor) -> torch.Tensor:
         """Expected feature maps, without noise."""
-        sigma = self.response.exp()
-        light = torch.tanh(sigma * image_by_kernels(scenes, self.kernels)) / sigma
-        seen = (light.flatten(2) @ self.geometry).reshape(len(scenes), 2, *self.gain.shape) * self.digital
-        out: torch.Tensor = self.gain * (seen[:, 0] - seen[:, 1]) + self.offset
+        return self.read(self.displace(scenes))
+
+    def displace(self, scenes: torch.Tensor) -> torch.Tensor:
+        """The scenes as the bench displaces them, with what surrounds them and still reaches the sensor."""
+        return self.registration.apply(F.pad(scenes, (self.kernels.shape[-1] // 2,) * 4))
+
+    def read(self, displaced: torch.Tensor) -> torch.Tensor:
+        """Feature maps of displaced scenes."""
+        images = F.conv2d(displaced, self.kernels.flip(-2, -1))
+        light = images * torch.exp(-self.falloff * self.distance) + self.stray
+        sigma, gain = self.response.exp(), self.gain.exp()
+        for axis in (1, 2):
+            gain = gain.repeat_interleave(self.binning, axis)
+        seen = F.avg_pool2d(torch.tanh(sigma * gain * light) / sigma, self.binning)
+        maps = seen.unflatten(1, (2, -1)) * self.digital
+        out: torch.Tensor = maps[:, 0] - maps[:, 1] + self.offset
         return out
 
     def measure(self, scenes: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -160,19 +191,20 @@ class Twin(nn.Module):
         groups = [{"params": [getattr(self, name)], "lr": rate} for name, rate in RATES.items()]
         optimizer = torch.optim.Adam(groups)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+        displaced = self.displace(frames.scenes)
         power = frames.features.var(dim=(0, 2, 3), keepdim=True).clamp_min(1e-12)
         size = self.design.square().sum()
         for _ in range(STEPS):
-            batch = torch.randperm(len(frames), generator=generator)[:BATCH].to(frames.scenes.device)
-            misfit = (self(frames.scenes[batch]) - frames.features[batch]).square() / power
-            bent = (self.kernels - self.design).square().sum() / size + (self.gain - 1).square().mean()
-            loss = misfit.mean() + SHRINKAGE * bent
+            batch = torch.randperm(len(frames), generator=generator)[:BATCH].to(displaced.device)
+            misfit = (self.read(displaced[batch]) - frames.features[batch]).square() / power
+            bent = (self.kernels - self.design).square().sum() / size + self.gain.square().mean()
+            loss = misfit.mean() + SHRINKAGE * (bent + (self.offset.square() / power).mean())
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
         with torch.no_grad():
-            left = torch.cat([self(batch) for batch in frames.scenes.split(256)]) - frames.features
+            left = torch.cat([self.read(batch) for batch in displaced.split(256)]) - frames.features
             self.noise.copy_(left.square().mean(dim=(0, 2, 3), keepdim=True)[0].sqrt().expand_as(self.noise))
         return self.requires_grad_(False)
 
