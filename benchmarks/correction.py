@@ -7,9 +7,9 @@ table in Markdown.
 
 Student and teacher never saw the scenes that are measured; the 5,000 clean scenes without labels are training
 pictures, and every second test picture is shown to each device. Settings were chosen on other devices than
-those of the table (as ``--first 101`` makes). ``kd``, ``ntkd``, ``ntkd-paper``, ``twin`` and ``auto`` know the
-teacher. Each method is fitted to all frames and taken as it is; only ``auto`` holds frames out and may keep
-nothing. ``calibration`` uses the map that ``auto`` chose.
+those of the table (as ``--first 101`` makes). ``kd``, ``ntkd``, ``ntkd-paper``, ``twin`` and ``auto`` know
+the teacher. Each method is fitted to all frames and taken as it is; only ``auto`` holds frames out and may
+keep nothing. ``calibration`` uses the map that ``auto`` chose.
 """
 
 from __future__ import annotations

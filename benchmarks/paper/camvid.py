@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -57,9 +58,9 @@ def teacher() -> nn.Module:
     return unet()
 
 
-def student() -> nn.Module:
+def student(readout: str = "relu") -> nn.Module:
     """Sees 56 optical kernels."""
-    return polychromatic_segmentation(width=192)
+    return polychromatic_segmentation(width=192, readout=readout)
 
 
 def run(folder: str | None, seeds: int, out: Path, work: Path) -> None:
@@ -67,8 +68,14 @@ def run(folder: str | None, seeds: int, out: Path, work: Path) -> None:
     cells, splits = Cells(out / "camvid.json"), cars(folder)
     config = TrainConfig(epochs=24, batch_size=8)
     whole = Arm(teacher, "unet", "ce", replace(config, lr=3e-3), views=Driven(), bfloat16=True)
-    asked = train_teacher(cells, "unet", teacher, whole, splits, work)
-    for name, method in {"labels": "ce", "kd": "kd"}.items():
-        arm = Arm(student, "polychromatic_segmentation(width=192)", method, config, Driven(), bfloat16=True)
-        chosen = tuned(cells, name, arm, RATES, splits, work, teacher=asked)
-        scores(cells, name, chosen, range(seeds), splits, work, teacher=asked)
+    train_teacher(cells, "unet", teacher, whole, splits, work)
+    arm = Arm(student, "polychromatic_segmentation(width=192)", "ce", config, Driven(), bfloat16=True)
+    chosen = tuned(cells, "labels", arm, RATES, splits, work)
+    scores(cells, "labels", chosen, range(seeds), splits, work)
+    longer = replace(
+        chosen,
+        student=partial(student, "maxpool"),
+        design="polychromatic_segmentation(width=192, readout=maxpool)",
+        config=replace(chosen.config, epochs=40),
+    )
+    scores(cells, "labels, maxpool, 40 epochs", longer, range(seeds), splits, work)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["compare", "percent"]
+__all__ = ["compare", "holm", "paired", "percent"]
+
+Key = TypeVar("Key")
 
 
 def compare(scores: Mapping[str, Sequence[float]], reference: str) -> dict[str, dict[str, Any]]:
@@ -16,20 +18,32 @@ def compare(scores: Mapping[str, Sequence[float]], reference: str) -> dict[str, 
         scores: arm -> one score per seed, in the same order.
         reference: the arm the others are compared with.
     """
-    from scipy.stats import ttest_rel
-
     found: dict[str, dict[str, Any]] = {}
     for arm, values in scores.items():
         found[arm] = {"mean": statistics.mean(values), "std": statistics.stdev(values)}
         if arm != reference:
             differences = [a - b for a, b in zip(values, scores[reference], strict=True)]
             found[arm]["difference"] = statistics.mean(differences)
-            found[arm]["p"] = float(ttest_rel(values, scores[reference]).pvalue)
-    others = sorted((arm for arm in found if arm != reference), key=lambda arm: found[arm]["p"])
+            found[arm]["p"] = paired(values, scores[reference])
+    for arm, p in holm({arm: found[arm]["p"] for arm in found if arm != reference}).items():
+        found[arm]["p_holm"] = p
+    return found
+
+
+def paired(values: Sequence[float], others: Sequence[float]) -> float:
+    """p of the two-sided paired t test."""
+    from scipy.stats import ttest_rel
+
+    return float(ttest_rel(values, others).pvalue)
+
+
+def holm(p: Mapping[Key, float]) -> dict[Key, float]:
+    """Values of p after Holm's correction for their number (Scand. J. Stat. 6, 65, 1979)."""
+    found: dict[Key, float] = {}
     largest = 0.0
-    for rank, arm in enumerate(others):
-        largest = max(largest, min(1.0, found[arm]["p"] * (len(others) - rank)))
-        found[arm]["p_holm"] = largest
+    for rank, key in enumerate(sorted(p, key=p.__getitem__)):
+        largest = max(largest, min(1.0, p[key] * (len(p) - rank)))
+        found[key] = largest
     return found
 
 
