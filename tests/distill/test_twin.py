@@ -7,6 +7,7 @@ import torch
 
 from photonet.distill import CORRECTIONS, correct, fit_full_map, fit_twin, merge_into_backend, predict
 from photonet.distill.judge import divergence
+from photonet.distill.twin import captures
 from photonet.errors import InvalidArgument, UnknownName
 from photonet.measured import Measured
 from photonet.measured.lab import warp
@@ -86,6 +87,49 @@ def test_the_twin_finds_geometry_and_predicts_new_scenes(student):
     assert abs(registration.rotation - 0.17) < math.radians(0.5)
     before = relative(predict(student.frontend, fresh), turned(student, fresh))
     assert relative(predict(twin, fresh), turned(student, fresh)) < 0.2 * before
+
+
+def test_the_twin_finds_how_a_sensor_bends_and_what_falls_on_it(student):
+    psf, digital, _ = captures(student.frontend)
+    corners = torch.linspace(-1, 1, 28).square()
+    falloff = torch.exp(-0.4 * (corners[:, None] + corners) / 2)
+    stray = torch.tensor([0.02, 0.0, 0.05, 0.01, 0.03, 0.0])[:, None, None]
+
+    def device(shown):
+        light = warp(image_by_kernels(shown, psf.flatten(0, 1)), 0.1, -0.1, 0.5, -0.4) * falloff + stray
+        seen = torch.nn.functional.avg_pool2d(torch.tanh(2 * light) / 2, 4)
+        maps = seen.unflatten(1, (2, -1)) * digital[..., None, None]
+        return maps[:, 0] - maps[:, 1]
+
+    shown, fresh = scenes(60), scenes(60, 1)
+    twin, _ = fit_twin(student, Measured(shown, device(shown)))
+    assert relative(predict(twin, fresh), device(fresh)) < 0.05
+    assert relative(predict(student.frontend, fresh), device(fresh)) > 0.4
+    seen = twin.measure(fresh, torch.Generator().manual_seed(0)) - predict(twin, fresh)
+    # the noise is what the fit left, to the scatter of 60 scenes of 49 features
+    torch.testing.assert_close(seen.std(dim=(0, 2, 3)), twin.noise[:, 0, 0], rtol=0.1, atol=0)
+
+
+def test_the_twin_teaches_what_the_teacher_knows(student):
+    shown = scenes(60)
+    measured = Measured(shown, turned(student, shown))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        teacher = compressed_meta(kernels=3, kernel_size=5, hidden=24)  # that disagrees with the student
+    taught, own = (
+        correct(student, measured, fraction=1.0, method="twin", scenes=scenes(200, 1), teacher=guide)
+        for guide in (teacher, None)
+    )
+    assert taught.kept == own.kept == "twin"
+    fresh = scenes(100, 2)
+    seen = turned(student, fresh)
+    lost = {
+        name: [divergence(predict(result.student.backend, seen), predict(guide, fresh)).mean().item()
+               for guide in (teacher, student)]
+        for name, result in {"taught": taught, "own": own}.items()
+    }  # fmt: skip
+    assert lost["taught"][0] < 0.5 * lost["own"][0]
+    assert lost["own"][1] < 0.5 * lost["taught"][1]
 
 
 def test_a_full_map_undoes_a_rotation_and_merges_into_the_backend(student):
