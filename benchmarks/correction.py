@@ -2,14 +2,15 @@
 
 ``PHOTONET_DATA=... python -m benchmarks.correction --out FILE`` trains a teacher and a student, designs
 masks, makes devices, and writes the accuracy of each device, kind, number of frames and method on the test
-pictures, after each cell; a run that was interrupted goes on where it stopped. ``--table FILE`` prints the
-table in Markdown.
+(or validation) pictures, after each cell; a run that was interrupted goes on where it stopped.
+``--table FILE`` prints the table in Markdown.
 
 Student and teacher never saw the scenes that are measured; the 5,000 clean scenes without labels are training
-pictures, and every second test picture is shown to each device. Settings were chosen on other devices than
-those of the table (as ``--first 101`` makes). ``kd``, ``ntkd``, ``ntkd-paper``, ``twin`` and ``auto`` know
-the teacher. Each method is fitted to all frames and taken as it is; only ``auto`` holds frames out and may
-keep nothing. ``calibration`` uses the map that ``auto`` chose.
+pictures, and every second test picture is shown to each device. Settings are chosen on other devices than
+those of the table and on the validation pictures (``--first 101 --shown val``). A file holds one student and
+one draw of devices, which also depends on their number: rows of others are refused. ``kd``, ``ntkd``,
+``ntkd-paper``, ``twin`` and ``auto`` know the teacher. Each method is fitted to all frames and taken as it
+is; only ``auto`` holds frames out and may keep nothing. ``calibration`` uses the map that ``auto`` chose.
 """
 
 from __future__ import annotations
@@ -105,21 +106,24 @@ def devices(kind: str, count: int, design: MaskDesign, binning: int, first: int 
     return make_devices(design, draws, seeds, binning=binning, light=LIGHT)
 
 
-def measure(device: Device, index: int, splits: data.Splits, frames: int) -> tuple[Measured, Measured]:
-    """Frames of pictures that nobody was trained on, others for each device, and of the test pictures."""
+def measure(
+    device: Device, index: int, splits: data.Splits, frames: int, judges: tuple[torch.Tensor, torch.Tensor]
+) -> tuple[Measured, Measured]:
+    """Frames of pictures that nobody was trained on, others for each device, and of those that judge."""
     generator = torch.Generator().manual_seed(index)
     some = TAUGHT + torch.randperm(len(splits.train) - TAUGHT, generator=generator)[:frames]
     bench = device.measure(grey(splits.train.images[some]), splits.train.labels[some], exposure=1)
-    return bench, device.measure(*shown(splits))
+    return bench, device.measure(*judges)
 
 
-def shown(splits: data.Splits) -> tuple[torch.Tensor, torch.Tensor]:
-    """Test pictures and their labels."""
-    return grey(splits.test.images[::2]), splits.test.labels[::2]
+def shown(splits: data.Splits, part: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """The pictures that judge, and their labels: all of validation, or every second one of the test."""
+    pictures, step = (splits.val, 1) if part == "val" else (splits.test, 2)
+    return grey(pictures.images[::step]), pictures.labels[::step]
 
 
 def score(backend: torch.nn.Module, seen: Measured) -> float:
-    """Accuracy on the test pictures."""
+    """Accuracy on the pictures that judge."""
     assert seen.labels is not None
     return accuracy(predict(backend, seen.features), seen.labels)
 
@@ -155,10 +159,15 @@ def run(args: argparse.Namespace) -> None:
     """Fill the file with the cells that it does not have yet."""
     splits = data.load(args.data)
     teacher, student, design = (prepare if args.data == "mnist" else prepare_cifar)(splits)
-    pictures, labels = shown(splits)
-    simulated = accuracy(predict(student, pictures), labels)
-    rows = json.loads(args.out.read_text()) if args.out.exists() else [{"kind": "simulated"}]
-    rows[0]["accuracy"] = simulated
+    judges = shown(splits, args.shown)
+    head = {
+        "kind": "simulated", "accuracy": accuracy(predict(student, judges[0]), judges[1]),
+        "shown": args.shown, "devices": args.devices, "first": args.first,
+    }  # fmt: skip
+    rows = json.loads(args.out.read_text()) if args.out.exists() else [head]
+    if any(rows[0].get(name, value) != value for name, value in head.items()):
+        raise SystemExit(f"{args.out} is of another student or of other devices: {rows[0]}, not {head}")
+    rows[0] = head
     clean = grey(splits.train.images[:CLEAN])
     made = {
         kind: devices(kind, args.devices, design, student.optics.binning, args.first) for kind in args.kinds
@@ -174,7 +183,7 @@ def run(args: argparse.Namespace) -> None:
                     continue
                 if (kind, index) not in seen:
                     seen[kind, index] = measure(
-                        made[kind][index], args.first + index, splits, max(args.frames)
+                        made[kind][index], args.first + index, splits, max(args.frames), judges
                     )
                 bench, test = seen[kind, index]
                 found = cell(student, teacher, bench[slice(0, n)], test, clean, methods, index)
@@ -205,6 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", choices=("mnist", "cifar10"), default="mnist")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--shown", choices=("val", "test"), default="test", help="pictures that judge")
     parser.add_argument("--devices", type=int, default=6)
     parser.add_argument("--first", type=int, default=1, help="seed of the first device")
     parser.add_argument("--frames", nargs="+", type=int, default=[100, 1000, 30, 300])

@@ -17,6 +17,7 @@ from ..nn import HybridNetwork
 from ..provenance import provenance
 from .candidates import Setting, Workshop
 from .config import METHODS, TrainConfig
+from .inputs import same_outputs
 from .judge import divergence, folds, simplest, unlikelihood
 from .terms import needs
 from .trainer import accuracy, predict
@@ -127,6 +128,7 @@ def correct(
         UnknownName: the method does not exist.
         InvalidArgument: too few frames, labels or teacher missing for the method, a frontend that no twin
             can be made of, or feature maps without any contrast.
+        GridMismatch: a teacher with other outputs than the student's.
 
     Example:
         >>> from photonet.models import compressed_meta
@@ -148,6 +150,8 @@ def correct(
             "fraction", f"at least {FEWEST} of the {len(measured)} measured frames", f"{len(used)} of them"
         )
     student = copy.deepcopy(student).eval()
+    if teacher is not None:
+        same_outputs(*(predict(network, used.scenes[:1]).shape for network in (student, teacher)))
     if method == "auto" and predict(student, used.scenes[:1]).ndim > 2:  # dense outputs: too many tangents
         names = tuple(name for name in names if "gauss-newton" not in name)
     calibrates = "calibration" in names

@@ -1,6 +1,8 @@
 """Correction of devices that are turned, enlarged and bend their response: the twin, and what is chosen."""
 
+import importlib
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ import torch
 from photonet.distill import CORRECTIONS, correct, fit_full_map, fit_twin, merge_into_backend, predict
 from photonet.distill.judge import divergence
 from photonet.distill.twin import captures
-from photonet.errors import InvalidArgument, UnknownName
+from photonet.errors import GridMismatch, InvalidArgument, UnknownName
 from photonet.measured import Measured
 from photonet.measured.lab import warp
 from photonet.models import compressed_meta
@@ -20,6 +22,17 @@ def student():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return compressed_meta(kernels=3, kernel_size=5, hidden=24)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Shorter descents, where the question is not how near they come."""
+    # by name: the attribute photonet.distill is the function
+    twin, candidates = (
+        importlib.import_module(f"photonet.distill.{name}") for name in ("twin", "candidates")
+    )
+    monkeypatch.setattr(twin, "STEPS", 60)
+    monkeypatch.setattr(candidates, "TWIN_TUNING", replace(candidates.TWIN_TUNING, epochs=2))
 
 
 def scenes(n, seed=0):
@@ -40,7 +53,7 @@ def relative(a, b):
     return ((a - b).norm() / (b - b.mean(dim=(0, 2, 3), keepdim=True)).norm()).item()
 
 
-def test_a_perfect_device_is_left_alone(student):
+def test_a_perfect_device_is_left_alone(student, quick):
     shown = scenes(40)
     measured = Measured(shown, predict(student.frontend, shown))
     result = correct(student, measured, fraction=1.0, scenes=scenes(200, 1))
@@ -66,7 +79,7 @@ def test_a_device_that_is_only_noisy_is_not_made_worse(student):
     assert (after - before).mean() < 2 * (after - before).std() / len(fresh) ** 0.5
 
 
-def test_auto_is_never_worse_on_held_out_frames_and_says_why(student):
+def test_auto_is_never_worse_on_held_out_frames_and_says_why(student, quick):
     shown = scenes(50)
     result = correct(student, Measured(shown, turned(student, shown)), fraction=1.0, scenes=scenes(400, 1))
     losses = {name: result.metrics[f"{name}/loss"] for name in CORRECTIONS["auto"]}
@@ -132,6 +145,19 @@ def test_the_twin_teaches_what_the_teacher_knows(student):
     assert lost["own"][1] < 0.5 * lost["taught"][1]
 
 
+def test_auto_makes_a_twin_only_where_there_are_clean_scenes(student):
+    shown = scenes(12)
+    result = correct(student, Measured(shown, turned(student, shown)), fraction=1.0)
+    assert "calibration/loss" in result.metrics
+    assert "twin/loss" not in result.metrics
+
+
+def test_a_teacher_of_other_classes_is_refused(student):
+    measured = Measured(scenes(12), turned(student, scenes(12)))
+    with pytest.raises(GridMismatch, match=r"^teacher: expected outputs \(10,\)"):
+        correct(student, measured, fraction=1.0, teacher=compressed_meta(classes=3))
+
+
 def test_a_full_map_undoes_a_rotation_and_merges_into_the_backend(student):
     measured = torch.rand(300, 3, 7, 7, generator=torch.Generator().manual_seed(0))
     wanted = measured.rot90(1, (2, 3)) * 2 + 0.3
@@ -176,7 +202,7 @@ def test_self_kd_needs_neither_labels_nor_teacher(student):
     assert result.kept in ("none", "self-kd")
 
 
-def test_same_seed_same_network(student):
+def test_same_seed_same_network(student, quick):
     shown = scenes(12)
     measured, more = Measured(shown, turned(student, shown)), scenes(40, 1)
     first, second = (
