@@ -79,8 +79,8 @@ class _Exported(nn.Module):
 
 def _from_onnx(path: Path) -> nn.Module:
     try:
-        import onnx  # type: ignore[import-not-found, unused-ignore]
-        import onnx2torch  # type: ignore[import-not-found, unused-ignore]
+        import onnx  # type: ignore[import-not-found, import-untyped, unused-ignore]
+        import onnx2torch  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError as error:
         raise MissingDependency(f"ONNX needs onnx2torch ({error}); pip install 'photonet[onnx]'") from error
     try:
