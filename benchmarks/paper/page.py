@@ -208,7 +208,8 @@ def _search(cells: Mapping[str, Cell]) -> list[str]:
     ]
     for reference in ("kd", "fresh/kd", "300 first", "100 first"):
         group = reference.partition(" ")[0].partition("/")[0]
-        others = [name for name in names if name != reference]
+        seeds = len(seeds_of(cells, reference))  # an arm that is not finished waits
+        others = [n for n in names if n != reference and len(seeds_of(cells, n)) == seeds]
         if group == "kd":
             family = [name for name in others if name[0].isalpha() and "/" not in name]
         else:
