@@ -139,10 +139,12 @@ def scores(
     """Test score of an arm for each seed; ``judge`` says what is measured."""
     found = []
     for seed in seeds:
+        settings = arm.settings(seed, data, more, teacher[1])
 
-        def compute(seed: int = seed) -> dict[str, Any]:
+        def compute(seed: int = seed, settings: dict[str, Any] = settings) -> dict[str, Any]:
             student = new(arm.student, seed)
-            folder = work / f"{name}-{seed}".replace(" ", "-").replace(",", "")
+            # by what is run: neither a table with a row of this name nor an older setting is resumed
+            folder = work / config_hash(settings)
             tangents = work / f"tangents-{teacher[1]}-{tensor_hash(data.train.pixels)}.h5"
             if tangents.exists():  # of this teacher and these pictures, whatever the arm
                 folder.mkdir(parents=True, exist_ok=True)
@@ -160,7 +162,6 @@ def scores(
             history = [round(float(v), 4) for v in result.history["val_accuracy"]]
             return {**judge(student, data), "history": history}
 
-        settings = arm.settings(seed, data, more, teacher[1])
         found.append(float(cells.get(f"{name}/{seed}", settings, compute)["test"]))
     return found
 

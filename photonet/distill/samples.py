@@ -90,7 +90,7 @@ def r_squared(outputs: torch.Tensor, targets: torch.Tensor) -> float:
     """Part of the targets' variance that the outputs explain, the score of regression.
 
     One minus the squared error over the squared deviation of the targets from the mean of each output: 1 for
-    the right answers, 0 for always answering the mean.
+    the right answers, 0 for always answering the mean; not finite where the targets do not vary.
 
     Args:
         outputs: [n, ...].

@@ -182,7 +182,18 @@ class KD(Term):
 
 
 @dataclass(frozen=True)
-class SquaredError(Term):
+class _OfNumbers(Term):
+    """A squared error over the variance of the targets."""
+
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.positive("scale", self.scale)
+
+
+@dataclass(frozen=True)
+class SquaredError(_OfNumbers):
     """Squared error to the numbers that are given, in place of cross-entropy where there are no classes.
 
     Args:
@@ -191,11 +202,6 @@ class SquaredError(Term):
 
     name: ClassVar[str] = "mse"
     needs: ClassVar[frozenset[str]] = frozenset({"labels"})
-    scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.positive("scale", self.scale)
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         """See `losses.squared_error`."""
@@ -203,7 +209,7 @@ class SquaredError(Term):
 
 
 @dataclass(frozen=True)
-class OutputMatching(Term):
+class OutputMatching(_OfNumbers):
     """Squared error to the teacher's outputs: distillation where there are no classes.
 
     Args:
@@ -212,11 +218,6 @@ class OutputMatching(Term):
 
     name: ClassVar[str] = "outputs"
     needs: ClassVar[frozenset[str]] = frozenset({"teacher"})
-    scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.positive("scale", self.scale)
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         """See `losses.squared_error`."""

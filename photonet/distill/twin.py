@@ -146,11 +146,12 @@ class Twin(nn.Module):
         self.registration = registration
         maps = (psf.shape[1], *(n // self.binning for n in scene))
         kernels = F.pad(psf.flatten(0, 1), (MARGIN,) * 4)
-        turned = warp(kernels, registration.rotation, registration.scale) / (1 + registration.scale) ** 2
-        self.register_buffer("design", turned)
+        # `warp` keeps the light of a picture: of the kernel's here, of the scene's in `displace`
+        self.register_buffer("design", warp(kernels, registration.rotation, registration.scale))
         self.register_buffer("digital", digital[..., None, None])
-        y, x = (torch.linspace(-1, 1, n).to(psf) for n in scene)
-        self.register_buffer("distance", (y[:, None].square() + x.square()) / 2)
+        y, x = (torch.arange(n).to(psf) - n // 2 for n in scene)
+        squares = y[:, None].square() + x.square()
+        self.register_buffer("distance", squares / squares.max().clamp_min(1))  # 1 in the corner
         self.kernels = nn.Parameter(self.design.clone())
         self.response = nn.Parameter(psf.new_zeros(()))  # log sigma
         self.falloff = nn.Parameter(psf.new_zeros(()))
@@ -165,11 +166,14 @@ class Twin(nn.Module):
 
     def displace(self, scenes: torch.Tensor) -> torch.Tensor:
         """The scenes as the bench displaces them, with what surrounds them and still reaches the sensor."""
-        return self.registration.apply(F.pad(scenes, (self.kernels.shape[-1] // 2,) * 4))
+        y, x = (n // 2 for n in self.kernels.shape[-2:])
+        return self.registration.apply(F.pad(scenes, (x, x, y, y)))
 
     def read(self, displaced: torch.Tensor) -> torch.Tensor:
         """Feature maps of displaced scenes."""
-        images = F.conv2d(displaced, self.kernels.flip(-2, -1))
+        y, x = self.distance.shape
+        # the axis is sample n // 2: an even kernel leaves one sample too many, before it
+        images = F.conv2d(displaced, self.kernels.flip(-2, -1))[..., -y:, -x:]
         light = images * torch.exp(-self.falloff * self.distance) + self.stray
         sigma, gain = self.response.exp(), self.gain.exp()
         for axis in (1, 2):

@@ -9,11 +9,14 @@ import torch
 
 from photonet.distill import CORRECTIONS, correct, fit_full_map, fit_twin, merge_into_backend, predict
 from photonet.distill.judge import divergence
-from photonet.distill.twin import captures
+from photonet.distill.twin import Displaced, Twin, captures
 from photonet.errors import GridMismatch, InvalidArgument, UnknownName
+from photonet.grid import Grid
 from photonet.measured import Measured
 from photonet.measured.lab import warp
+from photonet.measured.register import Registration
 from photonet.models import compressed_meta
+from photonet.nn import HybridNetwork, MaskConv2d
 from photonet.optics.imaging import image_by_kernels
 
 
@@ -121,6 +124,27 @@ def test_the_twin_finds_how_a_sensor_bends_and_what_falls_on_it(student):
     seen = twin.measure(fresh, torch.Generator().manual_seed(0)) - predict(twin, fresh)
     # the noise is what the fit left, to the scatter of 60 scenes of 49 features
     torch.testing.assert_close(seen.std(dim=(0, 2, 3)), twin.noise[:, 0, 0], rtol=0.1, atol=0)
+
+
+@pytest.mark.parametrize("size", [(5, 5), (6, 4)])
+def test_before_it_is_fitted_the_twin_is_the_displaced_design(student, size):
+    """Turned kernels on a turned scene give the turned image: light is counted once, and axes meet."""
+
+    class Optics(MaskConv2d):
+        def psf(self):
+            return kernels
+
+    y, x = (torch.arange(n) - n // 2 for n in size)
+    smooth = torch.exp(-(y[:, None].square() + 0.5 * x.square()) / 2)
+    kernels = smooth * torch.tensor([0.1, 0.05])[:, None, None, None, None]
+    optics = Optics(1, grid=Grid(32, 1e-6), wavelength=525e-9, distance=1e-3, pixel=8, binning=2)
+    network = HybridNetwork(optics, torch.nn.Identity())
+    bench = Registration(0.2, -0.15, 0.6, -0.3, (0.0,) * 4, 1.0, 0.0)
+    twin = Twin(network, bench, (28, 28))
+    twin.response.data.fill_(-6.0)  # as good as linear
+    shown = scenes(5)
+    # the spline through 28 samples, and kernels that are cut off one pixel around the designed ones
+    assert relative(predict(twin, shown), predict(Displaced(network, bench, (28, 28)), shown)) < 0.04
 
 
 def test_the_twin_teaches_what_the_teacher_knows(student):
