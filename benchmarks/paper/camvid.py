@@ -60,7 +60,7 @@ def teacher() -> nn.Module:
 
 def student(readout: str = "relu") -> nn.Module:
     """Sees 56 optical kernels."""
-    return polychromatic_segmentation(width=192, readout=readout)
+    return polychromatic_segmentation(width=160, readout=readout)
 
 
 def run(folder: str | None, seeds: int, out: Path, work: Path) -> None:
@@ -68,14 +68,14 @@ def run(folder: str | None, seeds: int, out: Path, work: Path) -> None:
     cells, splits = Cells(out / "camvid.json"), cars(folder)
     config = TrainConfig(epochs=24, batch_size=8)
     whole = Arm(teacher, "unet", "ce", replace(config, lr=3e-3), views=Driven(), bfloat16=True)
-    train_teacher(cells, "unet", teacher, whole, splits, work)
-    arm = Arm(student, "polychromatic_segmentation(width=192)", "ce", config, Driven(), bfloat16=True)
+    taught = train_teacher(cells, "unet", teacher, whole, splits, work)
+    arm = Arm(student, "polychromatic_segmentation(width=160)", "ce", config, Driven(), bfloat16=True)
     chosen = tuned(cells, "labels", arm, RATES, splits, work)
     scores(cells, "labels", chosen, range(seeds), splits, work)
-    longer = replace(
+    scores(cells, "kd", replace(chosen, method="kd"), range(seeds), splits, work, teacher=taught)
+    pooled = replace(
         chosen,
         student=partial(student, "maxpool"),
-        design="polychromatic_segmentation(width=192, readout=maxpool)",
-        config=replace(chosen.config, epochs=40),
+        design="polychromatic_segmentation(width=160, readout=maxpool)",
     )
-    scores(cells, "labels, maxpool, 40 epochs", longer, range(seeds), splits, work)
+    scores(cells, "labels, maxpool", pooled, range(seeds), splits, work)

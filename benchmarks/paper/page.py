@@ -115,8 +115,9 @@ CIFAR_10K: list[Row] = [
     ("ntkd", "10k/ntkd", "", "kd and 0.1 of the class-centred alignment"),
 ]
 CAMVID: list[Row] = [
-    ("labels, `relu`, 24 epochs", "labels", "74.3 (Carvana)", "another data set and task"),
-    ("labels, `maxpool`, 40 epochs", "labels, maxpool, 40 epochs", "", "twice the digital features"),
+    ("labels, `relu`", "labels", "74.3 (Carvana)", "another data set and task; the backend goes down and up"),
+    ("kd, `relu`", "kd", "", "the teacher is asked about the same views"),
+    ("labels, `maxpool`", "labels, maxpool", "", "twice the digital features"),
 ]
 
 
@@ -183,7 +184,8 @@ def _camvid(cells: Mapping[str, Cell]) -> list[str]:
         "## CamVid, cars against the rest",
         "",
         "Mean intersection over union of the two classes, 176 × 240, SegNet's split of 367, 101 and 233",
-        "scenes. The student has 56 signed RGB kernels 3 × 3 at three scales.",
+        "scenes. The student has 56 signed RGB kernels 3 × 3 at three scales, 24 epochs. An earlier backend",
+        "only went up: 75.88 ± 0.96 with `relu` and labels alone.",
         f"Teacher: U-Net, {100 * cells['unet']['test']:.2f} (paper: 95.4, Carvana).",
         "Moved and mirrored views; rate of 0.002 and 0.005, chosen with the first student.",
         "",

@@ -28,16 +28,17 @@ def polychromatic_segmentation(
 ) -> HybridNetwork:
     """The polychromatic segmentation student: kernels at three scales, and up-convolutions.
 
-    With the default arguments 433,274 parameters, of which 1,512 are optical. Table 2 of arXiv 2508.08421
+    With the default arguments 571,706 parameters, of which 1,512 are optical. Table 2 of arXiv 2508.08421
     gives 56 kernels 3 x 3 (8 + 16 + 32) and 1.06 M, and leaves the rest open. Here the kernels of scale s
     (0, 1, 2) are spots 2^s pixels apart behind one lens array, read with one feature on 2^(s+1) pixels; the
-    decoder sees the coarsest maps through dilated convolutions and goes up, taking in the finer maps.
+    backend goes from the finest maps down to the coarsest, taking in the coarser ones, sees them through
+    dilated convolutions and goes up, as a U-Net does whose first layers are light.
 
     Args:
         kernels: signed kernels of each scale, the finest first.
         kernel_size: spots along each axis.
-        width: channels of the decoder at the coarsest scale; halved at each up-convolution.
-        context: dilations of the decoder's convolutions at the coarsest scale.
+        width: channels of the backend at the coarsest scale; half as many at each finer one.
+        context: dilations of the backend's convolutions at the coarsest scale.
         classes: number of outputs per pixel.
         colours: of the scene.
         readout: ``linear``, ``relu`` or ``maxpool``, see `camera_and_readout`.
@@ -61,7 +62,7 @@ def polychromatic_segmentation(
         channels.append(depth)
     if not fronts:
         raise InvalidArgument("kernels", "one number of kernels for each scale", kernels)
-    return HybridNetwork(SideBySide(fronts), _UpDecoder(reads, channels, width, context, classes))
+    return HybridNetwork(SideBySide(fronts), _DownAndUp(reads, channels, width, context, classes))
 
 
 def extreme_meta(
@@ -176,8 +177,12 @@ def _check_size(finest: torch.Tensor, coarsest: torch.Tensor, times: int) -> Non
             )
 
 
-class _UpDecoder(nn.Module):
-    """From the coarsest maps up to the scene's pixels, taking in the finer maps on the way."""
+class _DownAndUp(nn.Module):
+    """From the finest maps down to the coarsest and up again to the scene's pixels.
+
+    A coarse optical map is linear in the scene. What a digital layer has seen in the finer maps is not, so it
+    is carried down beside them.
+    """
 
     def __init__(
         self,
@@ -189,22 +194,30 @@ class _UpDecoder(nn.Module):
     ) -> None:
         super().__init__()
         checks.count("classes", classes)
+        checks.count("width", width)
+        widths = [max(8, width // 2**step) for step in range(1, len(channels))][::-1]
+        inputs = [depth + carried for depth, carried in zip(channels, [0, *widths], strict=True)]
         self.reads = nn.ModuleList(reads)
-        self.coarsest = nn.Sequential(*_context(channels[-1], width, context))
+        self.downs = nn.ModuleList(_block(a, b) for a, b in zip(inputs[:-1], widths, strict=True))
+        self.pool = nn.MaxPool2d(2)
+        self.coarsest = nn.Sequential(*_context(inputs[-1], width, context))
         self.ups, self.joins = nn.ModuleList(), nn.ModuleList()
-        for depth in reversed(channels[:-1]):
-            narrow = max(8, width // 2)
+        for narrow in reversed(widths):
             self.ups.append(nn.ConvTranspose2d(width, narrow, 2, stride=2))
-            self.joins.append(_block(narrow + depth, narrow))
+            self.joins.append(_block(2 * narrow, narrow))
             width = narrow
         self.last = nn.ConvTranspose2d(width, classes, 2, stride=2)
 
     def forward(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
         """Scores of every pixel."""
-        *finer, x = [read(m) for read, m in zip(self.reads, maps, strict=True)]
-        _check_size(maps[0], x, 2 ** len(finer))
+        x, *coarser = [read(m) for read, m in zip(self.reads, maps, strict=True)]
+        _check_size(maps[0], coarser[-1] if coarser else x, 2 ** len(coarser))
+        skips: list[torch.Tensor] = []
+        for down, seen in zip(self.downs, coarser, strict=True):
+            skips.append(down(x))
+            x = torch.cat([seen, self.pool(skips[-1])], dim=1)
         x = self.coarsest(x)
-        for up, join, skip in zip(self.ups, self.joins, reversed(finer), strict=True):
+        for up, join, skip in zip(self.ups, self.joins, reversed(skips), strict=True):
             x = join(torch.cat([up(x), skip], dim=1))
         scores: torch.Tensor = self.last(x)
         return scores
