@@ -22,7 +22,7 @@ from .nonlinear import NonlinearMap, fit_nonlinear_map
 from .teacher import teacher_targets
 from .terms import KD, Term, needs
 from .trainer import Samples, fit, predict
-from .twin import Displaced, fit_twin, moved_scenes
+from .twin import Displaced, captures, displaced_scenes, fit_twin, moved_scenes, roomy
 
 __all__ = ["MAPS", "Calibration", "Setting", "Workshop"]
 
@@ -125,11 +125,14 @@ class Setting:
 
     @functools.cached_property
     def lessons(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scenes that the twin is shown, and the guide's answers to them."""
+        """Scenes that the twin is shown, on the registered bench, and the guide's answers to them."""
+        if self.registration is None:
+            raise InvalidArgument("registration", "that of the bench, for a twin", None)
         scenes = self.clean
         if self.scenes is not None:  # otherwise they are moved copies already
             scenes = moved_scenes(scenes, COPIES, torch.Generator().manual_seed(self.seed))
-        return scenes, predict(self.guide, scenes)
+        kernels = roomy(captures(self.student.frontend)[0])
+        return displaced_scenes(scenes, self.registration, kernels), predict(self.guide, scenes)
 
 
 @dataclass(frozen=True)
@@ -209,8 +212,8 @@ class Workshop:
     def _by_twin(self) -> nn.Module:
         setting = self.setting
         twin, _ = fit_twin(setting.student, self.frames, setting.seed, setting.registration)
-        scenes, answers = setting.lessons
-        seen = twin.measure(scenes, torch.Generator().manual_seed(setting.seed))
+        displaced, answers = setting.lessons
+        seen = twin.measure(displaced, torch.Generator().manual_seed(setting.seed))
         linear = fit_full_map(seen[: len(setting.clean)], setting.clean_simulated)
         _, channels, height, width = seen.shape
         start = merge_into_backend(linear, setting.student.backend, (channels, height, width))

@@ -15,13 +15,25 @@ from ..measured.register import Registration, register
 from ..nn import HybridNetwork, MaskConv2d, OpticalConv2d, merge_signed, split_signed
 from ..optics.imaging import image_by_kernels
 
-__all__ = ["Displaced", "Twin", "captures", "fit_twin", "moved_scenes", "register_bench"]
+__all__ = [
+    "Displaced",
+    "Twin",
+    "captures",
+    "displaced_scenes",
+    "fit_twin",
+    "moved_scenes",
+    "register_bench",
+    "roomy",
+]
 
 REGISTERED = 100
 """Frames that are enough to register: errors of the model, not noise, limit it beyond."""
 
 MARGIN = 1
 """Pixels around the designed kernels: room to turn them, and for crosstalk and blur."""
+
+BLOCK = 256
+"""Scenes that are displaced or seen at a time."""
 
 STEPS = 300
 BATCH = 32
@@ -113,6 +125,26 @@ def _geometry(
     return F.avg_pool2d(registration.apply(pixels.reshape(-1, 1, *scene)), binning).flatten(1)
 
 
+def roomy(psf: torch.Tensor) -> torch.Tensor:
+    """Kernels [2 k, c, y, x] of both captures, with a margin around them."""
+    return F.pad(psf.flatten(0, 1), (MARGIN,) * 4)
+
+
+def displaced_scenes(scenes: torch.Tensor, registration: Registration, kernels: torch.Tensor) -> torch.Tensor:
+    """The scenes as a bench displaces them, with what surrounds them and reaches the sensor by the kernels.
+
+    Args:
+        scenes: [n, c, y, x].
+        registration: the geometry of the bench.
+        kernels: [..., v, u], for their size.
+
+    Returns:
+        [n, c, y + 2 (v // 2), x + 2 (u // 2)].
+    """
+    y, x = (n // 2 for n in kernels.shape[-2:])
+    return torch.cat([registration.apply(F.pad(batch, (x, x, y, y))) for batch in scenes.split(BLOCK)])
+
+
 class Twin(nn.Module):
     r"""Feature maps as a device gives them: light, geometry, response, bins and gains.
 
@@ -145,9 +177,8 @@ class Twin(nn.Module):
         psf, digital, self.binning = captures(student.frontend)
         self.registration = registration
         maps = (psf.shape[1], *(n // self.binning for n in scene))
-        kernels = F.pad(psf.flatten(0, 1), (MARGIN,) * 4)
-        # `warp` keeps the light of a picture: of the kernel's here, of the scene's in `displace`
-        self.register_buffer("design", warp(kernels, registration.rotation, registration.scale))
+        # `warp` keeps the light of a picture: of the kernel's here, of the scene's in `displaced_scenes`
+        self.register_buffer("design", warp(roomy(psf), registration.rotation, registration.scale))
         self.register_buffer("digital", digital[..., None, None])
         y, x = (torch.arange(n).to(psf) - n // 2 for n in scene)
         squares = y[:, None].square() + x.square()
@@ -155,19 +186,14 @@ class Twin(nn.Module):
         self.kernels = nn.Parameter(self.design.clone())
         self.response = nn.Parameter(psf.new_zeros(()))  # log sigma
         self.falloff = nn.Parameter(psf.new_zeros(()))
-        self.stray = nn.Parameter(psf.new_zeros(len(kernels), 1, 1))
-        self.gain = nn.Parameter(psf.new_zeros(len(kernels), *maps[1:]))  # logarithm
+        self.stray = nn.Parameter(psf.new_zeros(len(self.design), 1, 1))
+        self.gain = nn.Parameter(psf.new_zeros(len(self.design), *maps[1:]))  # logarithm
         self.offset = nn.Parameter(psf.new_zeros(maps))
         self.register_buffer("noise", psf.new_zeros(maps))
 
     def forward(self, scenes: torch.Tensor) -> torch.Tensor:
         """Expected feature maps, without noise."""
-        return self.read(self.displace(scenes))
-
-    def displace(self, scenes: torch.Tensor) -> torch.Tensor:
-        """The scenes as the bench displaces them, with what surrounds them and still reaches the sensor."""
-        y, x = (n // 2 for n in self.kernels.shape[-2:])
-        return self.registration.apply(F.pad(scenes, (x, x, y, y)))
+        return self.read(displaced_scenes(scenes, self.registration, self.kernels))
 
     def read(self, displaced: torch.Tensor) -> torch.Tensor:
         """Feature maps of displaced scenes."""
@@ -183,10 +209,15 @@ class Twin(nn.Module):
         out: torch.Tensor = maps[:, 0] - maps[:, 1] + self.offset
         return out
 
-    def measure(self, scenes: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Feature maps with the noise that the device showed, Gaussian and independent."""
+    def measure(self, displaced: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Feature maps with the noise that the device showed, Gaussian and independent.
+
+        Args:
+            displaced: as `displaced_scenes` gives them for this registration and these kernels.
+            generator: of the noise, on the CPU.
+        """
         with torch.no_grad():
-            clean = torch.cat([self(batch) for batch in scenes.split(256)])
+            clean = torch.cat([self.read(batch) for batch in displaced.split(BLOCK)])
         drawn = torch.randn(clean.shape, generator=generator, dtype=clean.dtype).to(clean.device)
         return clean + self.noise * drawn
 
@@ -195,7 +226,7 @@ class Twin(nn.Module):
         groups = [{"params": [getattr(self, name)], "lr": rate} for name, rate in RATES.items()]
         optimizer = torch.optim.Adam(groups)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
-        displaced = self.displace(frames.scenes)
+        displaced = displaced_scenes(frames.scenes, self.registration, self.kernels)
         power = frames.features.var(dim=(0, 2, 3), keepdim=True).clamp_min(1e-12)
         size = self.design.square().sum()
         for _ in range(STEPS):
@@ -208,7 +239,7 @@ class Twin(nn.Module):
             optimizer.step()
             schedule.step()
         with torch.no_grad():
-            left = torch.cat([self.read(batch) for batch in displaced.split(256)]) - frames.features
+            left = torch.cat([self.read(batch) for batch in displaced.split(BLOCK)]) - frames.features
             self.noise.copy_(left.square().mean(dim=(0, 2, 3), keepdim=True)[0].sqrt().expand_as(self.noise))
         return self.requires_grad_(False)
 

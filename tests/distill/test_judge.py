@@ -2,7 +2,7 @@
 
 import torch
 
-from photonet.distill.judge import divergence, folds, simplest, unlikelihood
+from photonet.distill.judge import TEMPERATURE, divergence, folds, simplest, unlikelihood
 
 
 def draw(*shape, seed=0):
@@ -50,8 +50,8 @@ def test_of_two_equal_gains_the_simpler_is_kept():
 
 def test_losses_are_per_frame_and_their_means_those_of_training():
     logits, wanted = draw(7, 3), draw(7, 3, seed=1)
-    p = wanted.softmax(1)
-    expected = (p * (wanted.log_softmax(1) - logits.log_softmax(1))).sum(1)
+    soft, ours = (wanted / TEMPERATURE).log_softmax(1), (logits / TEMPERATURE).log_softmax(1)
+    expected = TEMPERATURE**2 * (soft.exp() * (soft - ours)).sum(1)
     torch.testing.assert_close(divergence(logits, wanted), expected)
     labels = torch.arange(7) % 3
     torch.testing.assert_close(unlikelihood(logits, labels), -logits.log_softmax(1)[torch.arange(7), labels])
