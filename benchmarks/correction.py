@@ -30,7 +30,7 @@ from photonet.distill import TrainConfig, accuracy, distill, predict
 from photonet.distill.candidates import Setting, Workshop
 from photonet.files import write_text
 from photonet.measured import Device, Measured, make_devices
-from photonet.models import compressed_meta, lenet
+from photonet.models import compressed_meta, lenet, polychromatic_meta
 from photonet.nn import HybridNetwork
 
 KINDS = ("sat", "misreg")
@@ -60,9 +60,10 @@ def prepare_cifar(splits: data.Splits) -> tuple[None, HybridNetwork, MaskDesign]
     """A student for grey pictures of 32 x 32 with 16 kernels 7 x 7, trained with labels."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        student = compressed_meta(16, hidden=256, image=32)
+        student = polychromatic_meta(16, colours=1, readout="linear", mixing=128, hidden=(256,))
     x, y = grey(splits.train.images[:TAUGHT]), splits.train.labels[:TAUGHT]
-    distill(student, None, (x, y), method="ce", config=TrainConfig(epochs=8, lr=3e-3))
+    config = TrainConfig(epochs=16, batch_size=125, lr=3e-3)
+    distill(student, None, (x, y), method="ce", views=data.cropped, config=config)
     return None, *fabricate(student)
 
 
