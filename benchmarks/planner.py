@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -67,7 +68,7 @@ def device(design: MaskDesign, binning: int, seed: int) -> Device:
     return make_devices(design, draws, [seed], binning=binning, light=3000.0)[0]
 
 
-def real(cases: int, methods: list[str], out: Path, result: dict) -> None:
+def real(cases: Sequence[int], methods: list[str], out: Path, result: dict) -> None:
     """Devices; a row for each case and multiple, written after each case."""
     splits = data.load("mnist", os.environ["PHOTONET_DATA"])
     student, design = prepare(splits)
@@ -77,7 +78,7 @@ def real(cases: int, methods: list[str], out: Path, result: dict) -> None:
         for part in (slice(0, TEST), slice(TEST, 2 * TEST), slice(2 * TEST, None))
     )
     simulated = accuracy(predict(student, x), y)
-    for case in range(cases):
+    for case in cases:
         bench, count = device(design, student.optics.binning, case), PILOTS[case % len(PILOTS)]
         method = methods[case % len(methods)]
         seen = bench.measure(x)
@@ -188,6 +189,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", type=int, default=60)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first device")
     parser.add_argument("--curves", type=int, default=600)
     parser.add_argument("--methods", nargs="+", default=["calibration"])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/planner.json"))
@@ -196,7 +198,7 @@ def main() -> None:
     result["devices"] = []
     print(json.dumps(result["summary"], indent=1), flush=True)
     if args.devices:
-        real(args.devices, args.methods, args.out, result)
+        real(range(args.first, args.first + args.devices), args.methods, args.out, result)
     for known in (True, False):
         if rows := [row for row in result["devices"] if row["clean"] == known]:
             name = f"devices, {'with' if known else 'without'} clean scenes"

@@ -7,11 +7,12 @@ from typing import Any
 
 from photonet import data
 from photonet.data import Splits, cropped
-from photonet.distill import CrossEntropy, TrainConfig
+from photonet.distill import CrossEntropy, Term, TrainConfig
 from photonet.models import alexnet, polychromatic_meta
 
 from .arms import Arm, scores, train_teacher, tuned
 from .cells import Cells
+from .mnist import RESIDUAL
 
 LABELS = (CrossEntropy(smoothing=0.1),)
 RATES = (2e-3, 5e-3)
@@ -32,7 +33,9 @@ def labels_alone(epochs: int, **options: Any) -> Arm:
 def matched(epochs: int) -> dict[str, Arm]:
     """The same student, pictures and steps: what differs is the loss."""
     config = TrainConfig(epochs=epochs, batch_size=125)
-    methods = {"none": "ce", "kd": "kd", "ntkd-paper": "ntkd-paper", "ntkd": "ntkd"}
+    methods: dict[str, str | tuple[Term, ...]] = {
+        "none": "ce", "kd": "kd", "ntkd-paper": "ntkd-paper", "ntkd": "ntkd", "residual": RESIDUAL,
+    }  # fmt: skip
     return {
         name: Arm(**student(), method=method, views=cropped, config=config, bfloat16=True)
         for name, method in methods.items()
@@ -54,7 +57,7 @@ def run(folder: str | None, seeds: int, out: Path, work: Path) -> None:
     few = Splits(splits.train.subset(slice(10_000)), splits.val, splits.test)
     parts = [
         ("matched", matched(6), splits, ("none", "kd")),
-        ("10k", matched(20), few, ("none", "kd", "ntkd-paper", "ntkd")),
+        ("10k", matched(20), few, ("none", "kd", "ntkd-paper", "ntkd", "residual")),
     ]
     for part, arms, images, names in parts:
         for name in names:

@@ -11,13 +11,16 @@ from torch import nn
 
 from photonet import data
 from photonet.data import Splits
-from photonet.distill import KD, CrossEntropy, Moved, TrainConfig
+from photonet.distill import KD, CrossEntropy, KernelResidual, Moved, TrainConfig
 from photonet.models import compressed_meta, ideal_lenses, lenet, random_psfs, spectral_4f
 
 from .arms import Arm, scores, train_teacher, tuned
 from .cells import Cells
 
 RATES = (5e-3, 1e-2, 2e-2)
+RESIDUAL = (CrossEntropy(0.1), KernelResidual(5.0))
+"""What the search found in place of KD."""
+
 SOFT = (CrossEntropy(0.1), KD(0.9, temperature=8.0))
 
 
@@ -42,7 +45,8 @@ def matched() -> dict[str, Arm]:
         "ntkd-paper": Arm(compressed_meta, "compressed_meta", "ntkd-paper", config),
         "ntkd": Arm(compressed_meta, "compressed_meta", "ntkd", config),
     }
-    for name in ("ce", "kd", "ntkd"):
+    arms["residual"] = Arm(compressed_meta, "compressed_meta", RESIDUAL, config)
+    for name in ("ce", "kd", "ntkd", "residual"):
         arms[f"{name}, views"] = replace(arms[name], views=Moved())
     arms["linear 4f, kd"] = Arm(spectral_4f, "spectral_4f", "kd", config)
     for name, baseline in {"random PSFs": random_psfs, "lenses": ideal_lenses}.items():

@@ -71,6 +71,8 @@ MNIST_10K: list[Row] = [
     ("labels, views", "10k/ce, views", "", "moved pictures"),
     ("kd, views", "10k/kd, views", "", "the teacher is asked about the moved pictures"),
     ("ntkd, views (default)", "10k/ntkd, views", "", "as above"),
+    ("residual", "10k/residual", "", "in the teacher's kernel norm, in place of kd; see the search below"),
+    ("residual, views", "10k/residual, views", "", "with the kernel of the pictures that were not moved"),
     ("linear 4f, kd", "10k/linear 4f, kd", "", "10,650 parameters; linear up to the scores"),
     (
         "random PSFs, kd",
@@ -113,6 +115,7 @@ CIFAR_10K: list[Row] = [
     ("kd", "10k/kd", "", "the teacher is asked about the same views"),
     ("ntkd-paper", "10k/ntkd-paper", "", "the published loss, each Gram over its mean diagonal"),
     ("ntkd", "10k/ntkd", "", "kd and 0.1 of the class-centred alignment"),
+    ("residual", "10k/residual", "", "in the teacher's kernel norm, in place of kd"),
 ]
 CAMVID: list[Row] = [
     ("labels, `relu`", "labels", "74.3 (Carvana)", "another data set and task; the backend goes down and up"),
