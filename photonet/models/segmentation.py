@@ -47,7 +47,7 @@ def polychromatic_segmentation(
         [n, colours, y, x] -> [n, classes, y, x]; y and x multiples of 2 to the number of scales.
 
     Raises:
-        InvalidArgument: counts below one, no scale, an even kernel, a scene of another size.
+        InvalidArgument: counts below one, no scale, no context, an even kernel, a scene of another size.
         UnknownName: no such readout.
 
     Example:
@@ -95,7 +95,7 @@ def extreme_meta(
         [n, colours, y, x] -> [n, classes, y, x]; y and x multiples of 8.
 
     Raises:
-        InvalidArgument: counts below one, an even kernel, a scene of another size.
+        InvalidArgument: counts below one, no context, an even kernel, a scene of another size.
         UnknownName: no such readout.
 
     Example:
@@ -149,6 +149,8 @@ def _block(before: int, after: int, dilation: int = 1) -> nn.Sequential:
 def _context(before: int, width: int, dilations: Sequence[int]) -> list[nn.Module]:
     """Convolutions that see further and further."""
     checks.count("width", width)
+    if not dilations:
+        raise InvalidArgument("context", "one dilation or more", dilations)
     widths = [before, *[width] * len(dilations)]
     return [
         _block(a, b, checks.count("context", d))

@@ -129,6 +129,23 @@ def test_spots_at_a_scale_are_kernels_with_gaps():
     torch.testing.assert_close(student.features(scene)[1], torch.nn.functional.avg_pool2d(wide, 4))
 
 
+def test_the_backend_sees_far_by_way_of_the_finest_maps():
+    """What the finest optic sees at one place reaches scores beyond the decoder's own small windows."""
+    student = polychromatic_segmentation().eval()
+    finest, *coarser = (m.detach() for m in student.features(torch.rand(1, 3, 64, 64)))
+    finest.requires_grad_(True)
+    student.backend([finest, *coarser])[0, :, 32, 32].sum().backward()
+    reached = finest.grad[0].abs().sum(0).nonzero()
+    assert reached.amin() < 10
+    assert reached.amax() > 54
+
+
+@pytest.mark.parametrize("kernels", [(4,), (4, 6), (2, 3, 4, 5)])
+def test_any_number_of_scales_gives_a_score_to_every_pixel(kernels):
+    scores = polychromatic_segmentation(kernels, width=16, classes=3)(torch.rand(2, 3, 32, 48))
+    assert scores.shape == (2, 3, 32, 48)
+
+
 def test_a_picture_lies_in_the_middle_of_its_field():
     field = PictureToField(Grid(8, 1e-6), 2)(torch.ones(1, 1, 3, 3))
     assert field.abs()[0, 0, 1:7, 1:7].sum() == 36 == field.abs().sum()
@@ -145,7 +162,8 @@ def test_a_picture_lies_in_the_middle_of_its_field():
      (diffractive_classifier, {"magnification": 0}, "magnification"),
      (diffractive_classifier, {"pitch": 0.0}, "pitch"),
      (polychromatic_segmentation, {"kernels": ()}, "kernels"),
-     (polychromatic_segmentation, {"width": 0}, "width"), (extreme_meta, {"context": (0,)}, "context")],
+     (polychromatic_segmentation, {"width": 0}, "width"),
+     (polychromatic_segmentation, {"context": ()}, "context"), (extreme_meta, {"context": (0,)}, "context")],
 )  # fmt: skip
 def test_sizes_that_do_not_work_are_named(build, options, name):
     with pytest.raises(InvalidArgument, match=f"^{name}: expected"):
