@@ -40,6 +40,9 @@ SELF_KD: tuple[Term, ...] = (KD(),)
 
 FINE_TUNING = TrainConfig(epochs=1, batch_size=64, lr=3e-3, weight_decay=0.05, temperature=8.0)
 FINE_TUNING_STEPS = 300
+FEWEST_PASSES = 10
+"""Over the frames: with thousands of them, 300 steps would not see each one often enough."""
+
 CALIBRATED_RATE = 1e-3
 """Learning rate after a calibration, when little is left to learn."""
 
@@ -236,7 +239,8 @@ class Workshop:
         if config is None:
             steps = max(1, len(frames) // FINE_TUNING.batch_size)
             rate = CALIBRATED_RATE if calibrated else FINE_TUNING.lr
-            config = replace(FINE_TUNING, epochs=math.ceil(FINE_TUNING_STEPS / steps), lr=rate)
+            passes = max(FEWEST_PASSES, math.ceil(FINE_TUNING_STEPS / steps))
+            config = replace(FINE_TUNING, epochs=passes, lr=rate)
         samples = Samples(frames.features, frames.labels, **teacher_targets(teacher, frames.scenes, terms))
         backend = copy.deepcopy(start).requires_grad_(True)
         held = Samples(frames.features[:1], None if frames.labels is None else frames.labels[:1])

@@ -117,8 +117,8 @@ def correct(
         method: a key of `CORRECTIONS`.
         scenes: clean scenes without labels that were not measured, [m, c, y, x]; some thousands. Moved
             copies of the measured ones otherwise.
-        config: of the fine-tuning; by default about 300 steps at a learning rate of 3e-3, and 1e-3 after
-            a calibration.
+        config: of the fine-tuning; by default about 300 steps, or ten passes over the frames if that is
+            more, at a learning rate of 3e-3, and 1e-3 after a calibration.
         seed: chooses the frames, the held-out parts and the order of samples.
 
     Returns:
