@@ -18,11 +18,12 @@ from ..nn import HybridNetwork
 from .calibrate import fit_full_map, fit_ridge_map, fit_wiener_map, merge_into_backend
 from .config import METHODS, TrainConfig
 from .gauss_newton import gauss_newton
+from .judge import TEMPERATURE
 from .nonlinear import NonlinearMap, fit_nonlinear_map
 from .teacher import teacher_targets
 from .terms import KD, Term, needs
 from .trainer import Samples, fit, predict
-from .twin import Displaced, captures, displaced_scenes, fit_twin, moved_scenes, roomy
+from .twin import Displaced, captures, displaced_scenes, fit_twin, moved_scenes, with_margin
 
 __all__ = ["MAPS", "Calibration", "Setting", "Workshop"]
 
@@ -38,7 +39,7 @@ MAPS: dict[str, tuple[Callable[[torch.Tensor, torch.Tensor], nn.Module], bool]] 
 SELF_KD: tuple[Term, ...] = (KD(),)
 """Distillation of the network's own answers before fabrication."""
 
-FINE_TUNING = TrainConfig(epochs=1, batch_size=64, lr=3e-3, weight_decay=0.05, temperature=8.0)
+FINE_TUNING = TrainConfig(epochs=1, batch_size=64, lr=3e-3, weight_decay=0.05, temperature=TEMPERATURE)
 FINE_TUNING_STEPS = 300
 FEWEST_PASSES = 10
 """Over the frames: with thousands of them, 300 steps would not see each one often enough."""
@@ -46,7 +47,7 @@ FEWEST_PASSES = 10
 CALIBRATED_RATE = 1e-3
 """Learning rate after a calibration, when little is left to learn."""
 
-TWIN_TUNING = TrainConfig(epochs=8, batch_size=128, lr=3e-3, weight_decay=0.05, temperature=8.0)
+TWIN_TUNING = TrainConfig(epochs=8, batch_size=128, lr=3e-3, weight_decay=0.05, temperature=TEMPERATURE)
 COPIES = 3
 """Moved versions of every clean scene that the twin is shown besides."""
 
@@ -134,7 +135,7 @@ class Setting:
         scenes = self.clean
         if self.scenes is not None:  # otherwise they are moved copies already
             scenes = moved_scenes(scenes, COPIES, torch.Generator().manual_seed(self.seed))
-        kernels = roomy(captures(self.student.frontend)[0])
+        kernels = with_margin(captures(self.student.frontend)[0])
         return displaced_scenes(scenes, self.registration, kernels), predict(self.guide, scenes)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 
+from .losses import divergence as of_decisions
+
 __all__ = ["divergence", "folds", "simplest", "unlikelihood"]
 
 FOLDS = 4
@@ -14,7 +16,7 @@ ENOUGH = 100
 """Frames to judge on: beyond, a further round costs more than its answer is worth."""
 
 TEMPERATURE = 8.0
-"""Of the answers that are compared, as in distillation; unsoftened, a few sure mistakes decide the mean."""
+"""Of answers distilled or compared in correction; unsoftened, a few sure mistakes decide the mean."""
 
 
 def folds(n: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -35,9 +37,8 @@ def folds(n: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 
 def divergence(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """KL divergence from the wanted softened answers, [n]; the mean over pixels where outputs are dense."""
-    ours, theirs = (F.log_softmax(scores / TEMPERATURE, dim=1) for scores in (logits, wanted))
-    lost = TEMPERATURE**2 * F.kl_div(ours, theirs, reduction="none", log_target=True).sum(dim=1)
+    """Divergence from the wanted softened answers, [n]; the mean over pixels where outputs are dense."""
+    lost = of_decisions(logits, wanted, TEMPERATURE)
     return lost.flatten(1).mean(dim=1) if lost.ndim > 1 else lost
 
 

@@ -1,7 +1,7 @@
 """Loss terms of a student and a teacher; nothing here knows of optics.
 
-Every term is a function of plain tensors and a mean over the batch, so that the terms of a method are
-comparable and can be weighed against each other.
+Every term is a function of plain tensors and a mean over the batch (`kd` that of `divergence`), so that the
+terms of a method are comparable and can be weighed against each other.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ..errors import GridMismatch, InvalidArgument
 __all__ = [
     "NTK_FORMS",
     "cross_entropy",
+    "divergence",
     "feature_matching",
     "kd",
     "kernel_residual",
@@ -68,11 +69,37 @@ def squared_error(outputs: torch.Tensor, targets: torch.Tensor, scale: float = 1
     return difference.square().sum() / (scale * known.sum().clamp_min(1))
 
 
-def kd(logits: torch.Tensor, teacher: torch.Tensor, temperature: float = 4.0) -> torch.Tensor:
-    r"""Knowledge distillation: :math:`T^2\, KL(p_t \| p_s)` of softened outputs, mean over samples.
+def divergence(logits: torch.Tensor, wanted: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+    r"""Divergence of softened outputs, :math:`T^2\, KL(p_t \| p_s)`, of every decision.
 
     The factor keeps the gradient's size when the temperature changes (Hinton, Vinyals, Dean,
     arXiv 1503.02531).
+
+    Args:
+        logits: [n, classes, ...].
+        wanted: logits of the same shape.
+        temperature: T > 0.
+
+    Returns:
+        [n, ...], without the axis of the classes.
+
+    Raises:
+        GridMismatch: different outputs.
+
+    Example:
+        >>> divergence(torch.zeros(4, 10, 2), torch.zeros(4, 10, 2)).shape
+        torch.Size([4, 2])
+    """
+    if logits.shape != wanted.shape:
+        raise GridMismatch(
+            "teacher", f"outputs {tuple(logits.shape)}, as the student's", f"{tuple(wanted.shape)}"
+        )
+    ours, theirs = (F.log_softmax(scores / temperature, dim=1) for scores in (logits, wanted))
+    return temperature**2 * F.kl_div(ours, theirs, reduction="none", log_target=True).sum(dim=1)
+
+
+def kd(logits: torch.Tensor, teacher: torch.Tensor, temperature: float = 4.0) -> torch.Tensor:
+    """Knowledge distillation: the mean `divergence` from the teacher's softened outputs.
 
     Args:
         logits: student's, [n, classes, ...].
@@ -87,14 +114,7 @@ def kd(logits: torch.Tensor, teacher: torch.Tensor, temperature: float = 4.0) ->
         >>> float(kd(x, x)) < 1e-6
         True
     """
-    if logits.shape != teacher.shape:
-        raise GridMismatch(
-            "teacher", f"outputs {tuple(logits.shape)}, as the student's", f"{tuple(teacher.shape)}"
-        )
-    student_log = F.log_softmax(logits / temperature, dim=1)
-    teacher_log = F.log_softmax(teacher / temperature, dim=1)
-    divergence = F.kl_div(student_log, teacher_log, reduction="none", log_target=True).sum(dim=1)
-    return temperature**2 * divergence.mean()
+    return divergence(logits, teacher, temperature).mean()
 
 
 def ntk_matching(student: torch.Tensor, teacher: torch.Tensor, form: str = "scaled") -> torch.Tensor:

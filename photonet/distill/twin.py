@@ -23,7 +23,7 @@ __all__ = [
     "fit_twin",
     "moved_scenes",
     "register_bench",
-    "roomy",
+    "with_margin",
 ]
 
 REGISTERED = 100
@@ -125,7 +125,7 @@ def _geometry(
     return F.avg_pool2d(registration.apply(pixels.reshape(-1, 1, *scene)), binning).flatten(1)
 
 
-def roomy(psf: torch.Tensor) -> torch.Tensor:
+def with_margin(psf: torch.Tensor) -> torch.Tensor:
     """Kernels [2 k, c, y, x] of both captures, with a margin around them."""
     return F.pad(psf.flatten(0, 1), (MARGIN,) * 4)
 
@@ -178,7 +178,7 @@ class Twin(nn.Module):
         self.registration = registration
         maps = (psf.shape[1], *(n // self.binning for n in scene))
         # `warp` keeps the light of a picture: of the kernel's here, of the scene's in `displaced_scenes`
-        self.register_buffer("design", warp(roomy(psf), registration.rotation, registration.scale))
+        self.register_buffer("design", warp(with_margin(psf), registration.rotation, registration.scale))
         self.register_buffer("digital", digital[..., None, None])
         y, x = (torch.arange(n).to(psf) - n // 2 for n in scene)
         squares = y[:, None].square() + x.square()

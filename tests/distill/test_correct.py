@@ -1,3 +1,5 @@
+import importlib
+
 import pytest
 import torch
 
@@ -51,6 +53,17 @@ def test_what_is_kept_is_not_worse_on_frames_that_were_held_out(method, trained,
     assert result.kept in CORRECTIONS[method]
     assert result.metrics[f"{result.kept}/loss"] <= result.metrics["none/loss"]
     assert result.reason.startswith(result.kept)
+
+
+@pytest.mark.parametrize(("frames", "passes"), [(90, 300), (640, 30), (2560, 10), (6400, 10)])
+def test_fine_tuning_takes_300_steps_or_ten_passes(frames, passes, network, scenes, monkeypatch):
+    candidates, seen = importlib.import_module("photonet.distill.candidates"), []
+    monkeypatch.setattr(candidates, "fit", lambda *args, **options: seen.append(args[4]))
+    chosen = torch.arange(frames) % len(scenes[0])
+    measured = measure(network, (scenes[0][chosen], scenes[1][chosen]))
+    setting = candidates.Setting(network, measured.scenes)
+    candidates.Workshop(setting, measured).backend("ce", "")
+    assert [config.epochs for config in seen] == [passes]
 
 
 def test_every_refinement_has_a_name_with_and_without_calibration():
