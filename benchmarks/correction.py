@@ -7,8 +7,11 @@ masks, makes devices, and writes the accuracy of each device, kind, number of fr
 
 Student and teacher never saw the scenes that are measured; the 5,000 clean scenes without labels are training
 pictures, and every second test picture is shown to each device. Settings are chosen on other devices than
-those of the table and on the validation pictures (``--first 101 --shown val``). A file holds one student and
-one draw of devices, which also depends on their number: rows of others are refused. ``kd``, ``ntkd``,
+those of the table and on the validation pictures (``--first 101 --shown val``). With ``--bench`` every
+measurement is a file of raw frames, as `photonet.measured.run_bench` writes it, at the exposure time that a
+pilot of 16 scenes asked for, and calibrated by its dark and flat frames and its geometry; otherwise frames
+are read by the camera's data sheet. A file holds one student and one draw of devices, which also depends
+on their number: rows of others are refused. ``kd``, ``ntkd``,
 ``ntkd-paper``, ``twin`` and ``auto`` know the teacher. Each method is fitted to all frames and taken as it
 is; only ``auto`` holds frames out and may keep nothing. ``calibration`` uses the map that ``auto`` chose.
 """
@@ -19,6 +22,7 @@ import argparse
 import json
 import math
 import statistics
+import tempfile
 from pathlib import Path
 
 import torch
@@ -29,7 +33,16 @@ from photonet.distill import METHODS as LABELLED
 from photonet.distill import TrainConfig, accuracy, distill, predict
 from photonet.distill.candidates import Setting, Workshop
 from photonet.files import write_text
-from photonet.measured import Device, Measured, make_devices
+from photonet.measured import (
+    Device,
+    Measured,
+    MeasuredData,
+    calibrate,
+    choose_exposure,
+    correct_geometry,
+    make_devices,
+    run_bench,
+)
 from photonet.models import compressed_meta, lenet, polychromatic_meta
 from photonet.nn import HybridNetwork
 
@@ -43,6 +56,8 @@ TAUGHT = 30_000
 
 CLEAN = 5_000
 LIGHT = 3_000.0
+PILOT = 16
+"""Scenes that choose the exposure time of a bench."""
 
 
 def prepare(splits: data.Splits) -> tuple[torch.nn.Module, HybridNetwork, MaskDesign]:
@@ -108,13 +123,44 @@ def devices(kind: str, count: int, design: MaskDesign, binning: int, first: int 
 
 
 def measure(
-    device: Device, index: int, splits: data.Splits, frames: int, judges: tuple[torch.Tensor, torch.Tensor]
+    device: Device,
+    index: int,
+    splits: data.Splits,
+    frames: int,
+    judges: tuple[torch.Tensor, torch.Tensor],
+    bench: bool,
 ) -> tuple[Measured, Measured]:
     """Frames of pictures that nobody was trained on, others for each device, and of those that judge."""
     generator = torch.Generator().manual_seed(index)
     some = TAUGHT + torch.randperm(len(splits.train) - TAUGHT, generator=generator)[:frames]
-    bench = device.measure(grey(splits.train.images[some]), splits.train.labels[some], exposure=1)
-    return bench, device.measure(*judges)
+    pictures = grey(splits.train.images[some]), splits.train.labels[some]
+    if bench:
+        return on_the_bench(device, pictures, judges)
+    return device.measure(*pictures, exposure=1), device.measure(*judges)
+
+
+def on_the_bench(
+    device: Device,
+    pictures: tuple[torch.Tensor, torch.Tensor],
+    judges: tuple[torch.Tensor, torch.Tensor],
+) -> tuple[Measured, Measured]:
+    """The same from files of raw frames: exposure by a pilot, dark and flat frames, geometry."""
+    design, nothing = device.design, {"dark": 0, "flat": 0, "levels": 0, "points": 0}
+    read = {"gain": design.gain, "binning": device.binning}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        run_bench(device, pictures[0][:PILOT], folder / "pilot.h5", exposure=2)
+        with MeasuredData(folder / "pilot.h5") as pilot:
+            seconds = choose_exposure(pilot).seconds
+        learn, judge = folder / "learn.h5", folder / "judge.h5"
+        run_bench(device, pictures[0], learn, labels=pictures[1], exposure=1, seconds=seconds)
+        run_bench(device, judges[0], judge, labels=judges[1], seconds=seconds, **nothing)
+        with MeasuredData(learn) as file:
+            calibration = calibrate(file, ["dark", "linearity", "flat", correct_geometry(design.psf())])
+            return (
+                Measured.from_file(file, calibration=calibration, **read),
+                Measured.from_file(judge, calibration=calibration, **read),
+            )
 
 
 def shown(splits: data.Splits, part: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -163,10 +209,10 @@ def run(args: argparse.Namespace) -> None:
     judges = shown(splits, args.shown)
     head = {
         "kind": "simulated", "accuracy": accuracy(predict(student, judges[0]), judges[1]),
-        "shown": args.shown, "devices": args.devices, "first": args.first,
+        "shown": args.shown, "devices": args.devices, "first": args.first, "bench": args.bench,
     }  # fmt: skip
     rows = json.loads(args.out.read_text()) if args.out.exists() else [head]
-    if any(rows[0].get(name, value) != value for name, value in head.items()):
+    if any(rows[0].get(name, False if name == "bench" else value) != value for name, value in head.items()):
         raise SystemExit(f"{args.out} is of another student or of other devices: {rows[0]}, not {head}")
     rows[0] = head
     clean = grey(splits.train.images[:CLEAN])
@@ -182,11 +228,13 @@ def run(args: argparse.Namespace) -> None:
                 methods = [method for method in args.methods if method not in have]
                 if not methods:
                     continue
-                if (kind, index) not in seen:
-                    seen[kind, index] = measure(
-                        made[kind][index], args.first + index, splits, max(args.frames), judges
-                    )
-                bench, test = seen[kind, index]
+                device, number = made[kind][index], args.first + index
+                if args.bench:  # calibrated by its own frames alone
+                    bench, test = measure(device, number, splits, n, judges, True)
+                else:
+                    if (kind, index) not in seen:
+                        seen[kind, index] = measure(device, number, splits, max(args.frames), judges, False)
+                    bench, test = seen[kind, index]
                 found = cell(student, teacher, bench[slice(0, n)], test, clean, methods, index)
                 rows += [{**key, "method": method, **values} for method, values in found.items()]
                 write_text(args.out, json.dumps(rows, indent=1) + "\n")
@@ -219,6 +267,7 @@ def main() -> None:
     parser.add_argument("--devices", type=int, default=6)
     parser.add_argument("--first", type=int, default=1, help="seed of the first device")
     parser.add_argument("--frames", nargs="+", type=int, default=[100, 1000, 30, 300])
+    parser.add_argument("--bench", action="store_true", help="from calibrated files of raw frames")
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/correction-mnist.json"))
     parser.add_argument("--table", type=Path, help="print the table of a file, and do nothing else")

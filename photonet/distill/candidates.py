@@ -19,6 +19,7 @@ from .calibrate import fit_full_map, fit_ridge_map, fit_wiener_map, merge_into_b
 from .config import METHODS, TrainConfig
 from .gauss_newton import gauss_newton
 from .judge import TEMPERATURE
+from .kernels import fit_kernels
 from .nonlinear import NonlinearMap, fit_nonlinear_map
 from .teacher import teacher_targets
 from .terms import KD, Term, needs
@@ -27,14 +28,18 @@ from .twin import Displaced, captures, displaced_scenes, fit_twin, moved_scenes,
 
 __all__ = ["MAPS", "Calibration", "Setting", "Workshop"]
 
-MAPS: dict[str, tuple[Callable[[torch.Tensor, torch.Tensor], nn.Module], bool]] = {
+MAPS: dict[str, tuple[Callable[[torch.Tensor, torch.Tensor], nn.Module] | None, bool]] = {
     "shared": (fit_ridge_map, False),
     "full": (fit_full_map, False),
     "nonlinear": (fit_nonlinear_map, False),
     "registered shared": (fit_ridge_map, True),
+    "registered kernels": (None, True),
     "registered nonlinear": (fit_nonlinear_map, True),
 }
-"""Name of a calibration -> how it is fitted, and whether the bench is registered first."""
+"""Name of a calibration -> how its map is fitted, and whether the bench is registered first.
+
+Without a map the device's own kernels are found, and undone together with its geometry.
+"""
 
 SELF_KD: tuple[Term, ...] = (KD(),)
 """Distillation of the network's own answers before fabrication."""
@@ -130,13 +135,18 @@ class Setting:
     @functools.cached_property
     def lessons(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Scenes that the twin is shown, on the registered bench, and the guide's answers to them."""
-        if self.registration is None:
-            raise InvalidArgument("registration", "that of the bench, for a twin", None)
-        scenes = self.clean
+        registration, scenes = self.known_registration, self.clean
         if self.scenes is not None:  # otherwise they are moved copies already
             scenes = moved_scenes(scenes, COPIES, torch.Generator().manual_seed(self.seed))
         kernels = with_margin(captures(self.student.frontend)[0])
-        return displaced_scenes(scenes, self.registration, kernels), predict(self.guide, scenes)
+        return displaced_scenes(scenes, registration, kernels), predict(self.guide, scenes)
+
+    @property
+    def known_registration(self) -> Registration:
+        """The geometry of the bench, for what cannot do without."""
+        if self.registration is None:
+            raise InvalidArgument("registration", "that of the bench, for a twin", None)
+        return self.registration
 
 
 @dataclass(frozen=True)
@@ -144,24 +154,29 @@ class Calibration:
     """From measured features to simulated ones.
 
     Args:
-        map: fitted to the frames; on a registered bench to what the displaced simulation gives.
+        map: fitted to the frames; on a registered bench to what the displaced simulation gives. None where
+            all is undone at once.
         undo: linear, takes the displacement back; None where there is none.
         shape: [c, y, x] between the two.
     """
 
-    map: nn.Module
+    map: nn.Module | None
     undo: nn.Module | None
     shape: tuple[int, int, int]
 
     def features(self, measured: torch.Tensor) -> torch.Tensor:
         """Estimates of the simulated feature maps."""
-        found: torch.Tensor = self.map(measured)
-        return found if self.undo is None else self.undo(found)
+        for part in (self.map, self.undo):
+            if part is not None:
+                measured = part(measured)
+        return measured
 
     def in_front_of(self, backend: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
         """The backend for measured features [k, y, x], linear maps merged into its first layer."""
         if self.undo is not None:
             backend = merge_into_backend(self.undo, backend, self.shape)
+        if self.map is None:
+            return backend
         if isinstance(self.map, NonlinearMap):
             return nn.Sequential(self.map, backend)
         return merge_into_backend(self.map, backend, shape)
@@ -183,7 +198,8 @@ class Workshop:
     def calibration(self, name: str) -> Calibration:
         """One of `MAPS`, fitted once."""
         if name not in self._calibrations:
-            self._calibrations[name] = self._fit(*MAPS[name])
+            fit_map, moved = MAPS[name]
+            self._calibrations[name] = self._of_kernels() if fit_map is None else self._fit(fit_map, moved)
         return self._calibrations[name]
 
     def backend(self, method: str, chosen: str) -> nn.Module:
@@ -213,6 +229,13 @@ class Workshop:
         _, channels, height, width = wanted.shape
         return Calibration(found, undo, (channels, height, width))
 
+    def _of_kernels(self) -> Calibration:
+        setting = self.setting
+        twin = fit_kernels(setting.student, self.frames, setting.known_registration)
+        undo = fit_wiener_map(predict(twin, setting.clean), setting.clean_simulated, twin.noise)
+        _, channels, height, width = self.frames.features.shape
+        return Calibration(None, undo, (channels, height, width))
+
     def _by_twin(self) -> nn.Module:
         setting = self.setting
         twin, _ = fit_twin(setting.student, self.frames, setting.seed, setting.registration)
@@ -221,7 +244,7 @@ class Workshop:
         linear = fit_full_map(seen[: len(setting.clean)], setting.clean_simulated)
         _, channels, height, width = seen.shape
         start = merge_into_backend(linear, setting.student.backend, (channels, height, width))
-        backend = copy.deepcopy(start).requires_grad_(True)
+        backend = copy.deepcopy(start)
         samples = Samples(seen, None, answers)
         held = Samples(self.frames.features)
         fit(backend, samples, held, SELF_KD, TWIN_TUNING, seed=setting.seed, description="correcting (twin)")
@@ -243,7 +266,7 @@ class Workshop:
             passes = max(FEWEST_PASSES, math.ceil(FINE_TUNING_STEPS / steps))
             config = replace(FINE_TUNING, epochs=passes, lr=rate)
         samples = Samples(frames.features, frames.labels, **teacher_targets(teacher, frames.scenes, terms))
-        backend = copy.deepcopy(start).requires_grad_(True)
+        backend = copy.deepcopy(start)
         held = Samples(frames.features[:1], None if frames.labels is None else frames.labels[:1])
         fit(backend, samples, held, terms, config, seed=setting.seed, description="correcting")
         return backend

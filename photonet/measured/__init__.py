@@ -7,8 +7,10 @@ from .captures import cut_windows, join_windows, signed_maps
 from .check import check
 from .device import ERRORS, Device, make_devices
 from .drift import DriftMonitor, Look
+from .exposure import ExposureChoice, choose_exposure
 from .faults import Finding
 from .features import Measured
+from .geometry import correct_geometry
 from .importer import import_folder
 from .known_scenes import (
     PointSpread,
@@ -32,6 +34,7 @@ __all__ = [
     "Calibration",
     "Device",
     "DriftMonitor",
+    "ExposureChoice",
     "Finding",
     "Frames",
     "Look",
@@ -46,11 +49,13 @@ __all__ = [
     "Step",
     "calibrate",
     "check",
+    "choose_exposure",
     "correct_crosstalk",
     "correct_dark",
     "correct_drift",
     "correct_flat",
     "correct_flicker",
+    "correct_geometry",
     "correct_linearity",
     "crosstalk_matrix",
     "cut_windows",

@@ -46,6 +46,7 @@ def run_bench(
     interval: float = 0.1,
     start: float = 0.0,
     exposure: int = 0,
+    seconds: float | None = None,
     notes: str = "",
     chunk: int = 256,
 ) -> None:
@@ -71,6 +72,7 @@ def run_bench(
         interval: time from one scene to the next in s.
         start: when the run starts, in s since 1970; the bench was aligned at that moment.
         exposure: number of the measurement; another one sees other noise.
+        seconds: exposure time of the scenes, such as `choose_exposure` finds; by default the camera's.
         notes: for the file.
         chunk: scenes at once.
 
@@ -103,34 +105,36 @@ def run_bench(
     if not isinstance(scenes, torch.Tensor) or scenes.ndim != 4 or not len(scenes):
         raise InvalidArgument("scenes", "pictures [n, 1, y, x]", getattr(scenes, "shape", type(scenes)))
     camera = device.detector
+    shutter = camera.exposure if seconds is None else checks.positive("seconds", seconds, "a time in s")
     size = (scenes.shape[-2], scenes.shape[-1])
     times = torch.arange(len(scenes), dtype=torch.float64) * interval
     last = float(times[-1])
 
     def taken() -> Iterator[np.ndarray]:
         for index, (batch, moments) in enumerate(zip(scenes.split(chunk), times.split(chunk), strict=True)):
-            yield _grey(device, device.frames(_light(batch), exposure=(exposure, index), time=moments))
+            frames = device.frames(_light(batch), exposure=(exposure, index), time=moments, seconds=seconds)
+            yield _grey(device, frames)
 
-    seconds = [camera.exposure]
+    shutters = [shutter]
     psf = _points(device, size, points, exposure, start) if points else None
     if psf is not None:
-        seconds.append(psf.exposure)
-    flats = _flats(device, size, flat, levels, last, exposure, start) if flat or levels else None
+        shutters.append(psf.exposure)
+    flats = _flats(device, size, flat, levels, last, exposure, start, shutter) if flat or levels else None
     if flat:
-        seconds.append(FLAT_LEVEL * camera.exposure)
+        shutters.append(FLAT_LEVEL * shutter)
     write(
         path,
         _part(
             device,
             taken(),
-            camera.exposure,
+            shutter,
             times,
             start,
             shown=(_storable(batch) for batch in scenes.split(chunk)),
             label=labels,
             name=names,
         ),
-        dark=_darks(device, size, dark, seconds, last, exposure, start) if dark else None,
+        dark=_darks(device, size, dark, shutters, last, exposure, start) if dark else None,
         flat=flats,
         psf=psf,
         bits=camera.bits,
@@ -162,16 +166,17 @@ def _flats(
     last: float,
     exposure: int,
     start: float,
+    shutter: float,
 ) -> Part:
     """Repeated frames until the time ``last``, then a series of exposure times taken at the beginning."""
     camera = device.detector
     times = torch.linspace(0, last, repeated, dtype=torch.float64)
-    seconds = torch.full((repeated,), FLAT_LEVEL * camera.exposure, dtype=torch.float64)
+    seconds = torch.full((repeated,), FLAT_LEVEL * shutter, dtype=torch.float64)
     frames = []
     if repeated:
-        taken = device.flat_frames(size, exposure=exposure, time=times, seconds=FLAT_LEVEL * camera.exposure)
+        taken = device.flat_frames(size, exposure=exposure, time=times, seconds=FLAT_LEVEL * shutter)
         frames.append(_grey(device, taken))
-    top = min(ABOVE_WHITE, BRIGHTEST * camera.saturation / device.light) * camera.exposure
+    top = min(ABOVE_WHITE * shutter, BRIGHTEST * camera.saturation / device.light * camera.exposure)
     pair = torch.zeros(2, dtype=torch.float64)
     for level in range(1, levels + 1):
         longer = top * level / levels

@@ -17,6 +17,7 @@ from .ridge import Moments, ridge
 from .steps import Calibration, Shots, Step, chunk_of, chunks, column
 
 __all__ = [
+    "Expected",
     "PointSpread",
     "correct_crosstalk",
     "correct_flicker",
@@ -220,15 +221,10 @@ def correct_crosstalk(psf: torch.Tensor, layout: tuple[int, int] | None = None) 
     Raises:
         InvalidArgument: when it is fitted: a file without the scenes.
     """
-    kernels = _flat_psf(psf)
-    windows = layout or (len(kernels), 1)
+    known = Expected(psf, layout)
 
     def fit(data: MeasuredData, earlier: Calibration) -> Step:
-        some = torch.linspace(0, len(data.scenes) - 1, min(MOST_SCENES, len(data.scenes))).round().long()
-        both = [
-            _captures(data, earlier, rows, kernels, windows) for rows in some.split(chunk_of(data.scenes))
-        ]
-        seen, expected = (torch.cat(part) for part in zip(*both, strict=True))
+        seen, expected = known.some(data, earlier, MOST_SCENES)
         halves = [slice(i, None, 2) for i in (0, 1)]
         left = 0.0
         for mine, others in (halves, halves[::-1]):
@@ -238,14 +234,14 @@ def correct_crosstalk(psf: torch.Tensor, layout: tuple[int, int] | None = None) 
         before = float((seen - expected).square().sum())
         if not left < before:
             matrix, offset, left = (
-                torch.eye(len(kernels)).to(seen),
-                torch.zeros(len(kernels)).to(seen),
+                torch.eye(seen.shape[1]).to(seen),
+                torch.zeros(seen.shape[1]).to(seen),
                 before,
             )
 
         def apply(frames: torch.Tensor, shots: Shots) -> torch.Tensor:
-            own = _unmix(cut_windows(frames, windows), matrix.to(frames), offset.to(frames))
-            return join_windows(own, windows) if frames.ndim == 3 else own
+            own = _unmix(cut_windows(frames, known.layout), matrix.to(frames), offset.to(frames))
+            return join_windows(own, known.layout) if frames.ndim == 3 else own
 
         power = float(expected.square().sum())
         return Step(
@@ -273,13 +269,12 @@ def correct_flicker(psf: torch.Tensor, layout: tuple[int, int] | None = None) ->
     Returns:
         A function for `calibrate`; the file must hold what was shown. Frames of other groups are left alone.
     """
-    kernels = _flat_psf(psf)
-    windows = layout or (len(kernels), 1)
+    known = Expected(psf, layout)
 
     def fit(data: MeasuredData, earlier: Calibration) -> Step:
         light = []
         for rows in torch.arange(len(data.scenes)).split(chunk_of(data.scenes)):
-            light.append([c.sum((-2, -1)) for c in _captures(data, earlier, rows, kernels, windows)])
+            light.append([c.sum((-2, -1)) for c in known.captures(data, earlier, rows)])
         seen, expected = (torch.cat(part) for part in zip(*light, strict=True))
         ones = torch.ones_like(expected)
         line = torch.linalg.lstsq(torch.stack([expected, ones], -1).movedim(1, 0), seen.T[..., None]).solution
@@ -308,29 +303,50 @@ def correct_flicker(psf: torch.Tensor, layout: tuple[int, int] | None = None) ->
     return fit
 
 
-def _flat_psf(psf: torch.Tensor) -> torch.Tensor:
-    if psf.ndim != 5 or len(psf) != 2 or psf.shape[2] != 1:
-        raise InvalidArgument("psf", "shape [2, k, 1, y, x]", f"{tuple(psf.shape)}")
-    return psf.detach().flatten(0, 1)
+class Expected:
+    """Captures of known scenes, as a file has them and as the design's masks would give them.
 
+    Args:
+        psf: [2, k, 1, y, x], designed point spread functions.
+        layout: captures on the sensor along (y, x); by default (2 k, 1).
 
-def _captures(
-    data: MeasuredData,
-    earlier: Calibration,
-    rows: torch.Tensor,
-    kernels: torch.Tensor,
-    windows: tuple[int, int],
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """All captures of some scenes as measured and as simulated, float64 [n, c, y, x]."""
-    shown = data.scenes.shown
-    if shown is None:
-        raise InvalidArgument("data", "a file that holds what was shown", "one without")
-    seen = cut_windows(earlier.read(data.scenes, rows).double(), windows)
-    expected = image_by_kernels(shown[rows].double(), kernels.double())
-    if seen.shape != expected.shape:
-        got, wanted = (f"captures {tuple(part.shape[1:])}" for part in (expected, seen))
-        raise GridMismatch("psf", f"{wanted}, as in the file", got)
-    return seen, expected
+    Raises:
+        InvalidArgument: another shape.
+    """
+
+    def __init__(self, psf: torch.Tensor, layout: tuple[int, int] | None = None) -> None:
+        if psf.ndim != 5 or len(psf) != 2 or psf.shape[2] != 1:
+            raise InvalidArgument("psf", "shape [2, k, 1, y, x]", f"{tuple(psf.shape)}")
+        self.kernels = psf.detach().flatten(0, 1)
+        self.layout = layout or (len(self.kernels), 1)
+
+    def captures(
+        self, data: MeasuredData, earlier: Calibration, rows: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Those of some scenes as measured and as simulated, float64 [n, 2 k, y, x].
+
+        Raises:
+            InvalidArgument: a file without the scenes.
+            GridMismatch: captures of another number or size.
+        """
+        shown = data.scenes.shown
+        if shown is None:
+            raise InvalidArgument("data", "a file that holds what was shown", "one without")
+        seen = cut_windows(earlier.read(data.scenes, rows).double(), self.layout)
+        expected = image_by_kernels(shown[rows].double(), self.kernels.double())
+        if seen.shape != expected.shape:
+            got, wanted = (f"captures {tuple(part.shape[1:])}" for part in (expected, seen))
+            raise GridMismatch("psf", f"{wanted}, as in the file", got)
+        return seen, expected
+
+    def some(
+        self, data: MeasuredData, earlier: Calibration, most: int | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same of at most so many scenes, spread over the file."""
+        total = len(data.scenes)
+        rows = torch.linspace(0, total - 1, min(most or total, total)).round().long()
+        both = [self.captures(data, earlier, part) for part in rows.split(chunk_of(data.scenes))]
+        return torch.cat([seen for seen, _ in both]), torch.cat([expected for _, expected in both])
 
 
 def _unmix(captures: torch.Tensor, matrix: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:

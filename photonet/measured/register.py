@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from .. import checks
 from ..errors import GridMismatch, InvalidArgument
 from .lab import b_spline, spline_samples, warp
 
-__all__ = ["Registration", "register"]
+__all__ = ["Registration", "register", "unexplained"]
 
 ANGLES = (0.0, -0.12, 0.12, -0.24, 0.24)
 SCALES = (0.0, -0.15, 0.15)
@@ -51,6 +52,21 @@ class Registration:
     def apply(self, maps: torch.Tensor) -> torch.Tensor:
         """The simulated maps [..., y, x] as the bench displaces them."""
         return warp(maps, self.rotation, self.scale, self.shift_y, self.shift_x)
+
+    def undo(self, maps: torch.Tensor) -> torch.Tensor:
+        """Displaced maps [..., y, x] back where the simulation has them; what left the window is dark.
+
+        Example:
+            >>> picture = torch.zeros(1, 15, 15, dtype=torch.float64)
+            >>> picture[0, 5:10, 6:9] = 1.0
+            >>> found = Registration(0.3, 0.1, 0.5, -1.0, (0.0,) * 4, 1.0, 0.0)
+            >>> float((found.undo(found.apply(picture)) - picture).abs().mean()) < 0.02
+            True
+        """
+        cos, sin = math.cos(self.rotation) / (1 + self.scale), math.sin(self.rotation) / (1 + self.scale)
+        shift_y = -(cos * self.shift_y - sin * self.shift_x)
+        shift_x = -(cos * self.shift_x + sin * self.shift_y)
+        return warp(maps, -self.rotation, 1 / (1 + self.scale) - 1, shift_y, shift_x)
 
 
 def register(
@@ -106,13 +122,12 @@ def register(
     columns = torch.linalg.solve(spline_samples(height, maps), maps)
     pictures = torch.linalg.solve(spline_samples(width, maps), columns.mT).mT
     pictures = pictures.flatten(2).permute(2, 0, 1).contiguous()  # [samples, n, j]
-    unexplained = _unmixed if crosstalk else _unexplained
 
     def residual(parameters: torch.Tensor, frames: int | None = None) -> torch.Tensor:
         operator = _operator((height, width), binning, parameters.to(maps))
         chosen = pictures[:, :frames]
         moved = torch.sparse.mm(operator, chosen.flatten(1)).reshape(*size, *chosen.shape[1:])
-        return unexplained(moved.permute(2, 3, 0, 1), seen[:frames]).flatten()
+        return unexplained(moved.permute(2, 3, 0, 1), seen[:frames], crosstalk=crosstalk).flatten()
 
     def jacobian(parameters: list[float]) -> torch.Tensor:
         at = torch.as_tensor(parameters, dtype=torch.float64)
@@ -176,18 +191,33 @@ def _centred(maps: torch.Tensor) -> torch.Tensor:
     return maps - maps.mean(dim=(0, 2, 3), keepdim=True)
 
 
-def _unexplained(model: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """What is left of each channel after its best gain and offset."""
+def unexplained(model: torch.Tensor, seen: torch.Tensor, *, crosstalk: bool = False) -> torch.Tensor:
+    """What is left of each channel after its best gain and offset, or its best mixture of all channels.
+
+    Args:
+        model: [n, j, y, x].
+        seen: [n, k, y, x]; k = j without ``crosstalk``.
+        crosstalk: a channel may have light of every channel of the model.
+
+    Returns:
+        [n, k, y, x].
+
+    Example:
+        >>> model = torch.rand(3, 2, 5, 5)
+        >>> seen = torch.stack([model[:, 1] + 0.2 * model[:, 0], 2 * model[:, 0] - 1], 1)
+        >>> float(unexplained(model, seen, crosstalk=True).abs().max()) < 1e-4
+        True
+    """
     model, seen = _centred(model), _centred(seen)
-    power = model.square().sum(dim=(0, 2, 3), keepdim=True)
-    gain = (model * seen).sum(dim=(0, 2, 3), keepdim=True) / power.clamp_min(torch.finfo(power.dtype).tiny)
-    return seen - gain * model
-
-
-def _unmixed(model: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """What is left of each channel after its best mixture of all channels of the model, and offset."""
-    a, b = (_centred(x).transpose(0, 1).flatten(1) for x in (model, seen))
+    if not crosstalk:
+        power = model.square().sum(dim=(0, 2, 3), keepdim=True)
+        gain = (model * seen).sum(dim=(0, 2, 3), keepdim=True) / power.clamp_min(
+            torch.finfo(power.dtype).tiny
+        )
+        return seen - gain * model
+    a, b = (x.transpose(0, 1).flatten(1) for x in (model, seen))
     gram = a @ a.T
     # captures may be copies of each other: a share of 1e-9 decides between them, far below any noise
     gram = gram + 1e-9 * gram.diagonal().mean() * torch.eye(len(a), dtype=a.dtype, device=a.device)
-    return b - torch.linalg.solve(gram, a @ b.T).T @ a
+    left = b - torch.linalg.solve(gram, a @ b.T).T @ a
+    return left.unflatten(1, (len(seen), *seen.shape[-2:])).transpose(0, 1)

@@ -10,7 +10,7 @@ from .faults import SATURATED_SHARE
 from .reader import Frames, MeasuredData
 from .steps import Calibration, Shots, Step
 
-__all__ = ["correct_linearity", "gain_of_series", "is_unsaturated"]
+__all__ = ["correct_linearity", "exposure_series", "gain_of_series", "is_unsaturated"]
 
 BRIGHTNESSES = 8
 """Groups of pixels of equal brightness."""
@@ -51,7 +51,7 @@ def correct_linearity(data: MeasuredData, earlier: Calibration | None = None) ->
         >>> step.before > 5, step.after < 1
         (True, True)
     """
-    seconds, frames = _series(data, earlier or Calibration())
+    seconds, frames = exposure_series(data, earlier or Calibration())
     order = frames.mean((0, 1)).argsort()
     groups = order.tensor_split(min(BRIGHTNESSES, max(1, len(order) // 16)))
     y = torch.stack([frames.mean(1)[:, group].mean(1) for group in groups], 1)
@@ -102,7 +102,7 @@ def gain_of_series(data: MeasuredData, earlier: Calibration | None = None) -> Es
     """
     if data.dark is None or len(data.dark) < 2:
         raise InvalidArgument("data", "two or more dark frames", "fewer")
-    _, frames = _series(data, earlier or Calibration())
+    _, frames = exposure_series(data, earlier or Calibration())
     dark = data.dark[:2].double().flatten(1)
     variance = (frames[:, 0] - frames[:, 1]).square() / 2 - (dark[0] - dark[1]).square().mean() / 2
     groups = torch.arange(frames.shape[-1]).tensor_split(min(16, frames.shape[-1]))
@@ -120,8 +120,16 @@ def is_unsaturated(frames: Frames) -> torch.Tensor:
     return frames.saturated <= SATURATED_SHARE
 
 
-def _series(data: MeasuredData, earlier: Calibration) -> tuple[torch.Tensor, torch.Tensor]:
-    """Exposure times [t], and two frames [t, 2, pixels] of each that were taken near each other."""
+def exposure_series(data: MeasuredData, earlier: Calibration) -> tuple[torch.Tensor, torch.Tensor]:
+    """Exposure times [t], and two flat frames [t, 2, pixels] of each that were taken near each other.
+
+    Args:
+        data: a file with flat frames.
+        earlier: steps to apply to them.
+
+    Raises:
+        InvalidArgument: pairs at fewer than three exposure times.
+    """
     flat = data.flat
     if flat is None:
         raise InvalidArgument("data", "flat frames at 3 exposure times", "no flat frames")

@@ -1,0 +1,123 @@
+"""A device's own kernels, found by linear least squares where its camera is straight."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..measured.features import Measured
+from ..measured.lab import warp
+from ..measured.register import Registration
+from ..measured.ridge import Moments, ridge
+from ..nn import HybridNetwork, merge_signed
+from .trainer import predict
+from .twin import captures, displaced_scenes, image_displaced
+
+__all__ = ["OwnKernels", "fit_kernels"]
+
+MARGIN = 3
+"""Pixels around the designed kernels: a displacement, crosstalk and blur end up in them."""
+
+FOLDS = 5
+BLOCK = 16
+"""Scenes whose patches are in memory at a time."""
+
+
+class OwnKernels(nn.Module):
+    r"""Feature maps of a registered device with a straight camera: :math:`z = B (K * Wx) + O`.
+
+    W displaces the scene as the bench does its image, K are the signed kernels of the device, B bins and O is
+    an offset of each channel.
+
+    Args:
+        kernels: [k, c, v, u].
+        offset: [k].
+        noise: [k], what the maps scatter about this.
+        registration: the geometry of the bench.
+        binning: pixels averaged into a feature, along each axis.
+
+    Shape:
+        [n, c, y, x] -> [n, k, y / binning, x / binning].
+    """
+
+    kernels: torch.Tensor
+    offset: torch.Tensor
+    noise: torch.Tensor
+
+    def __init__(
+        self,
+        kernels: torch.Tensor,
+        offset: torch.Tensor,
+        noise: torch.Tensor,
+        registration: Registration,
+        binning: int,
+    ) -> None:
+        super().__init__()
+        for name, value in (("kernels", kernels), ("offset", offset), ("noise", noise)):
+            self.register_buffer(name, value)
+        self.registration, self.binning = registration, binning
+
+    def forward(self, scenes: torch.Tensor) -> torch.Tensor:
+        """Expected feature maps, without noise."""
+        displaced = displaced_scenes(scenes, self.registration, self.kernels)
+        images = image_displaced(displaced, self.kernels, (scenes.shape[-2], scenes.shape[-1]))
+        return F.avg_pool2d(images, self.binning) + self.offset[:, None, None]
+
+
+def fit_kernels(student: HybridNetwork, frames: Measured, registration: Registration) -> OwnKernels:
+    r"""Find the signed kernels of a device from its feature maps; labels are not used.
+
+    Ridge regression of the maps on the patches of the displaced scenes, drawn towards the designed kernels,
+    the strength chosen by 5-fold cross-validation over scenes. Errors of the masks, unequal captures,
+    crosstalk and what the registration left of a displacement are all kernels, so a straight camera with
+    equal pixels is described exactly. Solved in float64.
+
+    Args:
+        student: with an `OpticalConv2d` or a `MaskConv2d` in front.
+        frames: measured feature maps, calibrated by flat frames, and their scenes.
+        registration: the geometry of the bench.
+
+    Raises:
+        InvalidArgument: another frontend, or fewer than two frames.
+
+    Example:
+        >>> from photonet.models import compressed_meta
+        >>> student, scenes = compressed_meta(kernels=2, kernel_size=3), torch.rand(40, 1, 28, 28)
+        >>> upright = Registration(0.0, 0.0, 0.0, 0.0, (0.0,) * 4, 0.0, 0.0)
+        >>> with torch.no_grad():
+        ...     frames = Measured(scenes, 0.8 * student.features(scenes).flip(1))  # channels swapped
+        >>> found = fit_kernels(student, frames, upright)
+        >>> float((found(scenes) - frames.features).abs().max()) < 1e-3
+        True
+    """
+    psf, gain, binning = captures(student.frontend)
+    design = warp(F.pad(merge_signed(psf, gain), (MARGIN,) * 4), registration.rotation, registration.scale)
+    displaced = displaced_scenes(frames.scenes, registration, design)
+    size = (frames.scenes.shape[-2], frames.scenes.shape[-1])
+    folds = [
+        _moments(displaced[fold::FOLDS], frames.features[fold::FOLDS], design.shape[-2:], size, binning)
+        for fold in range(min(FOLDS, len(frames)))
+    ]
+    # patches correlate, kernels convolve
+    prior = torch.cat([design.flip(-2, -1).flatten(1).T, design.new_zeros(1, len(design))])
+    weight = ridge(folds, prior, free=1).weight.to(design)
+    kernels = weight[:-1].T.reshape(design.shape).flip(-2, -1)
+    found = OwnKernels(kernels, weight[-1], torch.zeros_like(weight[-1]), registration, binning)
+    left = predict(found, frames.scenes) - frames.features
+    found.noise.copy_(left.square().mean(dim=(0, 2, 3)).sqrt())
+    return found
+
+
+def _moments(
+    displaced: torch.Tensor, maps: torch.Tensor, kernel: torch.Size, size: tuple[int, int], binning: int
+) -> Moments:
+    """Sums over scenes: patches around every pixel, binned, and a 1."""
+    parts = []
+    for scenes, seen in zip(displaced.split(BLOCK), maps.split(BLOCK), strict=True):
+        positions = tuple(n - k + 1 for n, k in zip(scenes.shape[-2:], kernel, strict=True))
+        patches = F.unfold(scenes.double(), tuple(kernel)).unflatten(2, positions)
+        binned = F.avg_pool2d(patches[..., -size[0] :, -size[1] :], binning)
+        design = torch.cat([binned, torch.ones_like(binned[:, :1])], dim=1)
+        parts.append(Moments.of(design.movedim(1, -1).flatten(0, 2), seen.movedim(1, -1).flatten(0, 2)))
+    return sum(parts[1:], parts[0])
