@@ -1,7 +1,7 @@
 """One forward pass, recorded, and the factored Jacobian of its outputs.
 
-Forward hooks note what enters and leaves each layer that owns a selected parameter; one backward pass per
-output direction gives the gradients at the layers' outputs; the rules of `photonet.ntk.layers` turn both
+Forward hooks note what enters and leaves each layer that owns a selected parameter; backward passes for all
+output directions give the gradients at the layers' outputs; the rules of `photonet.ntk.layers` turn both
 into factors. The gradient of the parameters themselves is never formed unless that is the cheaper way.
 """
 
