@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from photonet import ntk
+from photonet.models import compressed_meta
 
 from . import Contest, case, paired
 
@@ -22,12 +23,19 @@ BATCH = 128
 JAX_PYTHON = os.environ.get("PHOTONET_JAX_PYTHON")
 """A Python that has jax 0.4.25 and neural-tangents 0.6.5; without it that comparison is left out."""
 
+Use = Callable[[nn.Module, Callable[[], Tensor], Tensor], object]
+
 
 def mnist_student() -> tuple[nn.Module, Tensor]:
     """51,986 parameters."""
     layers = [nn.Conv2d(1, 8, 7, padding=3, bias=False), nn.AvgPool2d(4), nn.Flatten()]
     model = nn.Sequential(*layers, nn.Linear(392, 128), nn.ReLU(), nn.Linear(128, 10))
     return model, torch.randn(BATCH, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+
+
+def own_student() -> tuple[nn.Module, Tensor]:
+    """The same layers as this package has them: the optical convolution computes bins and not pixels."""
+    return compressed_meta(), mnist_student()[1]
 
 
 def cifar_student() -> tuple[nn.Module, Tensor]:
@@ -111,9 +119,9 @@ def by_torch_func(model: nn.Module, x: Tensor) -> dict[str, Callable[[], Tensor]
     return {"jacrev": jacrev, "tutorial": tutorial}
 
 
-def exact_kernels(use: Callable[[nn.Module, Callable[[], Tensor], Tensor], object]) -> Contest:
+def exact_kernels(use: Use, build: Callable[[], tuple[nn.Module, Tensor]]) -> Contest:
     """Ways to the trace kernel of a batch, and how far two of them are apart."""
-    model, x, wanted = seeded(mnist_student)
+    model, x, wanted = seeded(build)
     with torch.no_grad():
         exact, found = by_torch_func(model, x)["jacrev"](), ntk.gram(model, x)
     slow = by_torch_func(model, x)
@@ -129,22 +137,36 @@ def exact_kernels(use: Callable[[nn.Module, Callable[[], Tensor], Tensor], objec
     return faster(contest)
 
 
+def alone(model: nn.Module, kernel: Callable[[], Tensor], wanted: Tensor) -> None:
+    """The kernel and nothing else."""
+    with torch.no_grad():
+        kernel()
+
+
+def trained(model: nn.Module, kernel: Callable[[], Tensor], wanted: Tensor) -> None:
+    """The kernel and the gradient of a loss on it."""
+    model.zero_grad()
+    (1 - ntk.alignment(kernel(), wanted)).backward()
+
+
 @case("NTK: exact trace kernel of 10 outputs, 0.05 M student, batch 128", target=0.01)
 def exact_alone() -> Contest:
-    def alone(model: nn.Module, kernel: Callable[[], Tensor], wanted: Tensor) -> None:
-        with torch.no_grad():
-            kernel()
-
-    return exact_kernels(alone)
+    return exact_kernels(alone, mnist_student)
 
 
 @case("NTK: the same with its gradient", target=0.01)
 def exact_with_gradient() -> Contest:
-    def trained(model: nn.Module, kernel: Callable[[], Tensor], wanted: Tensor) -> None:
-        model.zero_grad()
-        (1 - ntk.alignment(kernel(), wanted)).backward()
+    return exact_kernels(trained, mnist_student)
 
-    return exact_kernels(trained)
+
+@case("NTK: exact trace kernel of 10 outputs, the package's own student, batch 128", target=0.01)
+def own_alone() -> Contest:
+    return exact_kernels(alone, own_student)
+
+
+@case("NTK: the package's own student, with the gradient of the kernel", target=0.01)
+def own_with_gradient() -> Contest:
+    return exact_kernels(trained, own_student)
 
 
 @case("NTK: reading a LeNet teacher's stored features over computing them", target=0.01)

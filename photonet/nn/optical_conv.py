@@ -8,6 +8,8 @@ from torch import nn
 
 from .. import checks
 from ..errors import InvalidArgument
+from ..ntk.factors import Correlation
+from ..ntk.layers import box_means, conv_factor
 from ..optics.imaging import image_by_kernels
 
 __all__ = ["OpticalConv2d", "merge_signed", "split_signed"]
@@ -119,7 +121,7 @@ class OpticalConv2d(nn.Module):
         k, c, y, x = self.weight.shape
         return f"{c}, {k}, kernel_size=({y}, {x}), binning={self.binning}"
 
-    def ntk_factors(self, scene: torch.Tensor, delta: torch.Tensor) -> dict[str, torch.Tensor]:
+    def ntk_factors(self, scene: torch.Tensor, delta: torch.Tensor) -> dict[str, Correlation]:
         """Per-sample gradients of the kernels, the extension point of `photonet.ntk.layers`.
 
         Args:
@@ -127,13 +129,10 @@ class OpticalConv2d(nn.Module):
             delta: [n, m, k, v, u], gradients of m output directions at the layer's output.
 
         Returns:
-            ``{"weight": [n, m, k, c, ky, kx]}``.
+            The factor of ``weight``.
         """
         ky, kx = self.weight.shape[-2:]
+        bins = (self.binning, self.binning)
         padded = F.pad(scene, (kx - 1 - kx // 2, kx // 2, ky - 1 - ky // 2, ky // 2))
-        # a weight sees the mean over each bin of the scene beneath it
-        smooth = F.avg_pool2d(padded, self.binning, stride=1) if self.binning > 1 else padded
-        seen = F.unfold(smooth, (ky, kx), stride=self.binning)  # [n, c * ky * kx, v * u]
-        gradient = torch.einsum("nmkq,npq->nmkp", delta.flatten(-2), seen)
-        n, m, k, _ = gradient.shape
-        return {"weight": gradient.reshape(n, m, k, -1, ky, kx).flip(-2, -1)}
+        seen = box_means(padded, bins)  # a weight sees the mean over each bin of the scene beneath it
+        return {"weight": conv_factor(seen, delta, (ky, kx), stride=bins, dilation=(1, 1), mirrored=True)}

@@ -59,6 +59,7 @@ class Correlation:
         x: padded input, cropped to what the windows reach, [n, m or 1, c, *space].
         delta: gradient at the output, [n, m or 1, q, *positions].
         kernel, stride, dilation, groups: of the convolution, whose weight is [q, c / groups, *kernel].
+        mirrored: whether it is a true convolution, whose kernel runs against the window.
     """
 
     x: Tensor
@@ -67,25 +68,21 @@ class Correlation:
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
     groups: int = 1
+    mirrored: bool = False
 
     def dense(self) -> Tensor:
         """[n, m, q c / groups prod(kernel)]."""
-        n, m, q = len(self.x), self.delta.shape[1], self.delta.shape[2]
-        space, positions = self.x.shape[3:], self.delta.shape[3:]
-        geometry = (self.kernel, self.stride, self.dilation, self.groups)
-        if self.x.shape[1] == 1:
-            # directions count as further output channels of each group
-            rows = self.delta.reshape(n, m, self.groups, -1, *positions).transpose(1, 2)
-            j = correlate(self.x[:, 0], rows.reshape(n, m * q, *positions), *geometry)
-            return j.reshape(n, self.groups, m, -1).transpose(1, 2).flatten(2)
-        m = self.x.shape[1]
-        rows = self.delta.expand(n, m, q, *positions).reshape(n * m, q, *positions)
-        return correlate(self.x.reshape(n * m, -1, *space), rows, *geometry).reshape(n, m, -1)
+        geometry = (self.kernel, self.stride, self.dilation, self.groups, self.mirrored)
+        n, m = self.x.shape[:2]
+        if m == 1:
+            return correlate(self.x[:, 0], self.delta, *geometry).flatten(2)
+        delta = self.delta.expand(n, m, *self.delta.shape[2:]).flatten(0, 1).unsqueeze(1)
+        return correlate(self.x.flatten(0, 1), delta, *geometry).reshape(n, m, -1)
 
     def outer(self) -> Outer:
         """The same with all windows written out."""
         n, m, positions = len(self.x), self.x.shape[1], self.delta.shape[3:].numel()
-        windows = patches(self.x.flatten(0, 1), self.kernel, self.stride, self.dilation)
+        windows = patches(self.x.flatten(0, 1), self.kernel, self.stride, self.dilation, self.mirrored)
         return Outer(
             windows.reshape(n, m, self.groups, -1, positions).mT,
             self.delta.reshape(n, self.delta.shape[1], self.groups, -1, positions).mT,

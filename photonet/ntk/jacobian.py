@@ -1,7 +1,7 @@
 """One forward pass, recorded, and the factored Jacobian of its outputs.
 
-Forward hooks note what enters and leaves each layer that owns a selected parameter; one backward pass per
-output direction gives the gradients at the layers' outputs; the rules of `photonet.ntk.layers` turn both
+Forward hooks note what enters and leaves each layer that owns a selected parameter; backward passes for all
+output directions give the gradients at the layers' outputs; the rules of `photonet.ntk.layers` turn both
 into factors. The gradient of the parameters themselves is never formed unless that is the cheaper way.
 """
 
@@ -17,7 +17,6 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import GradientEdge
 
 from ..errors import InvalidArgument
 from .directions import output_directions
@@ -27,6 +26,10 @@ from .parameters import Selection, batch, independent_samples, select
 from .record import Call, record
 
 __all__ = ["Tangents", "tangents"]
+
+# Output directions whose gradients have so many elements in all go back in one pass: small networks take half
+# the time for it, and large ones do not leave the processor's cache.
+TOGETHER = 2**20
 
 log = logging.getLogger("photonet.ntk")
 _told: WeakSet[nn.Module] = WeakSet()  # models whose slow road was already reported
@@ -170,7 +173,7 @@ def _layer_factors(
     usable = [c for c in calls if c.x is not None and not strays.issuperset(c.own.values())]
     if not usable or not result.requires_grad:
         return {}, {}
-    gradients = _backward(result, [call.end for call in usable], v, keep_graph)
+    gradients = _backward(result, usable, v, keep_graph)
     uses: dict[str, list[Factor]] = defaultdict(list)
     rules: dict[str, str] = {}
     for call, delta in zip(usable, gradients, strict=True):
@@ -184,16 +187,32 @@ def _layer_factors(
     return {name: merge(factors) for name, factors in uses.items()}, rules
 
 
-def _backward(result: Tensor, ends: list[GradientEdge], v: Tensor, keep_graph: bool) -> list[Tensor | None]:
+def _backward(result: Tensor, calls: list[Call], v: Tensor, keep_graph: bool) -> list[Tensor | None]:
     """Gradients [n, m, ...] of all directions at the ends of the calls; None where there is no path."""
     rows = v.reshape(len(v), 1, *result.shape[1:]).expand(len(v), *result.shape)
-    differentiate = functools.partial(
-        torch.autograd.grad, result, ends, create_graph=keep_graph, retain_graph=True, allow_unused=True
-    )
-    if len(v) == 1:
-        return [None if g is None else g.unsqueeze(1) for g in differentiate(rows[0])]
-    each = [differentiate(row) for row in rows]
-    return [None if gs[0] is None else torch.stack(gs, dim=1) for gs in zip(*each, strict=True)]
+    ends = [call.end for call in calls]
+
+    def pull(part: Tensor) -> list[Tensor | None]:
+        several = len(part) > 1
+        found = torch.autograd.grad(
+            result,
+            ends,
+            part if several else part[0],
+            create_graph=keep_graph,
+            retain_graph=True,
+            allow_unused=True,
+            is_grads_batched=several,
+        )
+        return [None if g is None else g.transpose(0, 1) if several else g.unsqueeze(1) for g in found]
+
+    together = max(1, TOGETHER // sum(call.elements for call in calls))
+    try:
+        passes = [pull(part) for part in rows.split(together)]
+    except RuntimeError:  # a derivative written by hand need not work on several directions at once
+        passes = [pull(part) for part in rows.split(1)]
+    if len(passes) == 1:
+        return passes[0]
+    return [None if gs[0] is None else torch.cat(gs, dim=1) for gs in zip(*passes, strict=True)]
 
 
 def _apply(call: Call, wanted: list[str], delta: Tensor) -> tuple[str, Mapping[str, Factor]]:

@@ -30,6 +30,7 @@ class Call:
         sources: where its inputs come from in the autograd graph.
         target: where its output sits there. The edge and not the tensor, because an activation that works
             in place would put its own gradient in the place of the layer's.
+        elements: of its output, or of that of the pool.
         pool: the average pool that alone reads the output, and is taken as part of the layer.
     """
 
@@ -39,6 +40,7 @@ class Call:
     version: int
     sources: tuple[GradientEdge, ...]
     target: GradientEdge
+    elements: int
     pool: Pool | None = None
     pooled: GradientEdge | None = None
 
@@ -68,7 +70,7 @@ def record(
     """
     names = {id(p): name for name, p in chosen.items()}
     calls: list[Call] = []
-    pools: list[tuple[Key, Pool, GradientEdge]] = []
+    pools: list[tuple[Key, Pool, GradientEdge, int]] = []
     strays: set[str] = set()
 
     def note_call(own: Mapping[str, str], layer: nn.Module, args: tuple, kwargs: dict, out: Any) -> None:
@@ -83,11 +85,11 @@ def record(
         sources = tuple(get_gradient_edge(a) for a in tensors if a.requires_grad)
         entry = tensors[0] if per_sample else None
         version = 0 if entry is None else entry._version
-        calls.append(Call(layer, own, entry, version, sources, get_gradient_edge(out)))
+        calls.append(Call(layer, own, entry, version, sources, get_gradient_edge(out), out.numel()))
 
     def note_pool(layer: Pool, args: tuple, out: Tensor) -> None:
         if args and args[0].requires_grad:
-            pools.append((_key(get_gradient_edge(args[0])), layer, get_gradient_edge(out)))
+            pools.append((_key(get_gradient_edge(args[0])), layer, get_gradient_edge(out), out.numel()))
 
     handles = []
     for layer in model.modules():
@@ -104,10 +106,10 @@ def record(
     if isinstance(result, Tensor) and result.requires_grad:
         outside, readers = _walk(result, calls, names)
         strays |= outside
-        for key, pool, end in pools:
+        for key, pool, end, elements in pools:
             for call in calls:
                 if _key(call.target) == key and readers[key] == 1 and folds(call.layer, pool):
-                    call.pool, call.pooled = pool, end
+                    call.pool, call.pooled, call.elements = pool, end, elements
     return result, calls, strays
 
 

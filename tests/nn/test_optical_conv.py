@@ -2,10 +2,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from torch.func import functional_call, jacrev
 
+from photonet import ntk
 from photonet.errors import GridMismatch, InvalidArgument
 from photonet.nn import OpticalConv2d, merge_signed, split_signed
+from photonet.ntk.factors import dense, trace_product
 from photonet.optics.imaging import image_by_kernels
 
 
@@ -46,25 +49,49 @@ def test_two_captures_and_their_difference_are_one_signed_convolution():
     torch.testing.assert_close(captures[0] - captures[1], optics(scene))
 
 
+def check_factor(optics, scene):
+    """The factor and its product with itself against the Jacobian by torch, and in both of its forms."""
+    delta = rand(len(scene), 4, *optics(scene).shape[1:], seed=1)
+    factor = optics.ntk_factors(scene, delta)["weight"]
+    jacobian = jacrev(lambda w: functional_call(optics, {"weight": w}, (scene,)))(optics.weight.detach())
+    expected = torch.einsum("nmkvu,nkvuabcd->nmabcd", delta, jacobian).flatten(2)
+    for found in (dense(factor), dense(factor.outer())):
+        torch.testing.assert_close(found, expected, atol=1e-10, rtol=0)
+    product = torch.einsum("amp,bmp->ab", expected, expected)
+    torch.testing.assert_close(trace_product(factor, factor), product, atol=1e-10, rtol=1e-12)
+
+
 @pytest.mark.parametrize("binning", [1, 2, 4])
 @pytest.mark.parametrize("size", [3, 5])
 def test_per_sample_gradients_agree_with_torch(binning, size):
-    optics, scene = layer(2, 3, size, binning), rand(2, 2, 8, 8)
-    out = optics(scene)
-    delta = rand(2, 4, *out.shape[1:], seed=1)
-    found = optics.ntk_factors(scene, delta)["weight"]
-    jacobian = jacrev(lambda w: functional_call(optics, {"weight": w}, (scene,)))(optics.weight.detach())
-    expected = torch.einsum("nmkvu,nkvuabcd->nmabcd", delta, jacobian)
-    torch.testing.assert_close(found, expected, atol=1e-10, rtol=0)
+    check_factor(layer(2, 3, size, binning), rand(2, 2, 8, 12))
 
 
-def test_per_sample_gradients_of_even_kernels_too():
-    optics, scene = layer(1, 2, 3), rand(2, 1, 6, 6)
-    optics.set_kernels(rand(2, 1, 4, 2))  # what a real optic has may be even
-    delta = rand(2, 1, 2, 6, 6, seed=1)
-    jacobian = jacrev(lambda w: functional_call(optics, {"weight": w}, (scene,)))(optics.weight.detach())
-    expected = torch.einsum("nmkvu,nkvuabcd->nmabcd", delta, jacobian)
-    torch.testing.assert_close(optics.ntk_factors(scene, delta)["weight"], expected, atol=1e-10, rtol=0)
+@pytest.mark.parametrize("binning", [1, 3])
+def test_per_sample_gradients_of_even_kernels_too(binning):
+    optics = layer(2, 2, 3, binning)
+    optics.set_kernels(rand(2, 2, 4, 2))  # what a real optic has may be even
+    check_factor(optics, rand(2, 2, 6, 6))
+
+
+def test_the_kernel_behind_another_layer_and_its_gradient():
+    """The scene may depend on parameters too, and a layer may be called twice, which adds dense factors."""
+
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale, self.optics = layer(1, 1, 3), layer(1, 1, 3)
+
+        def forward(self, scene):
+            return self.optics(torch.tanh(self.optics(torch.tanh(self.scale(scene))))).flatten(1)[:, ::5]
+
+    model, scene = Twice(), rand(3, 1, 4, 4)
+    grams = [ntk.gram(model, scene, method=method) for method in ("structured", "jacobian")]
+    torch.testing.assert_close(*grams, atol=1e-10, rtol=1e-10)
+    weight = rand(3, 3, seed=2)
+    gradients = [torch.autograd.grad((gram * weight).sum(), list(model.parameters())) for gram in grams]
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-10, rtol=1e-10)
 
 
 def test_set_kernels_keeps_type_and_whether_it_trains():

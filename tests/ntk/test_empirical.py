@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 import torch
@@ -127,6 +128,46 @@ def test_chunks_change_nothing() -> None:
         torch.testing.assert_close(
             ntk.gram(model, x, x[:5], outputs=outputs, chunk=2), whole[:, :5], rtol=1e-12, atol=1e-10
         )
+
+
+class _Halved(torch.autograd.Function):
+    """A derivative by NumPy, which cannot take a batch of directions."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x / 2
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return torch.from_numpy(gradients[0].detach().numpy() / 2)
+
+
+def test_directions_in_several_passes_or_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Half(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return _Halved.apply(x)
+
+    model, x = build("linear")
+    whole = ntk.gram(model, x)
+    by_hand = nn.Sequential(model, Half())
+    with torch.no_grad():
+        torch.testing.assert_close(4 * ntk.gram(by_hand, x), whole)
+    elements = len(x) * (4 + 3)
+    monkeypatch.setattr("photonet.ntk.jacobian.TOGETHER", 2 * elements)  # two of the three directions
+    torch.testing.assert_close(ntk.gram(model, x), whole)
+
+
+def test_mixed_precision_has_gradients_too() -> None:
+    model, x = build("conv2d and pool")
+    model, x = model.float(), x.float()
+    exact = ntk.gram(model, x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        kernel = ntk.gram(model, x)
+    # eight bits of mantissa: 0.4 % each for a few factors
+    assert float((kernel - exact).detach().norm() / exact.detach().norm()) < 0.05
+    weight = model[0].weight
+    found, expected = (torch.autograd.grad(k.float().sum(), weight)[0] for k in (kernel, exact))
+    assert float((found - expected).norm() / expected.norm()) < 0.05
 
 
 def test_parameters_can_be_chosen_in_four_ways() -> None:

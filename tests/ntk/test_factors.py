@@ -48,7 +48,23 @@ def test_second_derivatives_of_the_products() -> None:
     assert torch.autograd.gradgradcheck(
         lambda a, d: trace_product(f := Outer(a, d), f), (act, delta), check_fwd_over_rev=False
     )
-    x, delta = normal(2, 1, 1, 4).requires_grad_(), normal(2, 1, 2, 2, seed=1).requires_grad_()
-    inputs = (x, delta)
-    assert torch.autograd.gradcheck(lambda x, d: Correlation(x, d, (2,), (2,), (1,)).dense(), inputs)
-    assert torch.autograd.gradgradcheck(lambda x, d: Correlation(x, d, (2,), (2,), (1,)).dense(), inputs)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_second_derivatives_of_a_correlation(groups: int, mirrored: bool) -> None:
+    def jacobian(x: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
+        return Correlation(x, delta, (2, 1), (2, 1), (1, 1), groups, mirrored).dense()
+
+    for m in (1, 2):  # either side may be the one with directions
+        x = normal(2, m, 2, 4, 2).requires_grad_()
+        delta = normal(2, 3 - m, 2, 2, 2, seed=1).requires_grad_()
+        assert torch.autograd.gradcheck(jacobian, (x, delta))
+        assert torch.autograd.gradgradcheck(jacobian, (x, delta))
+
+
+def test_blocks_of_samples_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = factor("small map", 5)
+    whole = dense(f)
+    monkeypatch.setattr("photonet.ntk.correlate.BLOCK", 2000)  # two samples at a time
+    torch.testing.assert_close(dense(f), whole)
