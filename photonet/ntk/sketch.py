@@ -8,6 +8,8 @@ error of order 1/sqrt(k), and linear in the output direction.
 
 from __future__ import annotations
 
+import math
+import warnings
 from dataclasses import dataclass, field
 
 import torch
@@ -16,7 +18,7 @@ from torch import Tensor
 from .. import checks
 from ..errors import InvalidArgument
 from ..streams import stream
-from .factors import Factor, Outer, dense
+from .factors import Correlation, Factor, Outer, dense
 from .jacobian import Tangents
 
 __all__ = ["Sketch", "sketch_error"]
@@ -80,29 +82,54 @@ class Sketch:
 
     def _fold(self, name: str, side: str, values: Tensor) -> Tensor:
         """CountSketch of the last axis: [..., p] -> [..., blocks, size / blocks]."""
+        if values.dtype.itemsize < 4:  # sparse products know no short numbers
+            values = values.float()
+        rows = values.reshape(-1, values.shape[-1]).T
+        with torch.autocast(values.device.type, enabled=False):
+            folded: Tensor = torch.sparse.mm(self._matrix(name, side, values), rows)
+        return folded.T.reshape(*values.shape[:-1], self.blocks, -1)
+
+    def _matrix(self, name: str, side: str, values: Tensor) -> Tensor:
+        """The signs in their buckets as a sparse matrix [size, p], a sixth of the time of adding rows."""
         p, blocks = values.shape[-1], self.blocks
-        bucket = self._draw(name, f"bucket {side}", (blocks, p), values)
-        sign = self._draw(name, f"sign {side}", (blocks, p), values)
-        rows = values.reshape(-1, p).T
-        # whole rows are added, which is fast; columns are not
-        folded = [
-            rows.new_zeros(self.size // blocks, rows.shape[1]).index_add(
-                0, bucket[b], rows * sign[b, :, None]
-            )
-            for b in range(blocks)
-        ]
-        return torch.stack(folded).permute(2, 0, 1).reshape(*values.shape[:-1], blocks, -1)
+        key = (name, f"matrix {side}", (blocks, p), values.dtype, values.device)
+        if key not in self._drawn:
+            bucket = self._draw(name, f"bucket {side}", (blocks, p), values)
+            sign = self._draw(name, f"sign {side}", (blocks, p), values)
+            width = self.size // blocks
+            row = bucket + width * torch.arange(blocks, device=bucket.device)[:, None]
+            column = torch.arange(p, device=bucket.device).expand(blocks, p)
+            at = torch.stack([row.flatten(), column.flatten()])
+            matrix = torch.sparse_coo_tensor(at, sign.flatten(), (self.size, p), check_invariants=True)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+                self._drawn[key] = matrix.coalesce().to_sparse_csr()
+        return self._drawn[key]
 
     def _count(self, name: str, factor: Factor) -> Tensor:
         scale = self.blocks**-0.5
-        if isinstance(factor, Outer) and factor.act.shape[2] == 1:
-            i, o = factor.act.shape[-1], factor.delta.shape[-1]
-            if i * o > 16 * self.size:  # a rule of sizes alone, so that all batches take the same road
-                left = torch.fft.rfft(self._fold(name, "act", factor.act[:, :, 0]))
-                right = torch.fft.rfft(self._fold(name, "delta", factor.delta[:, :, 0]))
-                product = (left * right).sum(2)
-                return torch.fft.irfft(product, n=self.size // self.blocks).flatten(2) * scale
-        return self._fold(name, "all", dense(factor)).flatten(2) * scale
+        pair = self._outer(factor)
+        if pair is None:
+            return self._fold(name, "all", dense(factor)).flatten(2) * scale
+        left = torch.fft.rfft(self._fold(name, "act", pair.act[:, :, 0]))
+        right = torch.fft.rfft(self._fold(name, "delta", pair.delta[:, :, 0]))
+        product = (left * right).sum(2)
+        return torch.fft.irfft(product, n=self.size // self.blocks).flatten(2) * scale
+
+    def _outer(self, factor: Factor) -> Outer | None:
+        """The factor as outer products if sketches of both sides cost less than the gradient itself."""
+        if isinstance(factor, Correlation):
+            positions, outputs = factor.delta.shape[3:].numel(), factor.delta.shape[2]
+            inputs, groups = factor.x.shape[2] * math.prod(factor.kernel), factor.groups
+        elif isinstance(factor, Outer):
+            groups, positions, inputs = factor.act.shape[2:]
+            outputs = factor.delta.shape[-1]
+        else:
+            return None
+        # a rule of sizes alone, so that all batches take the same road
+        if groups > 1 or inputs * outputs <= max(16, positions) * self.size:
+            return None
+        return factor if isinstance(factor, Outer) else factor.outer()
 
     def _gaussian(self, name: str, factor: Factor) -> Tensor:
         scale = self.size**-0.5
