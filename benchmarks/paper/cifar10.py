@@ -53,10 +53,9 @@ def run(folder: str | None, seeds: int, out: Path, work: Path) -> None:
     config = TrainConfig(epochs=12, batch_size=125)
     whole = Arm(lambda: alexnet(width=32), "alexnet(width=32)", LABELS, config, views=cropped, bfloat16=True)
     teacher = train_teacher(cells, "alexnet", whole.student, whole, splits, work)
-    # the tangents of 45,000 pictures would take hours: 0.1 s each
     few = Splits(splits.train.subset(slice(10_000)), splits.val, splits.test)
     parts = [
-        ("matched", matched(6), splits, ("none", "kd")),
+        ("matched", matched(6), splits, ("none", "kd", "ntkd-paper", "ntkd")),
         ("10k", matched(20), few, ("none", "kd", "ntkd-paper", "ntkd", "residual")),
     ]
     for part, arms, images, names in parts:

@@ -77,17 +77,36 @@ def ridge(folds: Sequence[Moments], prior: torch.Tensor, free: int = 0) -> Ridge
     whole = folds[0]
     for fold in folds[1:]:
         whole = whole + fold
-    drawn = torch.ones(len(whole.gram), dtype=torch.float64, device=whole.gram.device)
-    drawn[len(drawn) - free :] = 0
     prior = prior.to(whole.gram)
-
-    def solve(moments: Moments, strength: float) -> torch.Tensor:
-        scale = float(moments.gram.diagonal()[: len(drawn) - free].mean())
-        matrix = moments.gram + (strength * scale * drawn).diag()
-        return prior + torch.linalg.pinv(matrix, hermitian=True) @ (moments.right - moments.gram @ prior)
-
-    errors = {
-        strength: sum(fold.squares(solve(whole - fold, strength)) for fold in folds) for strength in STRENGTHS
-    }
+    errors = dict.fromkeys(STRENGTHS, 0.0)
+    for fold in folds:
+        others = _Solver(whole - fold, prior, free)
+        for strength in STRENGTHS:
+            errors[strength] += fold.squares(others.weight(strength))
     best = min(errors, key=lambda strength: errors[strength])
-    return Ridge(solve(whole, best), best, errors[best])
+    return Ridge(_Solver(whole, prior, free).weight(best), best, errors[best])
+
+
+class _Solver:
+    """One decomposition for all strengths: the free columns are eliminated first."""
+
+    def __init__(self, moments: Moments, prior: torch.Tensor, free: int) -> None:
+        cut = len(prior) - free
+        gram, right, self.prior = moments.gram, moments.right, prior[:cut]
+        self.inverse = torch.linalg.pinv(gram[cut:, cut:], hermitian=True)
+        self.cross, self.right = gram[cut:, :cut], right[cut:]
+        inner = gram[:cut, :cut] - self.cross.T @ self.inverse @ self.cross
+        power, self.basis = torch.linalg.eigh(inner)
+        self.power = power.clamp_min(0)
+        self.along = self.basis.T @ (
+            right[:cut] - self.cross.T @ self.inverse @ self.right - inner @ self.prior
+        )
+        self.scale = float(gram.diagonal()[:cut].mean())
+
+    def weight(self, strength: float) -> torch.Tensor:
+        """[a, b]; directions that the rows do not see keep the prior."""
+        damped = self.power + strength * self.scale
+        seen = damped > len(damped) * torch.finfo(damped.dtype).eps * damped.max()
+        step = torch.where(seen, 1 / damped, 0.0)[:, None] * self.along
+        drawn = self.prior + self.basis @ step
+        return torch.cat([drawn, self.inverse @ (self.right - self.cross @ drawn)])

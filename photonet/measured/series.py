@@ -15,6 +15,12 @@ __all__ = ["correct_linearity", "exposure_series", "gain_of_series", "is_unsatur
 BRIGHTNESSES = 8
 """Groups of pixels of equal brightness."""
 
+FLAT = 0.1
+"""Slope of the response, relative to that in the dark, below which noise and light are not told apart."""
+
+FEWEST = 3
+"""Exposure times that tell a bend."""
+
 KNOTS = (0, 1, 2, 3, 4, 6, 8)
 """Numbers of knots of the correction that left-out exposure times choose from."""
 
@@ -25,10 +31,10 @@ def correct_linearity(data: MeasuredData, earlier: Calibration | None = None) ->
     .. math:: x = y\, (1 + h(y)), \qquad x = t\, r
 
     h is piecewise linear between knots at levels of the series, 0 in the dark, so that the slope there stays
-    1; beyond the last level the correction goes on straight. The rates r, of pixels grouped by their
-    brightness, are unknowns beside h, so neither the light nor its falloff need be known; both enter
-    linearly, with weights 1 / y as in EMVA 1288. The number of knots is the one that predicts left-out
-    exposure times best; with none, nothing is corrected.
+    1; beyond the last level the correction goes on straight, and levels where the response is flat do not
+    count. The rates r, of pixels grouped by their brightness, are unknowns beside h, so neither the light nor
+    its falloff need be known; both enter linearly, with weights 1 / y as in EMVA 1288. The number of knots is
+    the one that predicts left-out exposure times best; with none, nothing is corrected.
 
     Args:
         data: a file with flat frames at three or more exposure times.
@@ -57,6 +63,8 @@ def correct_linearity(data: MeasuredData, earlier: Calibration | None = None) ->
     y = torch.stack([frames.mean(1)[:, group].mean(1) for group in groups], 1)
     if not bool((y > 0).all()):
         raise InvalidArgument("data", "flat frames that are brighter than the dark", "darker ones")
+    told = _still_rising(seconds, y.mean(1))
+    seconds, y = seconds[:told], y[:told]
     top = float(y.max())
     u = y / top
     errors = {}
@@ -146,6 +154,13 @@ def exposure_series(data: MeasuredData, earlier: Calibration) -> tuple[torch.Ten
             "data", "pairs of unsaturated flat frames at 3 exposure times", f"at {len(seconds)}"
         )
     return torch.tensor(seconds, dtype=torch.float64), torch.stack(pairs)
+
+
+def _still_rising(seconds: torch.Tensor, y: torch.Tensor) -> int:
+    """How many of the exposure times come before the response is flat: beyond, light cannot be told."""
+    rates = torch.diff(y, prepend=y.new_zeros(1)) / torch.diff(seconds, prepend=seconds.new_zeros(1))
+    flat = (rates < FLAT * rates[0]).nonzero()[:, 0]
+    return max(FEWEST, int(flat[0])) if len(flat) else len(seconds)
 
 
 def _bend(
