@@ -19,7 +19,7 @@ from .calibrate import fit_full_map, fit_ridge_map, fit_wiener_map, merge_into_b
 from .config import METHODS, TrainConfig
 from .gauss_newton import gauss_newton
 from .judge import TEMPERATURE
-from .kernels import fit_kernels
+from .kernels import fit_kernels, unknowns
 from .nonlinear import NonlinearMap, fit_nonlinear_map
 from .teacher import teacher_targets
 from .terms import KD, Term, needs
@@ -64,6 +64,9 @@ FEWEST_SCENES = 4000
 MOST_FEATURES = 5000
 """Of a scene, for maps of all its features and for polynomials of its neighbourhoods."""
 
+MOST_UNKNOWNS = 2500
+"""Of a device's kernel: beyond, its decomposition takes minutes."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -92,6 +95,8 @@ class Setting:
         names = [name for name, (_, moved) in MAPS.items() if self.registration is not None or not moved]
         with torch.no_grad():
             features = self.student.features(self.shown[:1]).numel()
+        if self.registration is not None and unknowns(self.student) > MOST_UNKNOWNS:
+            names.remove("registered kernels")
         if features > MOST_FEATURES:  # dense outputs: a matrix of all features would not fit into memory
             names = ["shared"]
         return names

@@ -7,21 +7,20 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..measured.features import Measured
+from ..measured.known_scenes import kernel_moments
 from ..measured.lab import warp
 from ..measured.register import Registration
-from ..measured.ridge import Moments, ridge
+from ..measured.ridge import ridge
 from ..nn import HybridNetwork, merge_signed
 from .trainer import predict
 from .twin import captures, displaced_scenes, image_displaced
 
-__all__ = ["OwnKernels", "fit_kernels"]
+__all__ = ["OwnKernels", "fit_kernels", "unknowns"]
 
 MARGIN = 3
 """Pixels around the designed kernels: a displacement, crosstalk and blur end up in them."""
 
 FOLDS = 5
-BLOCK = 16
-"""Scenes whose patches are in memory at a time."""
 
 
 class OwnKernels(nn.Module):
@@ -94,9 +93,11 @@ def fit_kernels(student: HybridNetwork, frames: Measured, registration: Registra
     psf, gain, binning = captures(student.frontend)
     design = warp(F.pad(merge_signed(psf, gain), (MARGIN,) * 4), registration.rotation, registration.scale)
     displaced = displaced_scenes(frames.scenes, registration, design)
-    size = (frames.scenes.shape[-2], frames.scenes.shape[-1])
+    v, u = design.shape[-2:]
+    # the axis is sample n // 2: an even kernel leaves one sample too many, before it
+    displaced = displaced[..., 1 - v % 2 :, 1 - u % 2 :]
     folds = [
-        _moments(displaced[fold::FOLDS], frames.features[fold::FOLDS], design.shape[-2:], size, binning)
+        kernel_moments(displaced[fold::FOLDS], frames.features[fold::FOLDS], (v, u), binning)
         for fold in range(min(FOLDS, len(frames)))
     ]
     # patches correlate, kernels convolve
@@ -109,15 +110,13 @@ def fit_kernels(student: HybridNetwork, frames: Measured, registration: Registra
     return found
 
 
-def _moments(
-    displaced: torch.Tensor, maps: torch.Tensor, kernel: torch.Size, size: tuple[int, int], binning: int
-) -> Moments:
-    """Sums over scenes: patches around every pixel, binned, and a 1."""
-    parts = []
-    for scenes, seen in zip(displaced.split(BLOCK), maps.split(BLOCK), strict=True):
-        positions = tuple(n - k + 1 for n, k in zip(scenes.shape[-2:], kernel, strict=True))
-        patches = F.unfold(scenes.double(), tuple(kernel)).unflatten(2, positions)
-        binned = F.avg_pool2d(patches[..., -size[0] :, -size[1] :], binning)
-        design = torch.cat([binned, torch.ones_like(binned[:, :1])], dim=1)
-        parts.append(Moments.of(design.movedim(1, -1).flatten(0, 2), seen.movedim(1, -1).flatten(0, 2)))
-    return sum(parts[1:], parts[0])
+def unknowns(student: HybridNetwork) -> int:
+    """Samples of one kernel of the student's device, of all colours, that `fit_kernels` has to find.
+
+    Example:
+        >>> from photonet.models import compressed_meta
+        >>> unknowns(compressed_meta())  # 7 x 7, and 3 more on each side
+        169
+    """
+    *_, colours, y, x = captures(student.frontend)[0].shape
+    return int(colours * (y + 2 * MARGIN) * (x + 2 * MARGIN))

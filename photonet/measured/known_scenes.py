@@ -23,13 +23,22 @@ __all__ = [
     "correct_flicker",
     "crosstalk_matrix",
     "estimate_psf",
+    "kernel_moments",
     "mean_point",
 ]
 
 FOLDS = 5
 
+BLOCK = 64
+"""Scenes whose patches are in memory at a time."""
+
 MOST_SCENES = 512
 """Of a large file, spread over it: they tell a matrix of some dozens of numbers."""
+
+MEMORY = 512 << 20
+"""Bytes of captures, in float64, that a step may look at."""
+
+FEWEST_SCENES = 8
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -103,11 +112,12 @@ def estimate_psf(
     start = maps.new_zeros(channels, size, size) if prior is None else prior
     if start.shape != (channels, size, size):
         raise GridMismatch("prior", f"shape {(channels, size, size)}", f"{tuple(start.shape)}")
+    around = F.pad(scenes, (size // 2,) * 4)
     before = ridge_prior = torch.cat([start.flip(-2, -1).flatten(1).T, maps.new_zeros(1, channels)]).double()
     folds = []
     for fold in range(min(FOLDS, len(scenes))):
         mine = slice(fold, None, FOLDS)
-        folds.append(_moments(scenes[mine], maps[mine], size, binning))
+        folds.append(kernel_moments(around[mine], maps[mine], (size, size), binning))
     found = ridge(folds, ridge_prior, free=1)
     power = float(_centred_power(maps))
     whole = sum(folds[1:], folds[0])
@@ -120,18 +130,33 @@ def estimate_psf(
     )
 
 
-def _moments(scenes: torch.Tensor, maps: torch.Tensor, size: int, binning: int) -> Moments:
-    """Sums over scenes: patches around every pixel, binned, and a 1."""
-    total: Moments | None = None
-    for scene, seen in zip(scenes.split(16), maps.split(16), strict=True):
-        patches = F.unfold(scene.double(), size, padding=size // 2).unflatten(2, tuple(scene.shape[-2:]))
-        binned = F.avg_pool2d(patches, binning) if binning > 1 else patches
-        design = torch.cat([binned, torch.ones_like(binned[:, :1])], 1).movedim(1, -1).flatten(0, 2)
-        part = Moments.of(design, seen.movedim(1, -1).flatten(0, 2))
-        total = part if total is None else total + part
-    if total is None:
+def kernel_moments(
+    scenes: torch.Tensor, maps: torch.Tensor, kernel: tuple[int, int], binning: int = 1
+) -> Moments:
+    """Sums for the regression of maps on the patches of scenes, binned, and a 1.
+
+    Args:
+        scenes: [n, c, y + v - 1, x + u - 1], with what surrounds the picture.
+        maps: [n, k, y / binning, x / binning].
+        kernel: (v, u) samples.
+        binning: pixels averaged into a value of the maps, along each axis.
+
+    Returns:
+        `Moments` of c v u + 1 columns; the weights correlate, so they are kernels mirrored.
+
+    Raises:
+        InvalidArgument: no scenes.
+    """
+    if not len(scenes):
         raise InvalidArgument("scenes", "at least one in every fold", 0)
-    return total
+    parts = []
+    for scene, seen in zip(scenes.split(BLOCK), maps.split(BLOCK), strict=True):
+        # both are linear: bins of patches are patches of a smoothed scene, of which few are needed
+        smooth = F.avg_pool2d(scene.double(), binning, stride=1)
+        patches = F.unfold(smooth, kernel, stride=binning)
+        design = torch.cat([patches, torch.ones_like(patches[:, :1])], dim=1)
+        parts.append(Moments.of(design.mT.flatten(0, 1), seen.flatten(2).mT.flatten(0, 1)))
+    return sum(parts[1:], parts[0])
 
 
 def _centred_power(maps: torch.Tensor) -> torch.Tensor:
@@ -339,12 +364,11 @@ class Expected:
             raise GridMismatch("psf", f"{wanted}, as in the file", got)
         return seen, expected
 
-    def some(
-        self, data: MeasuredData, earlier: Calibration, most: int | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same of at most so many scenes, spread over the file."""
+    def some(self, data: MeasuredData, earlier: Calibration, most: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same of at most so many scenes, spread over the file; fewer if frames are very large."""
         total = len(data.scenes)
-        rows = torch.linspace(0, total - 1, min(most or total, total)).round().long()
+        count = min(total, most, max(FEWEST_SCENES, MEMORY // (8 * data.scenes.shape[1:].numel())))
+        rows = torch.linspace(0, total - 1, count).round().long()
         both = [self.captures(data, earlier, part) for part in rows.split(chunk_of(data.scenes))]
         return torch.cat([seen for seen, _ in both]), torch.cat([expected for _, expected in both])
 

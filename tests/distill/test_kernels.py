@@ -40,20 +40,20 @@ def measured(student, scenes, kernels, registration=UPRIGHT, noise=0.0):
     return Measured(scenes, maps + noise * torch.randn(maps.shape, generator=generator(5)))
 
 
-@pytest.mark.parametrize("colours", [1, 3])
-def test_the_kernels_of_the_device_are_found(colours):
+@pytest.mark.parametrize(("colours", "size"), [(1, 5), (1, 4), (3, 3)])
+def test_the_kernels_of_the_device_are_found(colours, size):
     student = (
-        compressed_meta(kernels=3, kernel_size=5)
-        if colours == 1
-        else polychromatic_meta(4, kernel_size=3, readout="linear", hidden=(16,))
+        compressed_meta(kernels=3) if colours == 1 else polychromatic_meta(4, readout="linear", hidden=(16,))
     )
-    size = 28 if colours == 1 else 32
-    scenes = torch.rand(80, colours, size, size, generator=generator(4))
+    weight = student.optics.weight
+    student.optics.set_kernels(torch.randn(*weight.shape[:2], size, size, generator=generator(3)))
+    pixels = 28 if colours == 1 else 32
+    scenes = torch.rand(80, colours, pixels, pixels, generator=generator(4))
     kernels = device(student)
     found = fit_kernels(student, measured(student, scenes, kernels), UPRIGHT)
     border = (found.kernels.shape[-1] - kernels.shape[-1]) // 2
-    torch.testing.assert_close(found.kernels, F.pad(kernels, (border,) * 4), atol=2e-3, rtol=0)
-    torch.testing.assert_close(found.offset, torch.full_like(found.offset, 0.05), atol=1e-3, rtol=0)
+    torch.testing.assert_close(found.kernels, F.pad(kernels, (border,) * 4), atol=1e-2, rtol=0)
+    torch.testing.assert_close(found.offset, torch.full_like(found.offset, 0.05), atol=1e-2, rtol=0)
     assert float(found.noise.max()) < 1e-3
 
 
