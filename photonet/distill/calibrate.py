@@ -9,7 +9,7 @@ from torch import nn
 from .. import checks
 from ..errors import GridMismatch, InvalidArgument
 
-__all__ = ["check_maps", "fit_full_map", "fit_ridge_map", "fit_wiener_map", "merge_into_backend"]
+__all__ = ["InFront", "check_maps", "fit_full_map", "fit_ridge_map", "fit_wiener_map", "merge_into_backend"]
 
 STRENGTHS = tuple(10.0**e for e in range(-6, 1))
 """Ridge strengths that cross-validation chooses from, relative to the mean diagonal."""
@@ -202,6 +202,35 @@ def _solve(gram: torch.Tensor, right: torch.Tensor, strength: float) -> torch.Te
     return torch.linalg.pinv(gram + penalty.diag(), hermitian=True) @ right
 
 
+class InFront(nn.Sequential):
+    """A map that stays in front of a backend: fine-tuning leaves it as it is.
+
+    It may be a matrix of all features by all, which a few hundred frames cannot teach anything.
+
+    Args:
+        calibration: measured features to simulated ones.
+        backend: what takes the simulated ones.
+
+    Example:
+        >>> found = InFront(nn.Conv2d(2, 2, 1), nn.Flatten())
+        >>> found(torch.rand(3, 2, 4, 4)).shape
+        torch.Size([3, 32])
+    """
+
+    def __init__(self, calibration: nn.Module, backend: nn.Module) -> None:
+        super().__init__(calibration, backend)
+
+    def trainable(self) -> InFront:
+        """The same module, with a backend that can be trained and a map that cannot."""
+        calibration, backend = self
+        calibration.requires_grad_(False)
+        if isinstance(backend, InFront):
+            backend.trainable()
+        else:
+            backend.requires_grad_(True)
+        return self
+
+
 def merge_into_backend(calibration: nn.Module, backend: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
     """A backend with the calibration merged into its first dense layer: inference costs nothing more.
 
@@ -223,7 +252,7 @@ def merge_into_backend(calibration: nn.Module, backend: nn.Module, shape: tuple[
     """
     layers = list(backend.children()) if isinstance(backend, nn.Sequential) else []
     if len(layers) < 2 or not isinstance(layers[0], nn.Flatten) or not isinstance(layers[1], nn.Linear):
-        return nn.Sequential(calibration, backend)
+        return InFront(calibration, backend)
     first = layers[1]
     with torch.no_grad():
         basis = torch.eye(

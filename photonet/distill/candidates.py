@@ -15,7 +15,7 @@ from ..errors import InvalidArgument
 from ..measured.features import Measured
 from ..measured.register import Registration
 from ..nn import HybridNetwork
-from .calibrate import fit_full_map, fit_ridge_map, fit_wiener_map, merge_into_backend
+from .calibrate import InFront, fit_full_map, fit_ridge_map, fit_wiener_map, merge_into_backend
 from .config import METHODS, TrainConfig
 from .gauss_newton import gauss_newton
 from .judge import TEMPERATURE
@@ -150,7 +150,7 @@ class Setting:
     def known_registration(self) -> Registration:
         """The geometry of the bench, for what cannot do without."""
         if self.registration is None:
-            raise InvalidArgument("registration", "that of the bench, for a twin", None)
+            raise InvalidArgument("registration", "that of the bench, for this method", None)
         return self.registration
 
 
@@ -183,7 +183,7 @@ class Calibration:
         if self.map is None:
             return backend
         if isinstance(self.map, NonlinearMap):
-            return nn.Sequential(self.map, backend)
+            return InFront(self.map, backend)
         return merge_into_backend(self.map, backend, shape)
 
 
@@ -249,7 +249,7 @@ class Workshop:
         linear = fit_full_map(seen[: len(setting.clean)], setting.clean_simulated)
         _, channels, height, width = seen.shape
         start = merge_into_backend(linear, setting.student.backend, (channels, height, width))
-        backend = copy.deepcopy(start)
+        backend = _trainable(start)
         samples = Samples(seen, None, answers)
         held = Samples(self.frames.features)
         fit(backend, samples, held, SELF_KD, TWIN_TUNING, seed=setting.seed, description="correcting (twin)")
@@ -271,10 +271,16 @@ class Workshop:
             passes = max(FEWEST_PASSES, math.ceil(FINE_TUNING_STEPS / steps))
             config = replace(FINE_TUNING, epochs=passes, lr=rate)
         samples = Samples(frames.features, frames.labels, **teacher_targets(teacher, frames.scenes, terms))
-        backend = copy.deepcopy(start)
+        backend = _trainable(start)
         held = Samples(frames.features[:1], None if frames.labels is None else frames.labels[:1])
         fit(backend, samples, held, terms, config, seed=setting.seed, description="correcting")
         return backend
+
+
+def _trainable(start: nn.Module) -> nn.Module:
+    """A copy that can be trained, but for a map in front of it."""
+    backend = copy.deepcopy(start)
+    return backend.trainable() if isinstance(backend, InFront) else backend.requires_grad_(True)
 
 
 def _steps(method: str) -> tuple[bool, str | None]:

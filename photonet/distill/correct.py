@@ -150,7 +150,6 @@ def correct(
             "fraction", f"at least {FEWEST} of the {len(measured)} measured frames", f"{len(used)} of them"
         )
     student = copy.deepcopy(student).eval()
-    student.backend.requires_grad_(True)  # a linear map in front of it is not: fine-tuned, it overfits
     if teacher is not None:
         same_outputs(*(predict(network, used.scenes[:1]).shape for network in (student, teacher)))
     if method == "auto" and predict(student, used.scenes[:1]).ndim > 2:  # dense outputs: too many tangents

@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..errors import GridMismatch
 from ..measured.features import Measured
 from ..measured.known_scenes import kernel_moments
 from ..measured.lab import warp
 from ..measured.register import Registration
 from ..measured.ridge import ridge
 from ..nn import HybridNetwork, merge_signed
-from .trainer import predict
 from .twin import captures, displaced_scenes, image_displaced
 
 __all__ = ["OwnKernels", "fit_kernels", "unknowns"]
@@ -32,7 +32,7 @@ class OwnKernels(nn.Module):
     Args:
         kernels: [k, c, v, u].
         offset: [k].
-        noise: [k], what the maps scatter about this.
+        noise: [k], what held-out maps scatter about this.
         registration: the geometry of the bench.
         binning: pixels averaged into a feature, along each axis.
 
@@ -79,6 +79,7 @@ def fit_kernels(student: HybridNetwork, frames: Measured, registration: Registra
 
     Raises:
         InvalidArgument: another frontend, or fewer than two frames.
+        GridMismatch: feature maps of another number or size than the frontend's.
 
     Example:
         >>> from photonet.models import compressed_meta
@@ -91,6 +92,9 @@ def fit_kernels(student: HybridNetwork, frames: Measured, registration: Registra
         True
     """
     psf, gain, binning = captures(student.frontend)
+    expected = (len(gain.T), *(n // binning for n in frames.scenes.shape[-2:]))
+    if tuple(frames.features.shape[1:]) != expected:
+        raise GridMismatch("frames", f"features [n, {expected}]", f"{tuple(frames.features.shape)}")
     design = warp(F.pad(merge_signed(psf, gain), (MARGIN,) * 4), registration.rotation, registration.scale)
     displaced = displaced_scenes(frames.scenes, registration, design)
     v, u = design.shape[-2:]
@@ -102,12 +106,12 @@ def fit_kernels(student: HybridNetwork, frames: Measured, registration: Registra
     ]
     # patches correlate, kernels convolve
     prior = torch.cat([design.flip(-2, -1).flatten(1).T, design.new_zeros(1, len(design))])
-    weight = ridge(folds, prior, free=1).weight.to(design)
+    fitted = ridge(folds, prior, free=1)
+    weight = fitted.weight.to(frames.scenes)
     kernels = weight[:-1].T.reshape(design.shape).flip(-2, -1)
-    found = OwnKernels(kernels, weight[-1], torch.zeros_like(weight[-1]), registration, binning)
-    left = predict(found, frames.scenes) - frames.features
-    found.noise.copy_(left.square().mean(dim=(0, 2, 3)).sqrt())
-    return found
+    values = frames.features[:, 0].numel()
+    noise = (fitted.held_out / values).sqrt().to(frames.scenes)
+    return OwnKernels(kernels, weight[-1], noise, registration, binning)
 
 
 def unknowns(student: HybridNetwork) -> int:

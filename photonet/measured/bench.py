@@ -29,7 +29,7 @@ POINT_LEVEL = 0.5
 """Part of the camera's range that the brightest pixel of a point source reaches."""
 
 LONGEST = 64.0
-"""Longest exposure of a point source, relative to that of the scenes."""
+"""Longest exposure of a point source, relative to the camera's."""
 
 
 def run_bench(

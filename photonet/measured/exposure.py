@@ -11,16 +11,22 @@ from ..errors import InvalidArgument
 from .photometry import correct_dark
 from .reader import MeasuredData
 from .series import correct_linearity, exposure_series
-from .steps import Calibration, Shots
+from .steps import Calibration, Shots, chunk_of, column
 
 __all__ = ["ExposureChoice", "choose_exposure"]
 
 MOST_SCENES = 64
+MOST_PIXELS = 200_000
+"""Of all scenes, whose light tells the distribution."""
+
 GROUPS = 8
 """Of pixels of equal brightness, whose noise is taken together."""
 
 LEVELS = 513
 """Of the tabulated response."""
+
+SIGNIFICANT = 5.0
+"""Standard errors by which the mean of the scenes is brighter than the dark."""
 
 TRIALS = tuple(2.0 ** (k / 4) for k in range(-20, 13))
 """Exposure times to choose from, relative to that of the scenes: a thirtieth to eight times."""
@@ -82,12 +88,7 @@ def choose_exposure(data: MeasuredData) -> ExposureChoice:
     straight = Calibration((*dark.steps, correct_linearity(data, dark)))
     y, x, slope = _response(straight)
     level, variance = _noise(data, dark)
-    rows = torch.linspace(0, len(data.scenes) - 1, min(MOST_SCENES, len(data.scenes))).round().long().unique()
-    seconds = data.scenes.exposure[rows]
-    light = straight.read(data.scenes, rows).double().flatten(1) / seconds[:, None]
-    rates = light.clamp(min=0).numpy().ravel()
-    if not rates.mean() > 0:
-        raise InvalidArgument("data", "scenes that are brighter than the dark", "darker ones")
+    usual, rates = _rates(data, straight)
 
     def error(t: float) -> float:
         """Mean square error of the rates at one exposure time."""
@@ -96,10 +97,24 @@ def choose_exposure(data: MeasuredData) -> ExposureChoice:
         lost = np.maximum(t * rates - x[-1], 0.0)
         return float(np.mean(noise + lost**2)) / t**2
 
-    usual = float(seconds.median())
     best = min((usual * trial for trial in TRIALS), key=error)
     before, after = (error(t) ** 0.5 / float(rates.mean()) for t in (usual, best))
     return ExposureChoice(best, before, after)
+
+
+def _rates(data: MeasuredData, straight: Calibration) -> tuple[float, np.ndarray]:
+    """Exposure time of the scenes, and light per second of some of their pixels."""
+    scenes = data.scenes
+    rows = torch.linspace(0, len(scenes) - 1, min(MOST_SCENES, len(scenes))).round().long().unique()
+    every = max(1, len(rows) * scenes.shape[1:].numel() // MOST_PIXELS)
+    parts = []
+    for some in rows.split(chunk_of(scenes)):
+        light = straight.read(scenes, some).double() / column(scenes.exposure[some], scenes[some[:1]])
+        parts.append(light.flatten()[::every])
+    rates = torch.cat(parts)
+    if not rates.mean() > SIGNIFICANT * rates.std() / len(rates) ** 0.5:
+        raise InvalidArgument("data", "scenes that are brighter than the dark", "darker ones")
+    return float(scenes.exposure[rows].median()), rates.clamp(min=0).numpy()
 
 
 def _response(straight: Calibration) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -112,7 +127,7 @@ def _response(straight: Calibration) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def _noise(data: MeasuredData, dark: Calibration) -> tuple[np.ndarray, np.ndarray]:
-    """Signals above the dark in rising order, and the temporal variance of a pixel there."""
+    """Signals above the dark in rising order from 0, and the temporal variance of a pixel there."""
     _, frames = exposure_series(data, dark)
     groups = frames.mean((0, 1)).argsort().tensor_split(min(GROUPS, frames.shape[-1]))
     difference = frames[:, 0] - frames[:, 1]
@@ -120,4 +135,5 @@ def _noise(data: MeasuredData, dark: Calibration) -> tuple[np.ndarray, np.ndarra
     level = torch.stack([frames.mean(1)[:, g].mean(1) for g in groups]).flatten()
     variance = torch.stack([difference[:, g].square().mean(1) / 2 for g in groups]).flatten()
     order = level.argsort()
-    return level[order].numpy(), variance[order].numpy()
+    unlit = dark["dark"].after ** 2  # of held-out dark frames
+    return np.append(0.0, level[order].numpy()), np.append(unlit, variance[order].numpy())

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import torch
 
+from ..errors import InvalidArgument
 from .captures import cut_windows, join_windows
 from .known_scenes import Expected
 from .photometry import Fit
 from .reader import MeasuredData
-from .register import Registration, register, unexplained
+from .register import Registration, mixture, register, unexplained
 from .steps import Calibration, Shots, Step
 
 __all__ = ["correct_geometry"]
 
 MOST_SCENES = 100
 """Enough to register: errors of the model, not noise, limit it beyond."""
+
+MEMORY = 32 << 20
+"""Bytes of captures that are registered; it takes some fifty times as much to do so."""
 
 UNIFORM = ("dark", "flat")
 """Groups of frames that no optic has imaged."""
@@ -26,7 +30,9 @@ def correct_geometry(psf: torch.Tensor, layout: tuple[int, int] | None = None) -
     The rotation, enlargement and displacement common to all captures are those of `register`, which allows
     each capture a mixture of all, so that crosstalk does not pass for a displacement. They are undone by a
     cubic spline through the pixels. After binning, the same displacement would be aliased and could only be
-    guessed: that is why it belongs here. Light that missed the sensor's window is lost.
+    guessed: that is why it belongs here. Light that missed the sensor's window is lost. Stray light, the same
+    all over a capture, is subtracted first, since its border is not moved. Dead pixels (0 after ``flat``)
+    darken their neighbours.
 
     Args:
         psf: [2, k, 1, y, x], designed point spread functions (`MaskDesign.psf()`).
@@ -58,7 +64,9 @@ def correct_geometry(psf: torch.Tensor, layout: tuple[int, int] | None = None) -
     known = Expected(psf, layout)
 
     def fit(data: MeasuredData, earlier: Calibration) -> Step:
-        seen, simulated = known.some(data, earlier, MOST_SCENES)
+        seen, simulated = known.some(data, earlier, MOST_SCENES, MEMORY)
+        if len(seen) < 2:
+            raise InvalidArgument("data", "two or more scenes", len(seen))
         halves = [slice(i, None, 2) for i in (0, 1)]
         before = after = power = 0.0
         for mine, others in (halves, halves[::-1]):
@@ -70,11 +78,13 @@ def correct_geometry(psf: torch.Tensor, layout: tuple[int, int] | None = None) -
         found = register(simulated, seen, crosstalk=True)
         if not after < before:
             found, after = Registration(0.0, 0.0, 0.0, 0.0, (0.0,) * 4, found.before, found.before), before
+        # light that is there without a scene fills the sensor: it has no border that could be moved
+        offset = mixture(found.apply(simulated), seen)[1][:, None, None]
 
         def apply(frames: torch.Tensor, shots: Shots) -> torch.Tensor:
             if shots.group in UNIFORM:
                 return frames
-            own = found.undo(cut_windows(frames, known.layout))
+            own = found.undo(cut_windows(frames, known.layout) - offset.to(frames))
             return join_windows(own, known.layout) if frames.ndim == 3 else own
 
         return Step(
@@ -83,7 +93,7 @@ def correct_geometry(psf: torch.Tensor, layout: tuple[int, int] | None = None) -
             100 * (before / power) ** 0.5,
             100 * (after / power) ** 0.5,
             apply,
-            {"registration": found},
+            {"registration": found, "offset": offset[:, 0, 0]},
         )
 
     return fit

@@ -125,8 +125,8 @@ def estimate_psf(
         found.weight[:-1].T.reshape(channels, size, size).flip(-2, -1).to(maps),
         found.weight[-1].to(maps),
         found.strength,
-        (whole.squares(before) / power) ** 0.5,
-        (found.held_out / power) ** 0.5,
+        (float(whole.squares(before).sum()) / power) ** 0.5,
+        (float(found.held_out.sum()) / power) ** 0.5,
     )
 
 
@@ -364,10 +364,12 @@ class Expected:
             raise GridMismatch("psf", f"{wanted}, as in the file", got)
         return seen, expected
 
-    def some(self, data: MeasuredData, earlier: Calibration, most: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def some(
+        self, data: MeasuredData, earlier: Calibration, most: int, memory: int = MEMORY
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The same of at most so many scenes, spread over the file; fewer if frames are very large."""
         total = len(data.scenes)
-        count = min(total, most, max(FEWEST_SCENES, MEMORY // (8 * data.scenes.shape[1:].numel())))
+        count = min(total, most, max(FEWEST_SCENES, memory // (8 * data.scenes.shape[1:].numel())))
         rows = torch.linspace(0, total - 1, count).round().long()
         both = [self.captures(data, earlier, part) for part in rows.split(chunk_of(data.scenes))]
         return torch.cat([seen for seen, _ in both]), torch.cat([expected for _, expected in both])

@@ -12,7 +12,7 @@ from .. import checks
 from ..errors import GridMismatch, InvalidArgument
 from .lab import b_spline, spline_samples, warp
 
-__all__ = ["Registration", "register", "unexplained"]
+__all__ = ["Registration", "mixture", "register", "unexplained"]
 
 ANGLES = (0.0, -0.12, 0.12, -0.24, 0.24)
 SCALES = (0.0, -0.15, 0.15)
@@ -191,6 +191,35 @@ def _centred(maps: torch.Tensor) -> torch.Tensor:
     return maps - maps.mean(dim=(0, 2, 3), keepdim=True)
 
 
+def mixture(model: torch.Tensor, seen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """How much of each channel of a model there is in each that was seen, and what is there without it.
+
+    Args:
+        model: [n, j, y, x].
+        seen: [n, k, y, x].
+
+    Returns:
+        Weights [k, j] and offsets [k].
+
+    Raises:
+        GridMismatch: other scenes or sizes.
+
+    Example:
+        >>> model = torch.rand(3, 2, 5, 5, dtype=torch.float64)
+        >>> seen = torch.stack([model[:, 1] + 0.2 * model[:, 0], 2 * model[:, 0] - 1], 1)
+        >>> weight, offset = mixture(model, seen)
+        >>> weight.round(decimals=3).tolist(), offset.round(decimals=3).tolist()
+        ([[0.2, 1.0], [2.0, 0.0]], [0.0, -1.0])
+    """
+    _same_scenes(model, seen)
+    a, b = (_centred(x).transpose(0, 1).flatten(1) for x in (model, seen))
+    gram = a @ a.T
+    # captures may be copies of each other: a share of 1e-9 decides between them, far below any noise
+    gram = gram + 1e-9 * gram.diagonal().mean() * torch.eye(len(a), dtype=a.dtype, device=a.device)
+    weight = torch.linalg.solve(gram, a @ b.T).T
+    return weight, seen.mean((0, 2, 3)) - weight @ model.mean((0, 2, 3))
+
+
 def unexplained(model: torch.Tensor, seen: torch.Tensor, *, crosstalk: bool = False) -> torch.Tensor:
     """What is left of each channel after its best gain and offset, or its best mixture of all channels.
 
@@ -202,22 +231,25 @@ def unexplained(model: torch.Tensor, seen: torch.Tensor, *, crosstalk: bool = Fa
     Returns:
         [n, k, y, x].
 
+    Raises:
+        GridMismatch: other scenes, sizes or (without ``crosstalk``) channels.
+
     Example:
         >>> model = torch.rand(3, 2, 5, 5)
-        >>> seen = torch.stack([model[:, 1] + 0.2 * model[:, 0], 2 * model[:, 0] - 1], 1)
-        >>> float(unexplained(model, seen, crosstalk=True).abs().max()) < 1e-4
+        >>> float(unexplained(model, 2 * model - 1).abs().max()) < 1e-4
         True
     """
+    if crosstalk:
+        weight, offset = mixture(model, seen)
+        return seen - torch.einsum("kj,njyx->nkyx", weight, model) - offset[:, None, None]
+    if model.shape != seen.shape:
+        raise GridMismatch("seen", f"shape {tuple(model.shape)}", f"{tuple(seen.shape)}")
     model, seen = _centred(model), _centred(seen)
-    if not crosstalk:
-        power = model.square().sum(dim=(0, 2, 3), keepdim=True)
-        gain = (model * seen).sum(dim=(0, 2, 3), keepdim=True) / power.clamp_min(
-            torch.finfo(power.dtype).tiny
-        )
-        return seen - gain * model
-    a, b = (x.transpose(0, 1).flatten(1) for x in (model, seen))
-    gram = a @ a.T
-    # captures may be copies of each other: a share of 1e-9 decides between them, far below any noise
-    gram = gram + 1e-9 * gram.diagonal().mean() * torch.eye(len(a), dtype=a.dtype, device=a.device)
-    left = b - torch.linalg.solve(gram, a @ b.T).T @ a
-    return left.unflatten(1, (len(seen), *seen.shape[-2:])).transpose(0, 1)
+    power = model.square().sum(dim=(0, 2, 3), keepdim=True)
+    gain = (model * seen).sum(dim=(0, 2, 3), keepdim=True) / power.clamp_min(torch.finfo(power.dtype).tiny)
+    return seen - gain * model
+
+
+def _same_scenes(model: torch.Tensor, seen: torch.Tensor) -> None:
+    if len(model) != len(seen) or model.shape[2:] != seen.shape[2:]:
+        raise GridMismatch("seen", f"scenes and size of {tuple(model.shape)}", f"{tuple(seen.shape)}")

@@ -20,7 +20,7 @@ class Moments:
     """Sums over the rows of a regression of [rows, b] on [rows, a]; they add up.
 
     Attributes:
-        gram: [a, a]; right: [a, b]; power: sum of squares of what is predicted.
+        gram: [a, a]; right: [a, b]; power: [b], sums of squares of what is predicted.
     """
 
     gram: torch.Tensor
@@ -31,7 +31,7 @@ class Moments:
     def of(cls, design: torch.Tensor, target: torch.Tensor) -> Moments:
         """Those of some rows, in float64."""
         a, b = design.double(), target.double()
-        return cls(a.T @ a, a.T @ b, b.square().sum())
+        return cls(a.T @ a, a.T @ b, b.square().sum(0))
 
     def __add__(self, other: Moments) -> Moments:
         return Moments(self.gram + other.gram, self.right + other.right, self.power + other.power)
@@ -39,19 +39,19 @@ class Moments:
     def __sub__(self, other: Moments) -> Moments:
         return Moments(self.gram - other.gram, self.right - other.right, self.power - other.power)
 
-    def squares(self, weight: torch.Tensor) -> float:
-        """Sum of squared residuals of these rows with weights [a, b]."""
-        cross = (weight * self.right).sum()
-        return float((self.power - 2 * cross + (weight * (self.gram @ weight)).sum()).clamp(min=0))
+    def squares(self, weight: torch.Tensor) -> torch.Tensor:
+        """Sums [b] of squared residuals of these rows with weights [a, b]."""
+        cross = (weight * self.right).sum(0)
+        return (self.power - 2 * cross + (weight * (self.gram @ weight)).sum(0)).clamp(min=0)
 
 
 @dataclass(frozen=True, eq=False)
 class Ridge:
-    """Weights [a, b], the strength that was chosen, and the held-out sum of squares with it."""
+    """Weights [a, b], the strength that was chosen, and the held-out sums of squares [b] with it."""
 
     weight: torch.Tensor
     strength: float
-    held_out: float
+    held_out: torch.Tensor
 
 
 def ridge(folds: Sequence[Moments], prior: torch.Tensor, free: int = 0) -> Ridge:
@@ -69,7 +69,7 @@ def ridge(folds: Sequence[Moments], prior: torch.Tensor, free: int = 0) -> Ridge
         >>> a = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
         >>> b = a @ torch.tensor([[2.0], [-1.0]])
         >>> found = ridge([Moments.of(a[:30], b[:30]), Moments.of(a[30:], b[30:])], torch.zeros(2, 1))
-        >>> found.weight[:, 0].round(decimals=6).tolist(), found.held_out < 1e-9
+        >>> found.weight[:, 0].round(decimals=6).tolist(), float(found.held_out) < 1e-9
         ([2.0, -1.0], True)
     """
     if len(folds) < 2:
@@ -78,12 +78,12 @@ def ridge(folds: Sequence[Moments], prior: torch.Tensor, free: int = 0) -> Ridge
     for fold in folds[1:]:
         whole = whole + fold
     prior = prior.to(whole.gram)
-    errors = dict.fromkeys(STRENGTHS, 0.0)
+    errors = dict.fromkeys(STRENGTHS, torch.zeros_like(whole.power))
     for fold in folds:
         others = _Solver(whole - fold, prior, free)
         for strength in STRENGTHS:
-            errors[strength] += fold.squares(others.weight(strength))
-    best = min(errors, key=lambda strength: errors[strength])
+            errors[strength] = errors[strength] + fold.squares(others.weight(strength))
+    best = min(errors, key=lambda strength: float(errors[strength].sum()))
     return Ridge(_Solver(whole, prior, free).weight(best), best, errors[best])
 
 

@@ -6,7 +6,7 @@ import torch
 
 from ..detector.bench import TRANSFER_RANGE, Estimate, system_gain
 from ..errors import InvalidArgument
-from .faults import SATURATED_SHARE
+from .faults import SAME_EXPOSURE, SATURATED_SHARE
 from .reader import Frames, MeasuredData
 from .steps import Calibration, Shots, Step
 
@@ -143,8 +143,9 @@ def exposure_series(data: MeasuredData, earlier: Calibration) -> tuple[torch.Ten
         raise InvalidArgument("data", "flat frames at 3 exposure times", "no flat frames")
     anchor = flat.time[flat.exposure.argmax()].nan_to_num(0.0)
     seconds, pairs = [], []
-    for t in flat.exposure.unique().tolist():
-        rows = ((flat.exposure == t) & is_unsaturated(flat)).nonzero()[:, 0]
+    for t in _different(flat.exposure):
+        same = (flat.exposure - t).abs() <= SAME_EXPOSURE * t
+        rows = (same & is_unsaturated(flat)).nonzero()[:, 0]
         if len(rows) >= 2:
             near = (flat.time[rows].nan_to_num(0.0) - anchor).abs().argsort(stable=True)[:2]
             pairs.append(earlier.read(flat, rows[near].sort().values).double().flatten(1))
@@ -156,11 +157,20 @@ def exposure_series(data: MeasuredData, earlier: Calibration) -> tuple[torch.Ten
     return torch.tensor(seconds, dtype=torch.float64), torch.stack(pairs)
 
 
+def _different(exposure: torch.Tensor) -> list[float]:
+    """Exposure times in rising order, without those that differ by rounding alone."""
+    found: list[float] = []
+    for t in exposure.unique().tolist():
+        if not found or t > (1 + SAME_EXPOSURE) * found[-1]:
+            found.append(t)
+    return found
+
+
 def _still_rising(seconds: torch.Tensor, y: torch.Tensor) -> int:
     """How many of the exposure times come before the response is flat: beyond, light cannot be told."""
     rates = torch.diff(y, prepend=y.new_zeros(1)) / torch.diff(seconds, prepend=seconds.new_zeros(1))
-    flat = (rates < FLAT * rates[0]).nonzero()[:, 0]
-    return max(FEWEST, int(flat[0])) if len(flat) else len(seconds)
+    rising = (rates >= FLAT * rates[0]).nonzero()[:, 0]  # a lamp that flickers may fall once
+    return max(FEWEST, int(rising[-1]) + 1)
 
 
 def _bend(

@@ -23,6 +23,9 @@ from .jacobian import Tangents
 
 __all__ = ["Sketch", "sketch_error"]
 
+AT_ONCE = 2**24
+"""Numbers in memory at a time where a sketch goes position by position."""
+
 
 @dataclass(frozen=True)
 class Sketch:
@@ -111,25 +114,30 @@ class Sketch:
         pair = self._outer(factor)
         if pair is None:
             return self._fold(name, "all", dense(factor)).flatten(2) * scale
-        left = torch.fft.rfft(self._fold(name, "act", pair.act[:, :, 0]))
-        right = torch.fft.rfft(self._fold(name, "delta", pair.delta[:, :, 0]))
-        product = (left * right).sum(2)
+        m, positions = max(pair.act.shape[1], pair.delta.shape[1]), pair.act.shape[3]
+        step = max(1, AT_ONCE // (len(pair.act) * m * self.size))
+        product: Tensor | float = 0.0
+        for start in range(0, positions, step):
+            some = slice(start, start + step)
+            left = torch.fft.rfft(self._fold(name, "act", pair.act[:, :, 0, some]))
+            right = torch.fft.rfft(self._fold(name, "delta", pair.delta[:, :, 0, some]))
+            product = product + (left * right).sum(2)
         return torch.fft.irfft(product, n=self.size // self.blocks).flatten(2) * scale
 
     def _outer(self, factor: Factor) -> Outer | None:
-        """The factor as outer products if sketches of both sides cost less than the gradient itself."""
+        """The factor as outer products if sketches of both sides cost less than the gradient itself.
+
+        A rule of the weight alone: batches and pictures of any size take the same road, or their sketches
+        would have nothing in common. FFTs of all positions cost more of a convolution than of a dense layer.
+        """
         if isinstance(factor, Correlation):
-            positions, outputs = factor.delta.shape[3:].numel(), factor.delta.shape[2]
-            inputs, groups = factor.x.shape[2] * math.prod(factor.kernel), factor.groups
-        elif isinstance(factor, Outer):
-            groups, positions, inputs = factor.act.shape[2:]
-            outputs = factor.delta.shape[-1]
-        else:
-            return None
-        # a rule of sizes alone, so that all batches take the same road
-        if groups > 1 or inputs * outputs <= max(16, positions) * self.size:
-            return None
-        return factor if isinstance(factor, Outer) else factor.outer()
+            outputs, inputs = factor.delta.shape[2], factor.x.shape[2] * math.prod(factor.kernel)
+            worth = factor.groups == 1 and inputs * outputs > 64 * self.size
+            return factor.outer() if worth else None
+        if isinstance(factor, Outer):
+            groups, _, inputs = factor.act.shape[2:]
+            return factor if groups == 1 and inputs * factor.delta.shape[-1] > 16 * self.size else None
+        return None
 
     def _gaussian(self, name: str, factor: Factor) -> Tensor:
         scale = self.size**-0.5

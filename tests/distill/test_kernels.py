@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from photonet.distill import correct
+from photonet.distill.candidates import Setting, Workshop
 from photonet.distill.kernels import fit_kernels
-from photonet.errors import InvalidArgument
+from photonet.errors import GridMismatch, InvalidArgument
 from photonet.measured import Measured, Registration
 from photonet.measured.lab import warp
 from photonet.models import compressed_meta, polychromatic_meta
@@ -87,24 +88,26 @@ def test_correction_takes_them_where_the_kernels_are_what_is_wrong():
 
 
 def test_a_map_that_stays_in_front_is_not_trained():
-    """Nearly a matrix of all features by all: fine-tuned on a few frames it would overfit."""
+    """A matrix of all features by all: taught by a few frames, it would overfit."""
     student = compressed_meta(kernels=2, kernel_size=3)
-    backend = torch.nn.Sequential(
-        torch.nn.Conv2d(2, 4, 3, padding=1), student.backend[0], torch.nn.Linear(196, 10)
-    )
+    convolution = torch.nn.Conv2d(2, 4, 3, padding=1)
+    backend = torch.nn.Sequential(convolution, torch.nn.Flatten(), torch.nn.Linear(196, 10))
     student = HybridNetwork(student.frontend, backend.requires_grad_(False))
     scenes = pictures(60)
     with torch.no_grad():
         frames = Measured(scenes, 0.7 * student.features(scenes) + 0.1)
-    plain, tuned = (
-        correct(student, frames, fraction=1.0, method=method)
-        for method in ("calibration", "calibration+self-kd")
-    )
-    assert plain.kept == "calibration"
-    if tuned.kept == "calibration+self-kd":
-        fixed, same = (list(one.student.backend.children()) for one in (plain, tuned))
-        assert torch.equal(fixed[0].weight, same[0].weight)
-        assert not torch.equal(fixed[1][0].weight, same[1][0].weight)
+    for name in ("full", "registered shared"):  # one map in front, and two
+        workshop = Workshop(Setting(student, scenes, UPRIGHT), frames)
+        plain, tuned = (workshop.backend(way, name) for way in ("calibration", "calibration+self-kd"))
+        before, after = plain.state_dict(), tuned.state_dict()
+        changed = {before[key].shape for key in before if not torch.equal(before[key], after[key])}
+        assert changed == {value.shape for value in backend.state_dict().values()}
+
+
+def test_features_of_another_size_are_refused():
+    student = compressed_meta(kernels=2, kernel_size=3)
+    with pytest.raises(GridMismatch, match=r"frames: expected features \[n, \(2, 7, 7\)\]"):
+        fit_kernels(student, Measured(pictures(4), torch.rand(4, 3, 7, 7)), UPRIGHT)
 
 
 def test_other_frontends_are_refused():

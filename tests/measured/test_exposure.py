@@ -72,6 +72,14 @@ def test_a_straight_camera_is_exposed_as_long_as_its_range_allows(tmp_path):
     assert choice.after < choice.before
 
 
+def test_dark_pixels_are_known_as_well_as_the_dark(tmp_path):
+    rates = torch.where(torch.rand(12, 16, 16, generator=torch.Generator().manual_seed(3)) < 0.05, 1e5, 0.0)
+    pilot(tmp_path / "pilot.h5", rates.double())
+    with MeasuredData(tmp_path / "pilot.h5") as data:
+        choice = choose_exposure(data)
+    assert choice.before == pytest.approx(error_of(tmp_path / "pilot.h5", rates.double()), rel=0.3)
+
+
 def test_what_is_missing_is_named(tmp_path):
     path, frames = tmp_path / "a.h5", camera(scenes(5e4), torch.full((12,), USUAL), 0.0, 0)
     write(path, Part(frames, USUAL))
@@ -81,5 +89,15 @@ def test_what_is_missing_is_named(tmp_path):
     with (
         MeasuredData(path, accept=["dark"]) as data,
         pytest.raises(InvalidArgument, match="flat frames at 3 exposure times"),
+    ):
+        choose_exposure(data)
+    pilot(path, scenes(5e4))
+    with MeasuredData(path) as data:
+        flat = data.flat[:]
+    dark = camera(0 * scenes(1.0), torch.full((12,), USUAL), 0.0, 5)
+    write(path, Part(dark, USUAL), dark=Part(dark[:8], USUAL), flat=Part(flat, SECONDS))
+    with (
+        MeasuredData(path, accept=["dark"]) as data,
+        pytest.raises(InvalidArgument, match="scenes that are brighter than the dark"),
     ):
         choose_exposure(data)

@@ -16,6 +16,7 @@ from photonet.measured import (
     Registration,
     calibrate,
     correct_geometry,
+    cut_windows,
     make_devices,
     run_bench,
     write,
@@ -71,8 +72,20 @@ def test_an_upright_bench_stays_as_it_is(tmp_path):
     with MeasuredData(tmp_path / "a.h5") as data:
         steps = ["dark", "flat", correct_geometry(device.design.psf())]
         found, plain = calibrate(data, steps), calibrate(data, steps[:2])
-        assert found["geometry"].after <= found["geometry"].before
-        assert distance(found.read(data.scenes), plain.read(data.scenes)) < 0.01
+        found_geometry = found["geometry"].parameters["registration"]
+        assert abs(found_geometry.rotation) < 1e-3
+        assert abs(found_geometry.scale) < 1e-3
+        assert distance(found.read(data.scenes), plain.read(data.scenes)) < 0.02
+
+
+def test_stray_light_has_no_border(tmp_path):
+    device = bench(tmp_path / "a.h5", rotation=[0.15], scale=[0.12], offset=[0.3])
+    with MeasuredData(tmp_path / "a.h5") as data:
+        found = calibrate(data, ["dark", "flat", correct_geometry(device.design.psf())])
+        frames = cut_windows(found.read(data.scenes), device.layout)
+    assert float(found["geometry"].parameters["offset"].max()) > 0.1
+    corners = frames[..., [0, 0, -1, -1], [0, -1, 0, -1]]  # dark in the simulation and beyond the image
+    assert float(corners.abs().max()) < 0.05
 
 
 def test_the_scenes_must_be_known(tmp_path):
@@ -80,5 +93,11 @@ def test_the_scenes_must_be_known(tmp_path):
     with (
         MeasuredData(tmp_path / "a.h5") as data,
         pytest.raises(InvalidArgument, match="data: expected a file that holds what was shown"),
+    ):
+        calibrate(data, [correct_geometry(torch.rand(2, 1, 1, 3, 3))])
+    write(tmp_path / "a.h5", Part(torch.rand(1, 16, 8), 1.0, shown=torch.rand(1, 1, 8, 8)))
+    with (
+        MeasuredData(tmp_path / "a.h5") as data,
+        pytest.raises(InvalidArgument, match="data: expected two or more scenes"),
     ):
         calibrate(data, [correct_geometry(torch.rand(2, 1, 1, 3, 3))])

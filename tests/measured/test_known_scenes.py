@@ -163,7 +163,7 @@ def test_a_ridge_draws_to_its_prior_but_not_the_intercept():
     assert found.strength >= 1.0
     assert float(found.weight[-1]) == pytest.approx(1000, abs=4 * 100 / 200**0.5)
     left = (b - a @ found.weight).square().sum()
-    assert (folds[0] + folds[1]).squares(found.weight) == pytest.approx(float(left))
+    assert float((folds[0] + folds[1]).squares(found.weight)) == pytest.approx(float(left))
     with pytest.raises(InvalidArgument, match="folds: expected two or more"):
         ridge(folds[:1], torch.zeros(4, 1))
 
