@@ -6,7 +6,7 @@ import copy
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
@@ -24,7 +24,7 @@ from .nonlinear import NonlinearMap, fit_nonlinear_map
 from .teacher import teacher_targets
 from .terms import KD, Term, needs
 from .trainer import Samples, fit, predict
-from .twin import Displaced, captures, displaced_scenes, fit_twin, moved_scenes, with_margin
+from .twin import BLOCK, Displaced, captures, displaced_scenes, fit_twin, moved_scenes, with_margin
 
 __all__ = ["MAPS", "Calibration", "Setting", "Workshop"]
 
@@ -89,6 +89,7 @@ class Setting:
     teacher: nn.Module | None = None
     config: TrainConfig | None = None
     seed: int = 0
+    _arrived: dict[torch.Size, torch.Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def maps(self) -> list[str]:
         """Calibrations that can be fitted."""
@@ -131,6 +132,13 @@ class Setting:
     def clean_displaced(self) -> torch.Tensor:
         """The same on the displaced bench."""
         return predict(self.view(True), self.clean)
+
+    def clean_at(self, kernels: torch.Tensor) -> torch.Tensor:
+        """The clean scenes as they arrive on the bench's sensor, with what kernels of this size see."""
+        size = kernels.shape[-2:]
+        if size not in self._arrived:
+            self._arrived[size] = displaced_scenes(self.clean, self.known_registration, kernels)
+        return self._arrived[size]
 
     @property
     def guide(self) -> nn.Module:
@@ -237,7 +245,9 @@ class Workshop:
     def _of_kernels(self) -> Calibration:
         setting = self.setting
         twin = fit_kernels(setting.student, self.frames, setting.known_registration)
-        undo = fit_wiener_map(predict(twin, setting.clean), setting.clean_simulated, twin.noise)
+        with torch.no_grad():
+            seen = torch.cat([twin.read(batch) for batch in setting.clean_at(twin.kernels).split(BLOCK)])
+        undo = fit_wiener_map(seen, setting.clean_simulated, twin.noise)
         _, channels, height, width = self.frames.features.shape
         return Calibration(None, undo, (channels, height, width))
 

@@ -56,7 +56,7 @@ class Corrected:
         kept: what was kept: one of the candidates of `CORRECTIONS`.
         reason: the numbers that decided, in words.
         metrics: mean loss and agreement of each candidate on held-out frames, relative error of the feature
-            maps before and after each calibration, residual of the registration.
+            maps before and after each calibration that was tried, residual of the registration.
         calibration: name of the map, see `photonet.distill.candidates.MAPS`; empty if there was none.
         registration: geometry of the bench with its residual before and after, where it was estimated.
         config: settings, with the number of frames used.
@@ -170,8 +170,10 @@ def correct(
     if calibrates:
         errors = _of_features(setting, rounds)
         metrics |= errors
-        enough = max(NEGLIGIBLE, min(errors[f"features/{name}"] for name in setting.maps()))
-        chosen = next(name for name in setting.maps() if errors[f"features/{name}"] <= enough)
+        chosen = min(
+            (name for name in setting.maps() if f"features/{name}" in errors),
+            key=lambda name: errors[f"features/{name}"] if errors[f"features/{name}"] > NEGLIGIBLE else 0.0,
+        )
     by_label = used.labels is not None and any("labels" in _needs(name) for name in names)
     guide = setting.guide if "twin" in names else student
     losses: dict[str, torch.Tensor] = {}
@@ -212,17 +214,27 @@ def _of_registration(found: Registration) -> dict[str, float]:
 
 
 def _of_features(setting: Setting, rounds: list[tuple[Workshop, Measured]]) -> dict[str, float]:
-    """Relative error of the feature maps on held-out frames, before and after each calibration."""
-    left: dict[str, float] = {}
-    power = 0.0
-    for workshop, held in rounds:
-        wanted = predict(setting.student.frontend, held.scenes)
-        power += float(wanted.square().sum())
-        estimates = {"before": held.features} if held.features.shape == wanted.shape else {}
-        estimates |= {name: workshop.calibration(name).features(held.features) for name in setting.maps()}
-        for name, found in estimates.items():
-            left[name] = left.get(name, 0.0) + float((found - wanted).square().sum())
-    return {f"features/{name}": (value / power) ** 0.5 for name, value in left.items()}
+    """Relative error of the feature maps on held-out frames, before and after each calibration.
+
+    Nothing is fitted after a calibration that leaves a negligible error: it is the one to choose.
+    """
+    wanted = [predict(setting.student.frontend, held.scenes) for _, held in rounds]
+    power = sum(float(maps.square().sum()) for maps in wanted)
+
+    def error(estimates: list[torch.Tensor]) -> float:
+        pairs = zip(estimates, wanted, strict=True)
+        return (sum(float((found - maps).square().sum()) for found, maps in pairs) / power) ** 0.5
+
+    errors = {}
+    seen = [held.features for _, held in rounds]
+    if seen[0].shape == wanted[0].shape:
+        errors["features/before"] = error(seen)
+    for name in setting.maps():
+        found = [workshop.calibration(name).features(held.features) for workshop, held in rounds]
+        errors[f"features/{name}"] = error(found)
+        if errors[f"features/{name}"] <= NEGLIGIBLE:
+            break
+    return errors
 
 
 def _judged(

@@ -13,7 +13,8 @@ from ..measured.lab import warp
 from ..measured.register import Registration
 from ..measured.ridge import ridge
 from ..nn import HybridNetwork, merge_signed
-from .twin import captures, displaced_scenes, image_displaced
+from ..optics.imaging import bin_kernel
+from .twin import captures, displaced_scenes
 
 __all__ = ["OwnKernels", "fit_kernels", "unknowns"]
 
@@ -59,9 +60,13 @@ class OwnKernels(nn.Module):
 
     def forward(self, scenes: torch.Tensor) -> torch.Tensor:
         """Expected feature maps, without noise."""
-        displaced = displaced_scenes(scenes, self.registration, self.kernels)
-        images = image_displaced(displaced, self.kernels, (scenes.shape[-2], scenes.shape[-1]))
-        return F.avg_pool2d(images, self.binning) + self.offset[:, None, None]
+        return self.read(displaced_scenes(scenes, self.registration, self.kernels))
+
+    def read(self, displaced: torch.Tensor) -> torch.Tensor:
+        """Those of scenes that were displaced already, by `displaced_scenes` for these kernels."""
+        folded = bin_kernel(self.kernels.flip(-2, -1), self.binning)
+        maps = F.conv2d(_seen(displaced, self.kernels), folded, stride=self.binning)
+        return maps + self.offset[:, None, None]
 
 
 def fit_kernels(student: HybridNetwork, frames: Measured, registration: Registration) -> OwnKernels:
@@ -97,11 +102,9 @@ def fit_kernels(student: HybridNetwork, frames: Measured, registration: Registra
         raise GridMismatch("frames", f"features [n, {expected}]", f"{tuple(frames.features.shape)}")
     design = warp(F.pad(merge_signed(psf, gain), (MARGIN,) * 4), registration.rotation, registration.scale)
     displaced = displaced_scenes(frames.scenes, registration, design)
-    v, u = design.shape[-2:]
-    # the axis is sample n // 2: an even kernel leaves one sample too many, before it
-    displaced = displaced[..., 1 - v % 2 :, 1 - u % 2 :]
+    seen, (v, u) = _seen(displaced, design), design.shape[-2:]
     folds = [
-        kernel_moments(displaced[fold::FOLDS], frames.features[fold::FOLDS], (v, u), binning)
+        kernel_moments(seen[fold::FOLDS], frames.features[fold::FOLDS], (v, u), binning)
         for fold in range(min(FOLDS, len(frames)))
     ]
     # patches correlate, kernels convolve
@@ -112,6 +115,12 @@ def fit_kernels(student: HybridNetwork, frames: Measured, registration: Registra
     values = frames.features[:, 0].numel()
     noise = (fitted.held_out / values).sqrt().to(frames.scenes)
     return OwnKernels(kernels, weight[-1], noise, registration, binning)
+
+
+def _seen(displaced: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
+    """What the kernels see: the axis is sample n // 2, so an even one sees a sample less before it."""
+    v, u = kernels.shape[-2:]
+    return displaced[..., 1 - v % 2 :, 1 - u % 2 :]
 
 
 def unknowns(student: HybridNetwork) -> int:

@@ -21,7 +21,6 @@ __all__ = [
     "captures",
     "displaced_scenes",
     "fit_twin",
-    "image_displaced",
     "moved_scenes",
     "register_bench",
     "with_margin",
@@ -146,27 +145,6 @@ def displaced_scenes(scenes: torch.Tensor, registration: Registration, kernels: 
     return torch.cat([registration.apply(F.pad(batch, (x, x, y, y))) for batch in scenes.split(BLOCK)])
 
 
-def image_displaced(displaced: torch.Tensor, kernels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Pictures of displaced scenes with what surrounds them, as `displaced_scenes` gives them.
-
-    Args:
-        displaced: [n, c, y + 2 (v // 2), x + 2 (u // 2)].
-        kernels: [k, c, v, u].
-        size: (y, x).
-
-    Returns:
-        [n, k, y, x].
-
-    Example:
-        >>> scenes, kernels = torch.rand(2, 1, 6, 6), torch.rand(3, 1, 4, 4)
-        >>> seen = image_displaced(F.pad(scenes, (2, 2, 2, 2)), kernels, (6, 6))
-        >>> torch.allclose(seen, image_by_kernels(scenes, kernels), atol=1e-6)
-        True
-    """
-    # the axis is sample n // 2: an even kernel leaves one sample too many, before it
-    return F.conv2d(displaced, kernels.flip(-2, -1))[..., -size[0] :, -size[1] :]
-
-
 class Twin(nn.Module):
     r"""Feature maps as a device gives them: light, geometry, response, bins and gains.
 
@@ -220,7 +198,8 @@ class Twin(nn.Module):
     def read(self, displaced: torch.Tensor) -> torch.Tensor:
         """Feature maps of displaced scenes."""
         y, x = self.distance.shape
-        images = image_displaced(displaced, self.kernels, (y, x))
+        # the axis is sample n // 2: an even kernel leaves one sample too many, before it
+        images = F.conv2d(displaced, self.kernels.flip(-2, -1))[..., -y:, -x:]
         light = images * torch.exp(-self.falloff * self.distance) + self.stray
         sigma, gain = self.response.exp(), self.gain.exp()
         for axis in (1, 2):
