@@ -86,6 +86,36 @@ def test_a_saturating_response_is_made_straight(file):
     assert float(rise[1] / rise[0]) == pytest.approx(1, abs=0.02)
 
 
+@pytest.mark.parametrize("flicker", [0.0, 0.01])
+def test_exposure_times_that_nearly_coincide_cut_nothing_off(tmp_path, flicker):
+    """As repeated flats at half the exposure time do with one of the series, but for rounding."""
+    g = torch.Generator().manual_seed(0)
+    levels = torch.arange(1.0, 11.0, dtype=torch.float64).repeat_interleave(2)
+    seconds = 1e-3 * torch.cat([levels, torch.full((4,), 5.0, dtype=torch.float64)])
+    seconds[-4:] = torch.nextafter(seconds[-4:], torch.tensor(1.0, dtype=torch.float64))
+    light = 3e5 * seconds * torch.exp(flicker * torch.randn(len(seconds), generator=g, dtype=torch.float64))
+    bent = 3000 * torch.tanh(light / 3000)  # slope 0.42 at the end: not flat
+    frames = bent[:, None, None].expand(-1, 8, 8) * torch.linspace(0.9, 1.1, 8, dtype=torch.float64)
+    frames = frames + torch.randn(frames.shape, generator=g, dtype=torch.float64)
+    write(tmp_path / "a.h5", plain(frames[:1]), flat=Part(frames, seconds))
+    with MeasuredData(tmp_path / "a.h5") as data:
+        step = calibrate(data, ["linearity"])["linearity"]
+    assert step.parameters["top"] > 0.97 * float(frames.max())
+
+
+def test_levels_at_which_the_response_is_flat_do_not_count(tmp_path):
+    levels = torch.arange(1.0, 11.0, dtype=torch.float64).repeat_interleave(2)
+    bent = 1000 * torch.tanh(levels / 2)  # flat from the fifth level on
+    frames = bent[:, None, None].expand(-1, 8, 8)
+    write(tmp_path / "a.h5", plain(frames[:1]), flat=Part(frames, 1e-3 * levels))
+    with MeasuredData(tmp_path / "a.h5") as data:
+        step = calibrate(data, ["linearity"])["linearity"]
+    assert step.parameters["top"] < 0.995 * float(frames.max())
+    straight = step.apply(frames[:8], shots(8))[:, 0, 0]
+    ratio = straight / levels[:8]
+    assert float(ratio.std() / ratio.mean()) < 0.05
+
+
 def test_the_dark_current_follows_exposure_and_temperature(file):
     with MeasuredData(file) as data:
         step = calibrate(data, ["dark"])["dark"]

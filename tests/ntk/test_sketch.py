@@ -47,6 +47,25 @@ def test_the_error_estimate_is_the_error(kind: str) -> None:
     assert 0.7 < ratio < 1.4
 
 
+def test_pictures_of_two_sizes_have_a_kernel_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both roads of a convolution go by its weight alone, and position by position if memory asks for it."""
+    torch.manual_seed(0)
+    pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    model = nn.Sequential(
+        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), *pool, nn.Linear(64, 3)
+    )
+    small, large = torch.randn(5, 1, 9, 9), torch.randn(5, 1, 17, 17)
+    sketch = ntk.Sketch(256)  # 288 x 64 weights: both sides are sketched
+    with torch.no_grad():
+        left, right = (ntk.tangents(model, x) for x in (small, large))
+        exact = left.gram(right)
+        a, b = (sketch(found).flatten(1) for found in (left, right))
+        monkeypatch.setattr("photonet.ntk.sketch.AT_ONCE", 4 * 15 * 256)
+        torch.testing.assert_close(sketch(right).flatten(1), b)
+    assert float((a @ b.mT - exact).norm() / exact.norm()) < 0.3
+    assert float(torch.corrcoef(torch.stack([(a @ b.mT).flatten(), exact.flatten()]))[0, 1]) > 0.8
+
+
 def test_the_map_depends_on_the_seed_only() -> None:
     model, x = wide()
     found = ntk.tangents(model, x)
