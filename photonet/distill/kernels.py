@@ -100,7 +100,8 @@ def fit_kernels(student: HybridNetwork, frames: Measured, registration: Registra
     expected = (len(gain.T), *(n // binning for n in frames.scenes.shape[-2:]))
     if tuple(frames.features.shape[1:]) != expected:
         raise GridMismatch("frames", f"features [n, {expected}]", f"{tuple(frames.features.shape)}")
-    design = warp(F.pad(merge_signed(psf, gain), (MARGIN,) * 4), registration.rotation, registration.scale)
+    wide = F.pad(merge_signed(psf, gain), (MARGIN,) * 4).to(frames.scenes)
+    design = warp(wide, registration.rotation, registration.scale)
     displaced = displaced_scenes(frames.scenes, registration, design)
     seen, (v, u) = _seen(displaced, design), design.shape[-2:]
     folds = [

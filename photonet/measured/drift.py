@@ -294,7 +294,9 @@ class DriftMonitor:
             For each parameter of the model, in the units of `Look.estimates`, what is harmless included.
 
         Example:
-            >>> frames = torch.rand(1, 4, 1, 12, 12) + 0.01 * torch.randn(16, 4, 1, 12, 12)
+            >>> g = torch.Generator().manual_seed(0)
+            >>> scenes = torch.rand(1, 4, 1, 12, 12, generator=g)
+            >>> frames = scenes + 0.01 * torch.randn(16, 4, 1, 12, 12, generator=g)
             >>> DriftMonitor.fit(frames).smallest(rounds=8)["gain"] < 0.01
             True
         """
