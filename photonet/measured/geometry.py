@@ -31,8 +31,7 @@ def correct_geometry(psf: torch.Tensor, layout: tuple[int, int] | None = None) -
     each capture a mixture of all, so that crosstalk does not pass for a displacement. They are undone by a
     cubic spline through the pixels. After binning, the same displacement would be aliased and could only be
     guessed: that is why it belongs here. Light that missed the sensor's window is lost. Stray light, the same
-    all over a capture, is subtracted first, since its border is not moved. Dead pixels (0 after ``flat``)
-    darken their neighbours.
+    all over a capture, is subtracted first, since its border is not moved.
 
     Args:
         psf: [2, k, 1, y, x], designed point spread functions (`MaskDesign.psf()`).

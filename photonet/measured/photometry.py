@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch.nn.functional import avg_pool2d
 
 from .. import checks
 from ..detector.model import dark_current
@@ -39,7 +40,7 @@ DOUBLING = 8.0
 """Rise in K that doubles the dark current: the default of EMVA 1288's reference implementation."""
 
 DEAD = 0.05
-"""Response relative to the median below which a pixel counts as dead; it gives 0."""
+"""Response relative to the median below which a pixel counts as dead; its neighbours stand for it."""
 
 DRIFT_DEGREES = range(4)
 """Degrees of the logarithm of the light over time, likewise."""
@@ -304,7 +305,8 @@ def correct_flat(data: MeasuredData, earlier: Calibration | None = None) -> Step
     r"""Divide by the response of each pixel: PRNU, falloff of the lens, and the level of white.
 
     :math:`y / (t\, r)`, r being the signal of the flat frames per second of exposure. A flat frame stands for
-    white, so the result is 1 where a scene is as bright as that; otherwise it is off by one factor.
+    white, so the result is 1 where a scene is as bright as that; otherwise it is off by one factor. A dead
+    pixel gets the mean of the living among its eight neighbours, or of theirs.
 
     Args:
         data: a file with at least two flat frames that are not saturated.
@@ -347,7 +349,7 @@ def correct_flat(data: MeasuredData, earlier: Calibration | None = None) -> Step
 
     def apply(frames: torch.Tensor, shots: Shots) -> torch.Tensor:
         inverse = torch.where(alive, 1 / rate, 0.0).to(frames)
-        return frames * inverse / column(shots.exposure, frames)
+        return _fill(frames * inverse / column(shots.exposure, frames), alive)
 
     return Step(
         "flat",
@@ -357,6 +359,20 @@ def correct_flat(data: MeasuredData, earlier: Calibration | None = None) -> Step
         apply,
         {"rate": rate, "dead": int((~alive).sum())},
     )
+
+
+def _fill(pictures: torch.Tensor, alive: torch.Tensor) -> torch.Tensor:
+    """Pictures [n, ..., y, x] whose dead pixels are means of living neighbours, the nearest ring first."""
+    known = alive.to(pictures)
+
+    def near(x: torch.Tensor) -> torch.Tensor:
+        return avg_pool2d(x.reshape(-1, 1, *x.shape[-2:]), 3, stride=1, padding=1).reshape(x.shape)
+
+    while not bool(known.all()):  # there is a living pixel: the median is bright
+        share = near(known)
+        pictures = torch.where(known > 0, pictures, near(pictures * known) / share.clamp(min=1e-9))
+        known = (share > 1e-9).to(pictures)
+    return pictures
 
 
 STEPS: dict[str, Fit] = {

@@ -187,18 +187,23 @@ def test_a_hot_pixel_does_not_make_a_frame_saturated(tmp_path):
     assert rate.median() == 1000
 
 
-def test_dead_pixels_give_nothing(tmp_path):
-    flat = torch.full((4, 6, 6), 1000.0)
+def test_the_neighbours_stand_for_dead_pixels(tmp_path):
+    flat = torch.full((4, 8, 8), 1000.0)
     flat[:, 2, 3] = 3.0
+    flat[:, 5:, :3] = 0.0  # a corner: its own corner has no living neighbour
+    slope = torch.arange(8.0).expand(4, 8, 8) * 100 + 200
     path = tmp_path / "a.h5"
-    write(path, Part(flat, 0.5), flat=Part(flat, 1.0))
+    write(path, Part(torch.where(flat > 10, slope, 7.0), 1.0), flat=Part(flat, 1.0))
     with MeasuredData(path) as data:
         found = calibrate(data, ["flat"])
         picture = found.read(data.scenes)[0]
-    assert found["flat"].parameters["dead"] == 1
-    expected = torch.full((6, 6), 2.0)  # per second twice as bright as white
-    expected[2, 3] = 0.0
-    torch.testing.assert_close(picture, expected)
+    assert found["flat"].parameters["dead"] == 10
+    expected = slope[0] / 1000
+    alive = flat[0] > 10
+    torch.testing.assert_close(picture[alive], expected[alive])
+    torch.testing.assert_close(picture[2, 3], expected[2, 3])  # the mean of a straight slope
+    assert (picture[5:, :3] - expected[5:, :3]).abs().max() < 0.35
+    assert (picture[5:, :3] > 0.2).all()
 
 
 def test_what_the_file_lacks_is_named_and_left_out(tmp_path):
