@@ -29,8 +29,9 @@ import torch
 
 from photonet import correct, data
 from photonet.design import MaskDesign, kernels_to_masks
+from photonet.detector import Detector
 from photonet.distill import METHODS as LABELLED
-from photonet.distill import TrainConfig, accuracy, distill, predict
+from photonet.distill import DeviceNoise, TrainConfig, accuracy, distill, predict
 from photonet.distill.candidates import Setting, Workshop
 from photonet.files import write_text
 from photonet.measured import (
@@ -56,6 +57,12 @@ TAUGHT = 30_000
 
 CLEAN = 5_000
 LIGHT = 3_000.0
+DIM = 0.25
+"""Part of the light that the student of CIFAR-10 is trained with."""
+
+WHITE = 0.8
+"""Part of the camera's range that `DeviceNoise` fills with a white scene."""
+
 PILOT = 16
 """Scenes that choose the exposure time of a bench."""
 
@@ -72,14 +79,25 @@ def prepare(splits: data.Splits) -> tuple[torch.nn.Module, HybridNetwork, MaskDe
 
 
 def prepare_cifar(splits: data.Splits) -> tuple[None, HybridNetwork, MaskDesign]:
-    """A student for grey pictures of 32 x 32 with 16 kernels 7 x 7, trained with labels."""
+    """A student for grey pictures of 32 x 32 with 16 kernels 7 x 7, trained with labels and a dim camera.
+
+    The camera gets a quarter of the light of these devices, the least that a saturating one leaves of it.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         student = polychromatic_meta(16, colours=1, readout="linear", mixing=128, hidden=(256,))
     x, y = grey(splits.train.images[:TAUGHT]), splits.train.labels[:TAUGHT]
     config = TrainConfig(epochs=16, batch_size=125, lr=3e-3)
-    distill(student, None, (x, y), method="ce", views=data.cropped, config=config)
+    distill(student, None, (x, y), method="ce", views=data.cropped, noise=dim(student), config=config)
     return None, *fabricate(student)
+
+
+def dim(student: HybridNetwork) -> DeviceNoise:
+    """Shot and read noise of features, each of as many pixels as the student bins, at `DIM` of the light."""
+    side = student.optics.binning
+    well = DIM * LIGHT * side**2 / WHITE
+    camera = Detector(full_well=well, gain=3500 / well, dark_noise=7.0 * side, dsnu=0.0, prnu=0.0)
+    return DeviceNoise(gain=0.0, shift=0.0, kernel=0.0, camera=camera)
 
 
 def fabricate(student: HybridNetwork) -> tuple[HybridNetwork, MaskDesign]:
