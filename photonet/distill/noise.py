@@ -18,7 +18,7 @@ from .. import checks, fabrication
 from ..data.augment import random_moves
 from ..detector import Detector
 from ..errors import InvalidArgument
-from ..nn import DetectorLayer, MaskConv2d, OpticalConv2d, split_signed
+from ..nn import DetectorLayer, MaskConv2d, OpticalConv2d, replace_optics, split_signed
 from ..optics.imaging import image_by_kernels
 
 __all__ = ["DeviceNoise", "MaskNoise", "Noise"]
@@ -34,11 +34,12 @@ class Noise(Protocol):
 
 @dataclass(frozen=True)
 class DeviceNoise:
-    """Devices of a network whose frontend is an `OpticalConv2d`, in the terms of its kernels.
+    """Devices of a network with one or several `OpticalConv2d` in front, in the terms of their kernels.
 
     The published model of a fabricated encoder (Eq. 10 of arXiv 2508.08421): the brightness of each capture,
     a misregistration of the image on the sensor, an additive error of the kernels, and the sensor. Positive
-    and negative captures are taken apart, as light cannot be negative.
+    and negative captures are taken apart, as light cannot be negative. Optics side by side have errors of
+    their own.
 
     Args:
         gain: standard deviation of the captures' relative brightness.
@@ -74,27 +75,64 @@ class DeviceNoise:
     def __call__(self, model: nn.Module, x: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
         """Outputs of one device; the same errors for all samples, exposures of their own."""
         frontend, backend = _parts(model, OpticalConv2d)
-        psf, gain = split_signed(frontend.weight)
+        outputs: torch.Tensor = backend(self.make(frontend, generator=generator)(x))
+        return outputs
+
+    def make(self, frontend: nn.Module, *, generator: torch.Generator) -> nn.Module:
+        """One device of a frontend: each `OpticalConv2d` in it has errors of its own.
+
+        Args:
+            frontend: an `OpticalConv2d`, or modules with some among them; the weights stay its own.
+            generator: of the errors, and of the exposures that the device will see.
+
+        Returns:
+            A module from scenes to feature maps, as the frontend is; every call is another exposure.
+
+        Raises:
+            InvalidArgument: no `OpticalConv2d` in it.
+
+        Example:
+            >>> from photonet.nn import OpticalConv2d
+            >>> device = DeviceNoise().make(OpticalConv2d(1, 4, 3), generator=torch.Generator())
+            >>> device(torch.rand(2, 1, 8, 8)).shape
+            torch.Size([2, 4, 8, 8])
+        """
+        if not any(isinstance(part, OpticalConv2d) for part in frontend.modules()):
+            raise InvalidArgument("frontend", "a module with an OpticalConv2d", type(frontend).__name__)
+        return replace_optics(frontend, lambda layer: _Made(layer, self, generator))
+
+
+class _Made(nn.Module):
+    """An `OpticalConv2d` with the errors of one device."""
+
+    def __init__(self, layer: OpticalConv2d, errors: DeviceNoise, generator: torch.Generator) -> None:
+        super().__init__()
+        self.layer, self.errors = layer, errors
+        self.seed, exposures = torch.randint(2**62, (2,), generator=generator).tolist()
+        self.camera = None if errors.camera is None else DetectorLayer(errors.camera, seed=exposures)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Signed feature maps; the errors are drawn again each time, and are the same."""
+        errors, generator = self.errors, torch.Generator().manual_seed(self.seed)
+        psf, gain = split_signed(self.layer.weight)
 
         def draw(*shape: int) -> torch.Tensor:
             return torch.randn(shape, generator=generator).to(x)
 
         size = psf.square().mean(dim=(-3, -2, -1), keepdim=True).sqrt()
-        psf = (psf + self.kernel * size * draw(*psf.shape)).clamp(min=0)
-        captures = image_by_kernels(x, psf.flatten(0, 1), frontend.binning)
-        bright = (1 + self.gain * draw(captures.shape[1], 1, 1)).clamp(min=0)
-        limits = {"rotation": self.rotation, "scale": 0.0, "shift": self.shift}
+        psf = (psf + errors.kernel * size * draw(*psf.shape)).clamp(min=0)
+        captures = image_by_kernels(x, psf.flatten(0, 1), self.layer.binning)
+        bright = (1 + errors.gain * draw(captures.shape[1], 1, 1)).clamp(min=0)
+        limits = {"rotation": errors.rotation, "scale": 0.0, "shift": errors.shift}
         moves = random_moves(1, (captures.shape[2], captures.shape[3]), generator, **limits).to(x)
         captures = bright * captures
-        if self.shift or self.rotation:
+        if errors.shift or errors.rotation:
             where = F.affine_grid(moves.expand(len(x), -1, -1), list(captures.shape), align_corners=False)
             captures = F.grid_sample(captures, where, align_corners=False)
         if self.camera is not None:
-            seed = int(torch.randint(2**62, (), generator=generator))
-            captures = DetectorLayer(self.camera, seed=seed)(captures)
+            captures = self.camera(captures)
         positive, negative = (captures.unflatten(1, (2, -1)) * gain[..., None, None]).unbind(1)
-        outputs: torch.Tensor = backend(positive - negative)
-        return outputs
+        return positive - negative
 
 
 @dataclass(frozen=True)
@@ -125,6 +163,9 @@ class MaskNoise:
     def __call__(self, model: nn.Module, x: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
         """Outputs of one device: every mask of it is made once, with what is systematic in common."""
         frontend, backend = _parts(model, MaskConv2d)
+        if not isinstance(frontend, MaskConv2d):
+            got = type(frontend).__name__
+            raise InvalidArgument("student", "a MaskConv2d that is the whole frontend", got)
         phase = frontend.phase
         per_metre = frontend.per_metre[0]
         turn = 2 * torch.pi
@@ -140,8 +181,10 @@ class MaskNoise:
 
 
 def _parts(model: nn.Module, kind: type[nn.Module]) -> tuple[Any, nn.Module]:
+    """Frontend and backend of a network that has such a layer in front."""
     frontend, backend = getattr(model, "frontend", None), getattr(model, "backend", None)
-    if not isinstance(frontend, kind) or not isinstance(backend, nn.Module):
+    fits = isinstance(frontend, nn.Module) and any(isinstance(part, kind) for part in frontend.modules())
+    if not fits or not isinstance(backend, nn.Module):
         got = type(model).__name__ if frontend is None else f"{type(frontend).__name__} as frontend"
         raise InvalidArgument("student", f"a HybridNetwork with a {kind.__name__} for this noise", got)
     return frontend, backend

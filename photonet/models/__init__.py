@@ -3,6 +3,7 @@
 from .baselines import digital_twin, ideal_lenses, random_psfs
 from .frontends import PictureToField, SideBySide, SpectralConv2d
 from .imported import load_teacher
+from .packed import packed
 from .readout import READOUTS, SignedMaxPool2d, camera_and_readout
 from .segmentation import extreme_meta, polychromatic_segmentation, unet
 from .students import compressed_meta, diffractive_classifier, polychromatic_meta, spectral_4f
@@ -23,6 +24,7 @@ __all__ = [
     "ideal_lenses",
     "lenet",
     "load_teacher",
+    "packed",
     "polychromatic_meta",
     "polychromatic_segmentation",
     "random_psfs",

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..errors import InvalidArgument
-from ..nn import HybridNetwork, OpticalConv2d
+from ..nn import HybridNetwork, OpticalConv2d, replace_optics
 
 __all__ = ["digital_twin", "ideal_lenses", "random_psfs"]
 
@@ -101,25 +101,21 @@ def digital_twin(student: HybridNetwork) -> HybridNetwork:
         True
     """
     _all_optics(student)
-    return HybridNetwork(_digital(student.frontend), copy.deepcopy(student.backend)).freeze_frontend(False)
+    twin = replace_optics(copy.deepcopy(student.frontend), _digital)
+    return HybridNetwork(twin, copy.deepcopy(student.backend)).freeze_frontend(False)
 
 
-def _digital(front: nn.Module) -> nn.Module:
-    """A copy of a frontend with every optical convolution replaced."""
-    if isinstance(front, OpticalConv2d):
-        k, c, y, x = front.weight.shape
-        before, after = (y - 1 - y // 2, x - 1 - x // 2), (y // 2, x // 2)
-        # an even kernel (which a measured one may be) needs more darkness on one side than on the other
-        pad = nn.ZeroPad2d((before[1], after[1], before[0], after[0]))
-        conv = nn.Conv2d(c, k, (y, x), bias=False).to(front.weight)
-        with torch.no_grad():
-            conv.weight.copy_(front.weight.flip(-2, -1))  # torch correlates
-        parts = [pad, conv] + ([nn.AvgPool2d(front.binning)] if front.binning > 1 else [])
-        return nn.Sequential(*parts)
-    twin = copy.deepcopy(front)
-    for name, part in front.named_children():
-        setattr(twin, name, _digital(part))
-    return twin
+def _digital(optics: OpticalConv2d) -> nn.Module:
+    """The same convolution by a computer."""
+    k, c, y, x = optics.weight.shape
+    before, after = (y - 1 - y // 2, x - 1 - x // 2), (y // 2, x // 2)
+    # an even kernel (which a measured one may be) needs more darkness on one side than on the other
+    pad = nn.ZeroPad2d((before[1], after[1], before[0], after[0]))
+    conv = nn.Conv2d(c, k, (y, x), bias=False).to(optics.weight)
+    with torch.no_grad():
+        conv.weight.copy_(optics.weight.flip(-2, -1))  # torch correlates
+    parts = [pad, conv] + ([nn.AvgPool2d(optics.binning)] if optics.binning > 1 else [])
+    return nn.Sequential(*parts)
 
 
 def _all_optics(student: HybridNetwork) -> list[OpticalConv2d]:

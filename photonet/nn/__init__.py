@@ -4,7 +4,7 @@ from .camera import DetectorLayer
 from .elements import Aperture, FreeSpace, Lens, PhaseMask
 from .hybrid import HybridNetwork
 from .mask_conv import MaskConv2d
-from .optical_conv import OpticalConv2d, merge_signed, split_signed
+from .optical_conv import OpticalConv2d, merge_signed, replace_optics, split_signed
 from .systems import DiffractiveStack, FourF, detector_regions
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "PhaseMask",
     "detector_regions",
     "merge_signed",
+    "replace_optics",
     "split_signed",
 ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -12,7 +15,7 @@ from ..ntk.factors import Correlation
 from ..ntk.layers import box_means, conv_factor
 from ..optics.imaging import image_by_kernels
 
-__all__ = ["OpticalConv2d", "merge_signed", "split_signed"]
+__all__ = ["OpticalConv2d", "merge_signed", "replace_optics", "split_signed"]
 
 
 def split_signed(kernel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -136,3 +139,30 @@ class OpticalConv2d(nn.Module):
         padded = F.pad(scene, (kx - 1 - kx // 2, kx // 2, ky - 1 - ky // 2, ky // 2))
         seen = box_means(padded, bins)  # a weight sees the mean over each bin of the scene beneath it
         return {"weight": conv_factor(seen, delta, (ky, kx), stride=bins, dilation=(1, 1), mirrored=True)}
+
+
+def replace_optics(front: nn.Module, other: Callable[[OpticalConv2d], nn.Module]) -> nn.Module:
+    """A frontend with something else in the place of each `OpticalConv2d`.
+
+    Args:
+        front: a module; it stays as it is.
+        other: what stands for a layer.
+
+    Returns:
+        New containers around what ``other`` gives; all other modules are shared with ``front``.
+
+    Example:
+        >>> front = nn.Sequential(nn.AvgPool2d(2), OpticalConv2d(3, 4, 5))
+        >>> digital = replace_optics(front, lambda layer: nn.Conv2d(3, 4, 5, padding=2))
+        >>> [type(part).__name__ for part in digital], digital[0] is front[0]
+        (['AvgPool2d', 'Conv2d'], True)
+    """
+    if isinstance(front, OpticalConv2d):
+        return other(front)
+    if not any(isinstance(part, OpticalConv2d) for part in front.modules()):
+        return front
+    changed = copy.copy(front)
+    changed._modules = {
+        name: None if part is None else replace_optics(part, other) for name, part in front._modules.items()
+    }
+    return changed

@@ -10,8 +10,8 @@ from photonet.distill import DeviceNoise, MaskNoise, TrainConfig, accuracy, dist
 from photonet.errors import InvalidArgument
 from photonet.fabrication import HeightError, SurfaceRoughness
 from photonet.grid import Grid
-from photonet.models import compressed_meta
-from photonet.nn import HybridNetwork, MaskConv2d
+from photonet.models import compressed_meta, polychromatic_segmentation
+from photonet.nn import HybridNetwork, MaskConv2d, OpticalConv2d
 
 IDEAL = {"gain": 0.0, "shift": 0.0, "kernel": 0.0}
 
@@ -108,6 +108,24 @@ def test_wrong_noise_is_named():
         DeviceNoise()(nn.Linear(2, 2), x, generator=generator())
     with pytest.raises(InvalidArgument, match="with a MaskConv2d.*got OpticalConv2d as frontend"):
         MaskNoise([HeightError(systematic=0.1)])(small(), x, generator=generator())
+    with pytest.raises(InvalidArgument, match="^frontend.*got AvgPool2d"):
+        DeviceNoise().make(nn.AvgPool2d(2), generator=generator())
+
+
+def test_optics_side_by_side_have_errors_of_their_own_and_the_rest_is_shared():
+    torch.manual_seed(0)
+    model, x = polychromatic_segmentation((2, 2), width=8).eval(), torch.rand(2, 3, 16, 16)
+    torch.testing.assert_close(DeviceNoise(**IDEAL)(model, x, generator=generator()), model(x))
+    optics = [part for part in model.frontend.modules() if isinstance(part, OpticalConv2d)]
+    optics[1].set_kernels(optics[0].weight)
+    device = DeviceNoise(gain=0.3).make(model.frontend, generator=generator())
+    large = x.repeat_interleave(2, -2).repeat_interleave(2, -1)
+    fine, coarse = device(x)[0], device(large)[1]  # the same scene behind the same kernels
+    assert not torch.allclose(fine, coarse, rtol=0.05)
+    assert torch.equal(coarse, device(large)[1])
+    assert device[1][0] is model.frontend[1][0]
+    (slope,) = torch.autograd.grad(fine.sum(), optics[0].weight)
+    assert float(slope.abs().max()) > 0
 
 
 def test_a_noise_aware_student_loses_less_on_devices():
