@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from . import camvid, cifar10, eq11, mnist, search, table5
+from . import camvid, cifar10, eq11, mnist, search, table4, table5
 from .page import write_page
 
 TABLES = {
@@ -15,6 +15,7 @@ TABLES = {
     "cifar10": (cifar10.run, 3),
     "camvid": (camvid.run, 3),
     "search": (search.run, 5),
+    "table4": (table4.run, 3),
     "table5": (table5.run, 3),
     "eq11": (eq11.run, 3),
 }
