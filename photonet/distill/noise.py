@@ -144,9 +144,12 @@ class MaskNoise:
 
     Args:
         errors: of `photonet.fabrication` that act on a height, such as `HeightError`.
+        levels: of the relief within a turn of the phase, as a process with few etch steps leaves them, before
+            the errors; the gradient passes as if nothing had been rounded. None for any height.
 
     Raises:
-        InvalidArgument: an error that a relief does not have, or a model of another kind.
+        InvalidArgument: fewer than two levels, an error that a relief does not have, or a model of another
+            kind.
 
     Example:
         >>> from photonet import Grid
@@ -158,7 +161,12 @@ class MaskNoise:
         torch.Size([5, 3])
     """
 
-    errors: Sequence[fabrication.FabricationError]
+    errors: Sequence[fabrication.FabricationError] = ()
+    levels: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.levels is not None:
+            checks.count("levels", self.levels, least=2)
 
     def __call__(self, model: nn.Module, x: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
         """Outputs of one device: every mask of it is made once, with what is systematic in common."""
@@ -169,8 +177,11 @@ class MaskNoise:
         phase = frontend.phase
         per_metre = frontend.per_metre[0]
         turn = 2 * torch.pi
-        # wrapped without losing the gradient, and in double precision, as lengths in m are small
-        height = (phase - turn * torch.floor(phase.detach() / turn)).double() / per_metre
+        if self.levels is None:  # wrapped without losing the gradient
+            wrapped = phase - turn * torch.floor(phase.detach() / turn)
+        else:
+            wrapped = fabrication.quantize_phase(phase, self.levels, straight_through=True)
+        height = wrapped.double() / per_metre  # in double precision, as lengths in m are small
         shape, pitch = tuple(height.shape), frontend.grid.pitch
         designed = fabrication.Geometry(shape=shape, pitch=pitch, height=height)
         made = fabrication.fabricate(designed, list(self.errors), seed=generator)

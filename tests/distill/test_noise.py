@@ -73,6 +73,19 @@ def test_a_relief_too_high_turns_the_phase_by_as_much():
     assert float(slope.abs().max()) > 0
 
 
+def test_a_relief_of_few_levels_is_what_is_trained():
+    model, x = masks(), torch.rand(4, 1, 8, 8, generator=generator())
+    made = MaskNoise(levels=4)(model, x, generator=generator())
+    assert not torch.allclose(made, model(x), rtol=1e-2)
+    (slope,) = torch.autograd.grad(made.sum(), model.frontend.phase)
+    assert float(slope.abs().max()) > 0
+    with torch.no_grad():  # a relief that has these levels already stays as it is
+        model.frontend.phase.copy_(torch.round(model.frontend.phase / (torch.pi / 2)) * torch.pi / 2)
+    torch.testing.assert_close(made, model(x), rtol=1e-4, atol=1e-5)
+    with pytest.raises(InvalidArgument, match="^levels"):
+        MaskNoise(levels=1)
+
+
 def test_a_student_trained_as_devices_repeats_and_is_another(tmp_path):
     x = torch.rand(30, 1, 16, 16, generator=generator())
     samples, config = (x, torch.arange(30) % 3), TrainConfig(epochs=2, batch_size=9)
