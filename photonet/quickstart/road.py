@@ -12,7 +12,7 @@ from torch import nn
 
 from ..data import Images, Splits, augmented
 from ..design import MaskDesign, kernels_to_masks
-from ..distill import TrainConfig, accuracy, correct, distill, predict
+from ..distill import Distilled, Moved, TrainConfig, accuracy, correct, distill, predict
 from ..measured import Device, Measured, make_devices
 from ..models import compressed_meta, ideal_lenses, lenet, random_psfs
 from ..nn import HybridNetwork
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["CORRECTED_BY", "Road", "draw_device", "score", "take_road", "train_teacher", "tune"]
 
-TRAINED_BY = ("ce", "kd", "ntkd-paper", "ntkd")
+VIEWS = ", moved views"
+TRAINED_BY = ("ce", "kd", f"kd{VIEWS}", "ntkd-paper", "ntkd")
+"""Methods of `distill`. The default differs from plain distillation by views and by kernels: one row has the
+views alone."""
+
 CORRECTED_BY = ("ce", "kd", "ntkd-paper", "calibration", "calibration+ntkd")
 BASELINE_METHOD = "kd"
 DEFAULT = "ntkd"
@@ -84,10 +88,7 @@ def tune(teacher: nn.Module, splits: Splits, config: QuickstartConfig) -> dict[s
         losses = {}
         for lr in LEARNING_RATES:
             student = _new_student(splits.train, config, seed=config.seed + 1000)
-            result = distill(
-                student, teacher, splits.train, val=splits.val, method=method,
-                config=_training(config, lr), seed=config.seed + 1000,
-            )  # fmt: skip
+            result = _trained(student, teacher, splits, method, _training(config, lr), config.seed + 1000)
             losses[lr] = (-result.metrics["val_accuracy"], float(result.history["val_loss"][-1]))
         best[method] = min(losses, key=lambda lr: losses[lr])
     return best
@@ -103,7 +104,7 @@ def take_road(
     for method in track(TRAINED_BY, f"seed {seed}: students"):
         student = _new_student(train, config, seed)
         settings = _training(config, rates[method])
-        result = distill(student, teacher, train, val=val, method=method, config=settings, seed=seed)
+        result = _trained(student, teacher, splits, method, settings, seed)
         histories[method] = result.history
         table[f"student, {method}"] = score(student, test.images, test.labels)
         if method == DEFAULT:
@@ -153,6 +154,17 @@ def draw_device(config: QuickstartConfig, seed: int) -> dict[str, list[float]]:
         "gain": [config.gain],
         "crosstalk": [config.crosstalk],
     }
+
+
+def _trained(
+    student: HybridNetwork, teacher: nn.Module, splits: Splits, method: str, config: TrainConfig, seed: int
+) -> Distilled:
+    """One of `TRAINED_BY`."""
+    train, val, _ = splits
+    return distill(
+        student, teacher, train, val=val, method=method.removesuffix(VIEWS), config=config, seed=seed,
+        views=Moved() if method.endswith(VIEWS) else "auto",
+    )  # fmt: skip
 
 
 def _training(config: QuickstartConfig, lr: float) -> TrainConfig:

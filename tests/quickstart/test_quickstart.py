@@ -20,7 +20,8 @@ TINY = QuickstartConfig(
 )  # fmt: skip
 
 ROWS = [
-    "teacher", "student, ce", "student, kd", "student, ntkd-paper", "student, ntkd",
+    "teacher", "student, ce", "student, kd", "student, kd, moved views", "student, ntkd-paper",
+    "student, ntkd",
     "ideal lenses, same backend", "random PSFs, same backend", "designed masks, simulated",
     "fabricated, uncorrected", "corrected, ce", "corrected, kd", "corrected, ntkd-paper",
     "corrected, calibration", "corrected, calibration+ntkd",
