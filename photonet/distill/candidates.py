@@ -22,7 +22,7 @@ from .judge import TEMPERATURE
 from .kernels import fit_kernels, unknowns
 from .nonlinear import NonlinearMap, fit_nonlinear_map
 from .teacher import teacher_targets
-from .terms import KD, Term, needs
+from .terms import KD, Term
 from .trainer import Samples, fit, predict
 from .twin import BLOCK, Displaced, captures, displaced_scenes, fit_twin, moved_scenes, with_margin
 
@@ -269,11 +269,6 @@ class Workshop:
         frames, setting = self.frames, self.setting
         terms = SELF_KD if tuning == "self-kd" else METHODS[tuning]
         teacher = setting.student if tuning == "self-kd" else setting.teacher
-        wanted = needs(terms)
-        if "labels" in wanted and frames.labels is None:
-            raise InvalidArgument("measured", "labels, which this method uses", "none", "use method='auto'")
-        if teacher is None and wanted - {"labels"}:
-            raise InvalidArgument("teacher", "a torch module for this method", None, "use method='auto'")
         config = setting.config
         if config is None:
             steps = max(1, len(frames) // FINE_TUNING.batch_size)

@@ -17,9 +17,9 @@ from ..nn import HybridNetwork
 from ..provenance import provenance
 from .candidates import Setting, Workshop
 from .config import METHODS, TrainConfig
+from .frames import check_needs, clean_scenes, usable_frames, uses_labels
 from .inputs import same_outputs
 from .judge import divergence, folds, simplest, unlikelihood
-from .terms import needs
 from .trainer import accuracy, predict
 from .twin import captures, register_bench
 
@@ -36,9 +36,6 @@ CORRECTIONS: dict[str, tuple[str, ...]] = {
     "auto": ("none", "calibration", "calibration+gauss-newton", "calibration+self-kd", "twin"),
 }
 """Name -> the candidates that are compared, the simplest first."""
-
-FEWEST = 6
-"""Measured frames without which nothing can be held out."""
 
 NEGLIGIBLE = 0.01
 """Relative error of feature maps that changes no decision: simpler maps are not left for less."""
@@ -126,9 +123,9 @@ def correct(
 
     Raises:
         UnknownName: the method does not exist.
-        InvalidArgument: too few frames, labels or teacher missing for the method, a frontend that no twin
-            can be made of, or feature maps without any contrast.
-        GridMismatch: a teacher with other outputs than the student's.
+        InvalidArgument: other types, too few frames, labels or teacher missing for the method, labels that
+            the student cannot give, a frontend that no twin can be made of, or maps without any contrast.
+        GridMismatch: feature maps, scenes or a teacher's outputs of another shape than the student's.
 
     Example:
         >>> from photonet.models import compressed_meta
@@ -141,14 +138,9 @@ def correct(
         ('calibration', 'shared')
     """
     names = checks.lookup("method", method, CORRECTIONS)
-    checks.fraction("fraction", fraction)
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(measured), generator=generator).to(measured.scenes.device)
-    used = measured[order[: round(fraction * len(measured))]]
-    if len(used) < FEWEST:
-        raise InvalidArgument(
-            "fraction", f"at least {FEWEST} of the {len(measured)} measured frames", f"{len(used)} of them"
-        )
+    used = usable_frames(student, measured, fraction, seed)
+    check_needs(names, used, teacher)
+    clean = None if scenes is None else clean_scenes(scenes, used)
     student = copy.deepcopy(student).eval()
     if teacher is not None:
         same_outputs(*(predict(network, used.scenes[:1]).shape for network in (student, teacher)))
@@ -158,11 +150,11 @@ def correct(
     registration = None
     if method == "twin" or (calibrates and _can_be_registered(student, used)):
         registration = register_bench(student, used)
-    if method == "auto" and (registration is None or scenes is None):
+    if method == "auto" and (registration is None or clean is None):
         names = tuple(name for name in names if name != "twin")
-    setting = Setting(student, used.scenes, registration, scenes, teacher, config, seed)
+    setting = Setting(student, used.scenes, registration, clean, teacher, config, seed)
     rounds = [
-        (Workshop(setting, used[made.to(order.device)]), used[held.to(order.device)])
+        (Workshop(setting, used[made.to(used.scenes.device)]), used[held.to(used.scenes.device)])
         for made, held in folds(len(used))
     ]
     metrics = {} if registration is None else _of_registration(registration)
@@ -174,7 +166,7 @@ def correct(
             (name for name in setting.maps() if f"features/{name}" in errors),
             key=lambda name: errors[f"features/{name}"] if errors[f"features/{name}"] > NEGLIGIBLE else 0.0,
         )
-    by_label = used.labels is not None and any("labels" in _needs(name) for name in names)
+    by_label = uses_labels(names)
     guide = setting.guide if "twin" in names else student
     losses: dict[str, torch.Tensor] = {}
     for name in names:
@@ -241,13 +233,13 @@ def _judged(
     name: str, chosen: str, rounds: list[tuple[Workshop, Measured]], guide: nn.Module, by_label: bool
 ) -> tuple[torch.Tensor, float]:
     """Losses of a candidate on all held-out frames, and how often it says what is right."""
-    losses, agreed = [], []
+    losses, answers, right = [], [], []
     for workshop, held in rounds:
         backend = workshop.backend(name, chosen)
         losses.append(_losses(backend, held, guide, by_label))
-        right = predict(guide, held.scenes).argmax(dim=1) if held.labels is None else held.labels
-        agreed.append(accuracy(predict(backend, held.features), right))
-    return torch.cat(losses), sum(agreed) / len(agreed)
+        answers.append(predict(backend, held.features))
+        right.append(predict(guide, held.scenes).argmax(dim=1) if held.labels is None else held.labels)
+    return torch.cat(losses), accuracy(torch.cat(answers), torch.cat(right))
 
 
 def _losses(backend: nn.Module, frames: Measured, guide: nn.Module, by_label: bool) -> torch.Tensor:
@@ -264,9 +256,3 @@ def _better(
     """Whether a backend does better than the one that came in, on its own frames."""
     ours, theirs = (_losses(one, frames, guide, by_label).mean() for one in (backend, before))
     return bool(ours < theirs)
-
-
-def _needs(name: str) -> set[str]:
-    """What a method asks of the frames beside features."""
-    terms = METHODS.get(name.rpartition("+")[2], ())
-    return needs(terms)

@@ -115,6 +115,55 @@ def test_what_a_method_needs_is_asked_for(trained, scenes):
         correct(trained, measure(trained, scenes), method="calibrate")
 
 
+def with_labels(labels):
+    return lambda m: {"measured": Measured(m.scenes, m.features, labels)}
+
+
+def with_features(*shape):
+    return lambda m: {"measured": Measured(m.scenes, torch.rand(len(m), *shape))}
+
+
+@pytest.mark.parametrize(
+    ("method", "change", "error", "words"),
+    [
+        ("ce", with_labels(torch.full((120,), 7)), InvalidArgument, "^labels: expected classes 0 to 2, .* 7"),
+        ("calibration", with_labels(torch.zeros(120, 8, 8).long()), InvalidArgument, "^labels: .* shape"),
+        ("ce", with_labels(torch.full((120,), -100)), InvalidArgument, "^measured: expected labels"),
+        ("self-kd", with_features(2, 8, 8), GridMismatch, r"^measured: .*\(2, 4, 4\).* got \(2, 8, 8\)"),
+        ("calibration", with_features(5, 4, 4), GridMismatch, r"^measured: .* got \(5, 4, 4\)"),
+        ("auto", lambda m: {"scenes": torch.rand(9, 1, 9, 9)}, GridMismatch, r"^scenes: .*\(1, 8, 8\)"),
+        ("auto", lambda m: {"scenes": torch.full((9, 1, 8, 8), torch.nan)}, InvalidArgument, "^scenes"),
+        (
+            "auto",
+            lambda m: {"measured": "a.h5"},
+            InvalidArgument,
+            "^measured: .* str; Measured.from_file",
+        ),
+        ("auto", lambda m: {"student": torch.nn.Linear(2, 2)}, InvalidArgument, "^student: .* got Linear"),
+        ("none", lambda m: {"seed": 1.5}, InvalidArgument, "^seed: expected a whole number"),
+        ("calibration+kd", lambda m: {}, InvalidArgument, "^teacher: expected"),
+    ],
+)
+def test_what_does_not_belong_together_is_said_before_anything_is_fitted(
+    method, change, error, words, network, scenes, monkeypatch
+):
+    module = importlib.import_module("photonet.distill.correct")
+    monkeypatch.setattr(module, "Workshop", None)
+    monkeypatch.setattr(module, "register_bench", None)
+    measured = measure(network, scenes)
+    arguments = {"student": network, "measured": measured, "seed": 0, **change(measured)}
+    with pytest.raises(error, match=words):
+        correct(fraction=0.5, method=method, **arguments)
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_agreement_is_a_number_however_few_labels_there_are(known, network, scenes):
+    labels = torch.where(torch.arange(120) < known, scenes[1], -100)
+    measured = measure(network, (scenes[0], labels), swap)
+    metrics = correct(network, measured, fraction=1.0, method="none").metrics
+    assert 0 <= metrics["none/agreement"] <= 1
+
+
 def test_dense_outputs(trained, scenes):
     """Segmentation: a map of logits instead of one decision."""
     with torch.random.fork_rng(devices=[]):
