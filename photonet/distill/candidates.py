@@ -20,6 +20,7 @@ from .config import METHODS, TrainConfig
 from .gauss_newton import gauss_newton
 from .judge import TEMPERATURE
 from .kernels import fit_kernels, unknowns
+from .local import fit_local_map
 from .nonlinear import NonlinearMap, fit_nonlinear_map
 from .teacher import teacher_targets
 from .terms import KD, Term
@@ -30,6 +31,7 @@ __all__ = ["MAPS", "Calibration", "Setting", "Workshop"]
 
 MAPS: dict[str, tuple[Callable[[torch.Tensor, torch.Tensor], nn.Module] | None, bool]] = {
     "shared": (fit_ridge_map, False),
+    "local": (fit_local_map, False),
     "full": (fit_full_map, False),
     "nonlinear": (fit_nonlinear_map, False),
     "registered shared": (fit_ridge_map, True),

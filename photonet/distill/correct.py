@@ -88,8 +88,8 @@ def correct(
 
     ========================  ============================================================================
     ``calibration``           map from measured to simulated features: linear and shared by all positions,
-                              linear of the whole map, or nonlinear; with or without registration of the
-                              bench first; the one with the least error on held-out frames. No labels.
+                              linear of each position or of the whole map, or nonlinear; with or without
+                              registration of the bench first; the one with the least error on held-out frames. No labels.
     ``ce``, ``kd``, ...       the methods of `photonet.distill` fine-tune the backend on the frames
     ``self-kd``               distillation of the network's own answers before fabrication. No labels.
     ``gauss-newton``          the same targets by linear algebra in tangent space. No labels.
