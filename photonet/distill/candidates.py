@@ -95,14 +95,24 @@ class Setting:
 
     def maps(self) -> list[str]:
         """Calibrations that can be fitted."""
-        names = [name for name, (_, moved) in MAPS.items() if self.registration is not None or not moved]
+        return [
+            name
+            for name, (_, moved) in MAPS.items()
+            if name not in self.left_out and (self.registration is not None or not moved)
+        ]
+
+    @functools.cached_property
+    def left_out(self) -> dict[str, str]:
+        """Calibrations that would need too much memory or time, and why."""
         with torch.no_grad():
             features = self.student.features(self.shown[:1]).numel()
+        if features > MOST_FEATURES:
+            why = f"a scene has {features} features, more than {MOST_FEATURES}"
+            return {name: why for name in MAPS if name != "shared"}
         if self.registration is not None and unknowns(self.student) > MOST_UNKNOWNS:
-            names.remove("registered kernels")
-        if features > MOST_FEATURES:  # dense outputs: a matrix of all features would not fit into memory
-            names = ["shared"]
-        return names
+            why = f"a kernel has {unknowns(self.student)} unknowns, more than {MOST_UNKNOWNS}"
+            return {"registered kernels": why}
+        return {}
 
     def view(self, moved: bool) -> nn.Module:
         """Clean scenes to features: the student's frontend, or the same on the displaced bench."""

@@ -51,7 +51,7 @@ class Corrected:
     Args:
         student: the optics as they are, and the corrected backend (a copy: the original is untouched).
         kept: what was kept: one of the candidates of `CORRECTIONS`.
-        reason: the numbers that decided, in words.
+        reason: the numbers that decided, in words, and what was left out because it does not fit.
         metrics: mean loss and agreement of each candidate on held-out frames, relative error of the feature
             maps before and after each calibration that was tried, residual of the registration.
         calibration: name of the map, see `photonet.distill.candidates.MAPS`; empty if there was none.
@@ -89,7 +89,8 @@ def correct(
     ========================  ============================================================================
     ``calibration``           map from measured to simulated features: linear and shared by all positions,
                               linear of each position or of the whole map, or nonlinear; with or without
-                              registration of the bench first; the one with the least error on held-out frames. No labels.
+                              registration of the bench first; the one with the least error on held-out
+                              frames. No labels.
     ``ce``, ``kd``, ...       the methods of `photonet.distill` fine-tune the backend on the frames
     ``self-kd``               distillation of the network's own answers before fabrication. No labels.
     ``gauss-newton``          the same targets by linear algebra in tangent space. No labels.
@@ -144,11 +145,16 @@ def correct(
     student = copy.deepcopy(student).eval()
     if teacher is not None:
         same_outputs(*(predict(network, used.scenes[:1]).shape for network in (student, teacher)))
-    if method == "auto" and predict(student, used.scenes[:1]).ndim > 2:  # dense outputs: too many tangents
+    without: dict[str, str] = {}
+    if method == "auto" and predict(student, used.scenes[:1]).ndim > 2:
         names = tuple(name for name in names if "gauss-newton" not in name)
+        without["gauss-newton"] = "dense outputs have too many tangents"
     calibrates = "calibration" in names
-    registration = None
-    if method == "twin" or (calibrates and _can_be_registered(student, used)):
+    registration, unfit = None, _cannot_be_registered(student, used) if calibrates else ""
+    if unfit:
+        wanted = ["registration", "twin"] if method == "auto" and clean is not None else ["registration"]
+        without |= dict.fromkeys(wanted, unfit)
+    elif calibrates or method == "twin":
         registration = register_bench(student, used)
     if method == "auto" and (registration is None or clean is None):
         names = tuple(name for name in names if name != "twin")
@@ -162,6 +168,7 @@ def correct(
     if calibrates:
         errors = _of_features(setting, rounds)
         metrics |= errors
+        without |= setting.left_out
         chosen = min(
             (name for name in setting.maps() if f"features/{name}" in errors),
             key=lambda name: errors[f"features/{name}"] if errors[f"features/{name}"] > NEGLIGIBLE else 0.0,
@@ -181,7 +188,7 @@ def correct(
     reason = (
         f"{kept}{f' ({chosen})' if 'calibration' in kept else ''}: "
         f"loss {metrics[f'{kept}/loss']:.3g} on {len(losses[kept])} held-out frames"
-        f"{', against ' + others if others else ''}"
+        f"{', against ' + others if others else ''}{_told(without)}"
     )
     settings = {"method": method, "seed": seed, "fraction": fraction, "frames": len(used), **provenance()}
     network = HybridNetwork(student.frontend, backend.eval())
@@ -190,15 +197,24 @@ def correct(
     )
 
 
-def _can_be_registered(student: HybridNetwork, frames: Measured) -> bool:
-    """Whether frontend, feature maps and scenes are those of an imaging convolution of moderate size."""
+def _cannot_be_registered(student: HybridNetwork, frames: Measured) -> str:
+    """Why not, for what is no imaging convolution of moderate size; empty if it can."""
     try:
-        psf, _, binning = captures(student.frontend)
-    except InvalidArgument:
-        return False
+        captures(student.frontend)
+    except InvalidArgument as error:
+        return str(error)
     height, width = frames.scenes.shape[-2:]
-    size = (psf.shape[1], height // binning, width // binning)
-    return tuple(frames.features.shape[1:]) == size and height * width <= MOST_PIXELS
+    if height * width > MOST_PIXELS:
+        return f"scenes of {height} x {width} have more than {MOST_PIXELS} pixels"
+    return ""
+
+
+def _told(without: dict[str, str]) -> str:
+    """What was left out, with each reason once."""
+    names: dict[str, list[str]] = {}
+    for name, why in without.items():
+        names.setdefault(why, []).append(name)
+    return "".join(f"; without {', '.join(left)}: {why}" for why, left in names.items())
 
 
 def _of_registration(found: Registration) -> dict[str, float]:
