@@ -60,8 +60,8 @@ def usable_frames(student: HybridNetwork, measured: Measured, fraction: float, s
         got = f"{maps.ndim} axes" if isinstance(maps, torch.Tensor) else type(maps).__name__
         raise InvalidArgument("student", "a frontend that gives one tensor of maps [n, k, y, x]", got)
     if used.features.shape[1:] != maps.shape[1:]:
-        expected, got = tuple(maps.shape[1:]), tuple(used.features.shape[1:])
-        raise GridMismatch("measured", f"features [n, k, y, x] of {expected}, as the student's", got)
+        expected = f"features [n, k, y, x] of {tuple(maps.shape[1:])}, as the student's"
+        raise GridMismatch("measured", expected, tuple(used.features.shape[1:]))
     if used.labels is None or not bool((used.labels != UNLABELLED).any()):
         return Measured(used.scenes, used.features)
     check_classes("labels", used.labels, predict(network.backend, maps).shape)
@@ -82,8 +82,9 @@ def check_needs(names: Iterable[str], frames: Measured, teacher: nn.Module | Non
     )
     if "labels" in wanted and known < FEWEST:
         raise InvalidArgument(
-            "measured", "labels, which this method uses", f"{known} frames that have any", "use method='auto'"
-        )
+            "measured", f"labels of {FEWEST} or more frames, which this method uses",
+            f"labels of {known} frames", "use method='auto'",
+        )  # fmt: skip
     if teacher is None and wanted - {"labels"}:
         raise InvalidArgument("teacher", "a torch module for this method", None, "use method='auto'")
 
@@ -97,8 +98,8 @@ def clean_scenes(scenes: Any, frames: Measured) -> torch.Tensor:
     """
     clean = as_tensor("scenes", scenes, least_dims=4)
     if clean.shape[1:] != frames.scenes.shape[1:]:
-        expected, got = tuple(frames.scenes.shape[1:]), tuple(clean.shape[1:])
-        raise GridMismatch("scenes", f"scenes [m, c, y, x] of {expected}, as the measured ones", got)
+        expected = f"scenes [m, c, y, x] of {tuple(frames.scenes.shape[1:])}, as the measured ones"
+        raise GridMismatch("scenes", expected, tuple(clean.shape[1:]))
     return clean
 
 
