@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .. import checks
+from ..arrays import as_tensor
 from ..errors import InvalidArgument
 from ..streams import Seed, stream
-from .camera import Detector, detect
+from .camera import Detector, detect, without_mosaic
 
 if TYPE_CHECKING:
     import xarray
@@ -40,8 +41,8 @@ __all__ = [
     "virtual_camera",
 ]
 
-Capture = Callable[[float], torch.Tensor]
-"""Takes the mean number of photons per pixel, returns one new frame [y, x] in DN."""
+Capture = Callable[[float], Any]
+"""Takes the mean number of photons per pixel, returns one new frame [y, x] in DN: a tensor or an array."""
 
 GROUPS = 16
 """Random groups of pixels; leaving out one at a time gives the standard errors (jackknife)."""
@@ -153,11 +154,15 @@ def virtual_camera(detector: Detector, wavelength: Any, shape: Any, *, camera: S
     """One individual of a detector in front of a uniform light source.
 
     Args:
-        detector: the camera (without a mosaic: the standard measures one filter at a time).
+        detector: the camera, without a mosaic (the standard measures one filter at a time; see
+            `Detector.behind`).
         wavelength: of the light, one number in m.
         shape: pixels (ny, nx).
         camera: seed of the individual's fixed pattern.
         seed: of the exposures.
+
+    Raises:
+        InvalidArgument: a camera with a mosaic, or a wavelength outside of the table.
 
     Example:
         >>> take = virtual_camera(Detector(), 525e-9, (4, 6), camera=0, seed=0)
@@ -165,7 +170,7 @@ def virtual_camera(detector: Detector, wavelength: Any, shape: Any, *, camera: S
         torch.Size([4, 6])
     """
     size = tuple(checks.count("shape", n) for n in checks.pair("shape", shape))
-    efficiency = detector.efficiency(wavelength).item()
+    efficiency = without_mosaic(detector).efficiency(wavelength).item()
     pattern = detector.pattern(size, camera, dtype=torch.float64)
     generator = stream(seed, "exposure")
 
@@ -198,7 +203,7 @@ def characterize(
         >>> 0.12 in found.gain, 0.65 in found.quantum_efficiency
         (True, True)
     """
-    full = 1.08 * detector.saturation / detector.efficiency(wavelength).item()
+    full = 1.08 * detector.saturation / without_mosaic(detector).efficiency(wavelength).item()
     photons = torch.linspace(0, full, checks.count("levels", levels, least=10), dtype=torch.float64)
     take = virtual_camera(detector, wavelength, shape, camera=camera, seed=seed)
     return measure(take, photons.tolist(), stack=stack)
@@ -208,12 +213,13 @@ def measure(capture: Capture, photons: list[float], *, stack: int = 16) -> Chara
     """Characterize a camera behind a function that takes pictures of uniform light.
 
     Args:
-        capture: mean photons per pixel -> one new frame [y, x] in DN.
+        capture: mean photons per pixel -> one new frame [y, x] in DN, a tensor or an array of any type.
         photons: levels, rising from 0 (dark) to beyond saturation, at least 10.
         stack: frames averaged for the nonuniformities.
 
     Raises:
-        InvalidArgument: too few levels, not rising from 0, too few pixels, or no level saturates.
+        InvalidArgument: too few levels, not rising from 0, too few pixels, no level saturates, or frames that
+            are not numbers [y, x].
     """
     x = torch.tensor(photons, dtype=torch.float64)
     if len(x) < 10 or x[0] != 0 or bool((x.diff() <= 0).any()):
@@ -273,7 +279,7 @@ def truth(detector: Detector, wavelength: Any, found: Characterization) -> dict[
         detector, wavelength: as in `virtual_camera`.
         found: the measurement (linearity is a matter of the levels it used).
     """
-    efficiency, photons = detector.efficiency(wavelength).item(), found.photons
+    efficiency, photons = without_mosaic(detector).efficiency(wavelength).item(), found.photons
     y = detect(efficiency * photons[None], detector, noise=False)[0]
     inside = _linear_levels(y - y[0], int(found.variance.argmax()))
     known = {
@@ -361,11 +367,19 @@ def nonuniformity_variances(image: torch.Tensor, temporal: float) -> tuple[list[
     return [pixel + row + column, row, column, pixel], errors
 
 
+def _frame(capture: Capture, photons: float) -> torch.Tensor:
+    """One frame [y, x] in float64."""
+    frame = as_tensor("capture", capture(photons), least_dims=2)
+    if frame.ndim > 2:
+        raise InvalidArgument("capture", "frames [y, x]", f"shape {tuple(frame.shape)}")
+    return frame.double()
+
+
 def _photon_transfer(capture: Capture, photons: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int]:
     """Mean and temporal variance of two frames at each level, by group of pixels: [levels, GROUPS]."""
     means, variances, order = [], [], torch.empty(0, dtype=torch.long)
     for level in photons.tolist():
-        a, b = (capture(level).double().flatten() for _ in range(2))
+        a, b = (_frame(capture, level).flatten() for _ in range(2))
         if not len(order):
             if len(a) < 4 * GROUPS:
                 raise InvalidArgument("capture", f"frames of at least {4 * GROUPS} pixels", len(a))
@@ -427,9 +441,9 @@ def _linearity(x: torch.Tensor, y: torch.Tensor, noise: torch.Tensor, pixels: in
 
 def _spatial(capture: Capture, photons: float, stack: int) -> tuple[list[float], list[float], float]:
     """Variances of the fixed pattern at one level with their errors, and the mean, in DN."""
-    first = capture(photons).double()
+    first = _frame(capture, photons)
     total, squares = torch.zeros_like(first), torch.zeros_like(first)
-    for frame in (first, *(capture(photons).double() for _ in range(stack - 1))):
+    for frame in (first, *(_frame(capture, photons) for _ in range(stack - 1))):
         total, squares = total + (frame - first), squares + (frame - first).square()
     image = first + total / stack
     temporal = ((squares - total.square() / stack) / (stack - 1)).mean().item()

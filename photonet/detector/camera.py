@@ -16,12 +16,12 @@ from ..grid import Grid
 from ..streams import Seed, stream
 from .adc import digitize, full_scale
 from .model import dark_current, photons, read_out, shot_noise
-from .pattern import FixedPattern, nonuniformity
+from .pattern import FixedPattern, clean_parts, nonuniformity
 from .pixels import pixel_irradiance
 from .response import clean_crosstalk, clean_response, convert, fill_well, spread
-from .spectral import channel_masks, clean_efficiency, clean_mosaic, interpolate
+from .spectral import channel_masks, clean_efficiencies, clean_mosaic, interpolate
 
-__all__ = ["Detector", "detect"]
+__all__ = ["Detector", "detect", "without_mosaic"]
 
 CERTAIN_SATURATION = 4.0
 """Mean charge, in full wells, from which a pixel is saturated in every draw: 50 sigma above `LEAST_WELL`."""
@@ -112,15 +112,15 @@ class Detector:
                 for d in checks.pair("pitch", self.pitch)
             ),
             "bits": checks.count("bits", self.bits),
-            "dsnu": _parts("dsnu", self.dsnu),
-            "prnu": _parts("prnu", self.prnu),
+            "dsnu": clean_parts("dsnu", self.dsnu),
+            "prnu": clean_parts("prnu", self.prnu),
             "response": clean_response(self.response),
             "softness": checks.non_negative("softness", self.softness),
             "crosstalk": clean_crosstalk(self.crosstalk),
             "fill": tuple(checks.fraction("fill", f) for f in checks.pair("fill", self.fill)),
             "mosaic": None if self.mosaic is None else clean_mosaic(self.mosaic),
         }
-        clean["quantum_efficiency"] = _efficiency(self.quantum_efficiency, clean["mosaic"])
+        clean["quantum_efficiency"] = clean_efficiencies(self.quantum_efficiency, clean["mosaic"])
         for name in ("exposure", "gain", "full_well", "doubling_temperature"):
             clean[name] = checks.positive(name, getattr(self, name))
         for name in ("black_level", "dark_noise", "dark_current"):
@@ -206,7 +206,11 @@ class Detector:
 
     @property
     def saturation(self) -> float:
-        """Photo-electrons at which the pixel or the converter is full, mu_e.sat."""
+        """Photo-electrons at which the pixel or the converter is full, mu_e.sat.
+
+        Raises:
+            InvalidArgument: the dark current alone fills the pixel during the exposure.
+        """
         limit = (full_scale(self.bits) - self.black_level) / self.gain
 
         def signal(charge: float) -> float:
@@ -217,7 +221,31 @@ class Detector:
             for _ in range(60):  # halvings: to the last bit of a double
                 middle = (low + high) / 2
                 low, high = (low, middle) if signal(middle) > limit else (middle, high)
+        if self.dark_electrons >= high:
+            raise InvalidArgument(
+                "dark_current",
+                f"less than {high / self.exposure:.3g} e-/s, which fill the pixel in {self.exposure:g} s",
+                f"{self.dark_electrons / self.exposure:.3g} e-/s at {self.temperature:g} degrees C",
+                "shorten the exposure or cool the sensor",
+            )
         return high - self.dark_electrons
+
+    def behind(self, filter_name: str) -> Detector:
+        """The pixels behind one colour filter of the mosaic, as a camera without a mosaic.
+
+        Raises:
+            UnknownName: no such filter.
+            InvalidArgument: a camera without a mosaic.
+
+        Example:
+            >>> camera = Detector(mosaic=["RG", "GB"], quantum_efficiency={"R": 0.4, "G": 0.6, "B": 0.5})
+            >>> camera.behind("G").quantum_efficiency
+            0.6
+        """
+        if self.mosaic is None:
+            raise InvalidArgument("filter_name", "a camera with a mosaic", f"{self.name}, which has none")
+        efficiency = checks.lookup("filter_name", filter_name, dict(self.quantum_efficiency))
+        return replace(self, mosaic=None, quantum_efficiency=efficiency)
 
     def efficiency(self, wavelength: Any, filter_name: str | None = None) -> torch.Tensor:
         """Quantum efficiency at each wavelength, float64 [L].
@@ -347,7 +375,7 @@ class Detector:
             InvalidArgument: bad irradiance, wavelength, seed, or a pattern of another shape.
         """
         electrons = self.photo_electrons(irradiance, wavelength)
-        return detect(electrons, self, seed=seed, pattern=pattern, frames=frames, noise=noise)
+        return _grey(electrons, self, seed, pattern, frames, noise)
 
     def electrons(self, grey: torch.Tensor) -> torch.Tensor:
         """Photo-electrons that give these grey values in a linear camera: (y - black level) / K - mu_d.
@@ -386,7 +414,7 @@ def detect(
 
     Args:
         electrons: [..., y, x] mean photo-electrons; what rounding left below 0 counts as 0.
-        detector: the camera.
+        detector: the camera, without a mosaic: electrons do not tell which light they come from.
         seed: of the exposure: a whole number, or a generator on the device of ``electrons``.
         pattern: the camera's fixed maps; without them every pixel is the mean pixel.
         frames: exposures to average.
@@ -400,7 +428,8 @@ def detect(
         (half precision becomes single).
 
     Raises:
-        InvalidArgument: noise without a seed, or a pattern of another shape.
+        InvalidArgument: noise without a seed, a pattern of another shape, electrons that are not finite, or a
+            camera with a mosaic.
 
     Example:
         >>> features = torch.rand(8, 4, 4, generator=torch.Generator().manual_seed(1))
@@ -410,6 +439,33 @@ def detect(
         >>> bool((measured - features).abs().max() < 0.05)
         True
     """
+    without_mosaic(detector)
+    return _grey(checks.finite("electrons", electrons), detector, seed, pattern, frames, noise, temperature)
+
+
+def without_mosaic(detector: Detector) -> Detector:
+    """Refuse a camera with colour filters where nothing says which light its electrons come from."""
+    if detector.mosaic is not None:
+        raise InvalidArgument(
+            "detector",
+            "a camera without a mosaic: what a filter lets pass is a matter of the wavelength",
+            f"{detector.name} with the mosaic {' '.join(map(''.join, detector.mosaic))}",
+            f"detector.behind({detector.mosaic[0][0]!r}) is the camera of one filter's pixels, "
+            "and Detector.expose takes light through all of them",
+        )
+    return detector
+
+
+def _grey(
+    electrons: torch.Tensor,
+    detector: Detector,
+    seed: Seed | None,
+    pattern: FixedPattern | None,
+    frames: int,
+    noise: bool,
+    temperature: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """`detect` for electrons that came through the pixels' own filters."""
     signal = spread(electrons.to(real_dtype(electrons.dtype)).clamp(min=0), detector.crosstalk)
     offset: torch.Tensor | float = 0.0
     if pattern is not None:
@@ -439,23 +495,3 @@ def detect(
         grey = read_out(charge, detector.gain, detector.black_level, detector.dark_noise, generator)
         total = total + digitize(grey, detector.bits)
     return total / frames
-
-
-def _efficiency(value: Any, mosaic: Any) -> Any:
-    name = "quantum_efficiency"
-    if mosaic is None:
-        return clean_efficiency(name, value)
-    filters = sorted({f for row in mosaic for f in row})
-    table = dict(value) if isinstance(value, (dict, tuple)) else {}
-    if sorted(map(str, table)) != filters:
-        raise InvalidArgument(name, f"one efficiency for each filter {', '.join(filters)}", value)
-    return tuple((f, clean_efficiency(name, table[f])) for f in filters)
-
-
-def _parts(name: str, value: Any) -> tuple[float, float, float]:
-    if not isinstance(value, (list, tuple)):
-        return 0.0, 0.0, checks.non_negative(name, value)
-    if len(value) != 3:
-        raise InvalidArgument(name, "one number, or its (row, column, pixel) parts", f"{len(value)} values")
-    row, column, pixel = (checks.non_negative(name, v) for v in value)
-    return row, column, pixel

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-__all__ = ["FixedPattern", "nonuniformity"]
+from .. import checks
+from ..errors import InvalidArgument
+
+__all__ = ["FixedPattern", "clean_parts", "nonuniformity"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,16 @@ class FixedPattern:
 
     offset: torch.Tensor
     response: torch.Tensor
+
+
+def clean_parts(name: str, value: Any) -> tuple[float, float, float]:
+    """Standard deviations (row, column, pixel); one number is all in the pixels."""
+    if not isinstance(value, (list, tuple)):
+        return 0.0, 0.0, checks.non_negative(name, value)
+    if len(value) != 3:
+        raise InvalidArgument(name, "one number, or its (row, column, pixel) parts", f"{len(value)} values")
+    row, column, pixel = (checks.non_negative(name, v) for v in value)
+    return row, column, pixel
 
 
 def nonuniformity(

@@ -10,7 +10,15 @@ import torch
 from .. import checks
 from ..errors import InvalidArgument
 
-__all__ = ["Efficiency", "Mosaic", "channel_masks", "clean_efficiency", "clean_mosaic", "interpolate"]
+__all__ = [
+    "Efficiency",
+    "Mosaic",
+    "channel_masks",
+    "clean_efficiencies",
+    "clean_efficiency",
+    "clean_mosaic",
+    "interpolate",
+]
 
 Efficiency = float | tuple[tuple[float, float], ...]
 """One number for all wavelengths, or rows (wavelength in m, efficiency) in rising order."""
@@ -43,6 +51,21 @@ def clean_mosaic(value: Any) -> Mosaic:
     if not equal or not all(isinstance(name, str) for row in rows for name in row):
         raise InvalidArgument("mosaic", 'rows of filter names of equal length, such as ["RG", "GB"]', value)
     return rows
+
+
+def clean_efficiencies(value: Any, mosaic: Mosaic | None) -> Any:
+    """The efficiency of a camera, or pairs (filter name, efficiency) for one with a mosaic."""
+    name = "quantum_efficiency"
+    if mosaic is None:
+        return clean_efficiency(name, value)
+    filters = sorted({f for row in mosaic for f in row})
+    try:
+        table = dict(value)
+    except (TypeError, ValueError):
+        table = {}
+    if set(table) != set(filters):
+        raise InvalidArgument(name, f"one efficiency for each filter {', '.join(filters)}", value)
+    return tuple((f, clean_efficiency(name, table[f])) for f in filters)
 
 
 def interpolate(efficiency: Efficiency, wavelength: torch.Tensor) -> torch.Tensor:

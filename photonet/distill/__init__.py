@@ -4,6 +4,7 @@ from .calibrate import fit_full_map, fit_ridge_map, fit_wiener_map, merge_into_b
 from .config import METHODS, TrainConfig
 from .correct import CORRECTIONS, Corrected, correct
 from .gauss_newton import gauss_newton
+from .local import LocalMap, fit_local_map
 from .noise import DeviceNoise, MaskNoise
 from .nonlinear import NonlinearMap, fit_nonlinear_map
 from .result import Distilled
@@ -36,6 +37,7 @@ __all__ = [
     "Distilled",
     "Features",
     "KernelResidual",
+    "LocalMap",
     "MaskNoise",
     "Mixed",
     "Moved",
@@ -51,6 +53,7 @@ __all__ = [
     "distill",
     "during",
     "fit_full_map",
+    "fit_local_map",
     "fit_nonlinear_map",
     "fit_ridge_map",
     "fit_twin",

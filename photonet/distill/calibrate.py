@@ -235,7 +235,7 @@ def merge_into_backend(calibration: nn.Module, backend: nn.Module, shape: tuple[
     """A backend with the calibration merged into its first dense layer: inference costs nothing more.
 
     Args:
-        calibration: linear map of feature maps, from `fit_ridge_map` or `fit_full_map`.
+        calibration: linear map of feature maps, from `fit_ridge_map`, `fit_local_map` or `fit_full_map`.
         backend: ``Sequential(Flatten, Linear, ...)``; any other backend gets the calibration in front.
         shape: [k, y, x] of the measured feature maps.
 

@@ -20,9 +20,10 @@ from .config import METHODS, TrainConfig
 from .gauss_newton import gauss_newton
 from .judge import TEMPERATURE
 from .kernels import fit_kernels, unknowns
+from .local import fit_local_map
 from .nonlinear import NonlinearMap, fit_nonlinear_map
 from .teacher import teacher_targets
-from .terms import KD, Term, needs
+from .terms import KD, Term
 from .trainer import Samples, fit, predict
 from .twin import BLOCK, Displaced, captures, displaced_scenes, fit_twin, moved_scenes, with_margin
 
@@ -30,6 +31,7 @@ __all__ = ["MAPS", "Calibration", "Setting", "Workshop"]
 
 MAPS: dict[str, tuple[Callable[[torch.Tensor, torch.Tensor], nn.Module] | None, bool]] = {
     "shared": (fit_ridge_map, False),
+    "local": (fit_local_map, False),
     "full": (fit_full_map, False),
     "nonlinear": (fit_nonlinear_map, False),
     "registered shared": (fit_ridge_map, True),
@@ -93,14 +95,24 @@ class Setting:
 
     def maps(self) -> list[str]:
         """Calibrations that can be fitted."""
-        names = [name for name, (_, moved) in MAPS.items() if self.registration is not None or not moved]
+        return [
+            name
+            for name, (_, moved) in MAPS.items()
+            if name not in self.left_out and (self.registration is not None or not moved)
+        ]
+
+    @functools.cached_property
+    def left_out(self) -> dict[str, str]:
+        """Calibrations that would need too much memory or time, and why."""
         with torch.no_grad():
             features = self.student.features(self.shown[:1]).numel()
+        if features > MOST_FEATURES:
+            why = f"a scene has {features} features, more than {MOST_FEATURES}"
+            return {name: why for name in MAPS if name != "shared"}
         if self.registration is not None and unknowns(self.student) > MOST_UNKNOWNS:
-            names.remove("registered kernels")
-        if features > MOST_FEATURES:  # dense outputs: a matrix of all features would not fit into memory
-            names = ["shared"]
-        return names
+            why = f"a kernel has {unknowns(self.student)} unknowns, more than {MOST_UNKNOWNS}"
+            return {"registered kernels": why}
+        return {}
 
     def view(self, moved: bool) -> nn.Module:
         """Clean scenes to features: the student's frontend, or the same on the displaced bench."""
@@ -269,11 +281,6 @@ class Workshop:
         frames, setting = self.frames, self.setting
         terms = SELF_KD if tuning == "self-kd" else METHODS[tuning]
         teacher = setting.student if tuning == "self-kd" else setting.teacher
-        wanted = needs(terms)
-        if "labels" in wanted and frames.labels is None:
-            raise InvalidArgument("measured", "labels, which this method uses", "none", "use method='auto'")
-        if teacher is None and wanted - {"labels"}:
-            raise InvalidArgument("teacher", "a torch module for this method", None, "use method='auto'")
         config = setting.config
         if config is None:
             steps = max(1, len(frames) // FINE_TUNING.batch_size)

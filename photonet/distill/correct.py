@@ -17,9 +17,9 @@ from ..nn import HybridNetwork
 from ..provenance import provenance
 from .candidates import Setting, Workshop
 from .config import METHODS, TrainConfig
+from .frames import check_needs, clean_scenes, usable_frames, uses_labels
 from .inputs import same_outputs
 from .judge import divergence, folds, simplest, unlikelihood
-from .terms import needs
 from .trainer import accuracy, predict
 from .twin import captures, register_bench
 
@@ -37,9 +37,6 @@ CORRECTIONS: dict[str, tuple[str, ...]] = {
 }
 """Name -> the candidates that are compared, the simplest first."""
 
-FEWEST = 6
-"""Measured frames without which nothing can be held out."""
-
 NEGLIGIBLE = 0.01
 """Relative error of feature maps that changes no decision: simpler maps are not left for less."""
 
@@ -54,7 +51,7 @@ class Corrected:
     Args:
         student: the optics as they are, and the corrected backend (a copy: the original is untouched).
         kept: what was kept: one of the candidates of `CORRECTIONS`.
-        reason: the numbers that decided, in words.
+        reason: the numbers that decided, in words, and what was left out because it does not fit.
         metrics: mean loss and agreement of each candidate on held-out frames, relative error of the feature
             maps before and after each calibration that was tried, residual of the registration.
         calibration: name of the map, see `photonet.distill.candidates.MAPS`; empty if there was none.
@@ -91,8 +88,9 @@ def correct(
 
     ========================  ============================================================================
     ``calibration``           map from measured to simulated features: linear and shared by all positions,
-                              linear of the whole map, or nonlinear; with or without registration of the
-                              bench first; the one with the least error on held-out frames. No labels.
+                              linear of each position or of the whole map, or nonlinear; with or without
+                              registration of the bench first; the one with the least error on held-out
+                              frames. No labels.
     ``ce``, ``kd``, ...       the methods of `photonet.distill` fine-tune the backend on the frames
     ``self-kd``               distillation of the network's own answers before fabrication. No labels.
     ``gauss-newton``          the same targets by linear algebra in tangent space. No labels.
@@ -126,9 +124,9 @@ def correct(
 
     Raises:
         UnknownName: the method does not exist.
-        InvalidArgument: too few frames, labels or teacher missing for the method, a frontend that no twin
-            can be made of, or feature maps without any contrast.
-        GridMismatch: a teacher with other outputs than the student's.
+        InvalidArgument: other types, too few frames, labels or teacher missing for the method, labels that
+            the student cannot give, a frontend that no twin can be made of, or maps without any contrast.
+        GridMismatch: feature maps, scenes or a teacher's outputs of another shape than the student's.
 
     Example:
         >>> from photonet.models import compressed_meta
@@ -141,28 +139,28 @@ def correct(
         ('calibration', 'shared')
     """
     names = checks.lookup("method", method, CORRECTIONS)
-    checks.fraction("fraction", fraction)
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(measured), generator=generator).to(measured.scenes.device)
-    used = measured[order[: round(fraction * len(measured))]]
-    if len(used) < FEWEST:
-        raise InvalidArgument(
-            "fraction", f"at least {FEWEST} of the {len(measured)} measured frames", f"{len(used)} of them"
-        )
+    used = usable_frames(student, measured, fraction, seed)
+    check_needs(names, used, teacher)
+    clean = None if scenes is None else clean_scenes(scenes, used)
     student = copy.deepcopy(student).eval()
     if teacher is not None:
         same_outputs(*(predict(network, used.scenes[:1]).shape for network in (student, teacher)))
-    if method == "auto" and predict(student, used.scenes[:1]).ndim > 2:  # dense outputs: too many tangents
+    without: dict[str, str] = {}
+    if method == "auto" and predict(student, used.scenes[:1]).ndim > 2:
         names = tuple(name for name in names if "gauss-newton" not in name)
+        without["gauss-newton"] = "dense outputs have too many tangents"
     calibrates = "calibration" in names
-    registration = None
-    if method == "twin" or (calibrates and _can_be_registered(student, used)):
+    registration, unfit = None, _cannot_be_registered(student, used) if calibrates else ""
+    if unfit:
+        wanted = ["registration", "twin"] if method == "auto" and clean is not None else ["registration"]
+        without |= dict.fromkeys(wanted, unfit)
+    elif calibrates or method == "twin":
         registration = register_bench(student, used)
-    if method == "auto" and (registration is None or scenes is None):
+    if method == "auto" and (registration is None or clean is None):
         names = tuple(name for name in names if name != "twin")
-    setting = Setting(student, used.scenes, registration, scenes, teacher, config, seed)
+    setting = Setting(student, used.scenes, registration, clean, teacher, config, seed)
     rounds = [
-        (Workshop(setting, used[made.to(order.device)]), used[held.to(order.device)])
+        (Workshop(setting, used[made.to(used.scenes.device)]), used[held.to(used.scenes.device)])
         for made, held in folds(len(used))
     ]
     metrics = {} if registration is None else _of_registration(registration)
@@ -170,11 +168,12 @@ def correct(
     if calibrates:
         errors = _of_features(setting, rounds)
         metrics |= errors
+        without |= setting.left_out
         chosen = min(
             (name for name in setting.maps() if f"features/{name}" in errors),
             key=lambda name: errors[f"features/{name}"] if errors[f"features/{name}"] > NEGLIGIBLE else 0.0,
         )
-    by_label = used.labels is not None and any("labels" in _needs(name) for name in names)
+    by_label = uses_labels(names)
     guide = setting.guide if "twin" in names else student
     losses: dict[str, torch.Tensor] = {}
     for name in names:
@@ -189,7 +188,7 @@ def correct(
     reason = (
         f"{kept}{f' ({chosen})' if 'calibration' in kept else ''}: "
         f"loss {metrics[f'{kept}/loss']:.3g} on {len(losses[kept])} held-out frames"
-        f"{', against ' + others if others else ''}"
+        f"{', against ' + others if others else ''}{_told(without)}"
     )
     settings = {"method": method, "seed": seed, "fraction": fraction, "frames": len(used), **provenance()}
     network = HybridNetwork(student.frontend, backend.eval())
@@ -198,15 +197,24 @@ def correct(
     )
 
 
-def _can_be_registered(student: HybridNetwork, frames: Measured) -> bool:
-    """Whether frontend, feature maps and scenes are those of an imaging convolution of moderate size."""
+def _cannot_be_registered(student: HybridNetwork, frames: Measured) -> str:
+    """Why not, for what is no imaging convolution of moderate size; empty if it can."""
     try:
-        psf, _, binning = captures(student.frontend)
-    except InvalidArgument:
-        return False
+        captures(student.frontend)
+    except InvalidArgument as error:
+        return str(error)
     height, width = frames.scenes.shape[-2:]
-    size = (psf.shape[1], height // binning, width // binning)
-    return tuple(frames.features.shape[1:]) == size and height * width <= MOST_PIXELS
+    if height * width > MOST_PIXELS:
+        return f"scenes of {height} x {width} have more than {MOST_PIXELS} pixels"
+    return ""
+
+
+def _told(without: dict[str, str]) -> str:
+    """What was left out, with each reason once."""
+    names: dict[str, list[str]] = {}
+    for name, why in without.items():
+        names.setdefault(why, []).append(name)
+    return "".join(f"; without {', '.join(left)}: {why}" for why, left in names.items())
 
 
 def _of_registration(found: Registration) -> dict[str, float]:
@@ -241,13 +249,13 @@ def _judged(
     name: str, chosen: str, rounds: list[tuple[Workshop, Measured]], guide: nn.Module, by_label: bool
 ) -> tuple[torch.Tensor, float]:
     """Losses of a candidate on all held-out frames, and how often it says what is right."""
-    losses, agreed = [], []
+    losses, answers, right = [], [], []
     for workshop, held in rounds:
         backend = workshop.backend(name, chosen)
         losses.append(_losses(backend, held, guide, by_label))
-        right = predict(guide, held.scenes).argmax(dim=1) if held.labels is None else held.labels
-        agreed.append(accuracy(predict(backend, held.features), right))
-    return torch.cat(losses), sum(agreed) / len(agreed)
+        answers.append(predict(backend, held.features))
+        right.append(predict(guide, held.scenes).argmax(dim=1) if held.labels is None else held.labels)
+    return torch.cat(losses), accuracy(torch.cat(answers), torch.cat(right))
 
 
 def _losses(backend: nn.Module, frames: Measured, guide: nn.Module, by_label: bool) -> torch.Tensor:
@@ -264,9 +272,3 @@ def _better(
     """Whether a backend does better than the one that came in, on its own frames."""
     ours, theirs = (_losses(one, frames, guide, by_label).mean() for one in (backend, before))
     return bool(ours < theirs)
-
-
-def _needs(name: str) -> set[str]:
-    """What a method asks of the frames beside features."""
-    terms = METHODS.get(name.rpartition("+")[2], ())
-    return needs(terms)

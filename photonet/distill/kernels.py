@@ -9,7 +9,6 @@ from torch import nn
 from ..errors import GridMismatch
 from ..measured.features import Measured
 from ..measured.known_scenes import kernel_moments
-from ..measured.lab import warp
 from ..measured.register import Registration
 from ..measured.ridge import ridge
 from ..nn import HybridNetwork, merge_signed
@@ -101,7 +100,7 @@ def fit_kernels(student: HybridNetwork, frames: Measured, registration: Registra
     if tuple(frames.features.shape[1:]) != expected:
         raise GridMismatch("frames", f"features [n, {expected}]", f"{tuple(frames.features.shape)}")
     wide = F.pad(merge_signed(psf, gain), (MARGIN,) * 4).to(frames.scenes)
-    design = warp(wide, registration.rotation, registration.scale)
+    design = registration.turn(wide)
     displaced = displaced_scenes(frames.scenes, registration, design)
     seen, (v, u) = _seen(displaced, design), design.shape[-2:]
     folds = [

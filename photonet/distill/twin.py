@@ -11,6 +11,7 @@ from torch import nn
 from ..errors import InvalidArgument
 from ..measured.features import Measured
 from ..measured.lab import warp
+from ..measured.orientation import orient
 from ..measured.register import Registration, register
 from ..nn import HybridNetwork, MaskConv2d, OpticalConv2d, merge_signed, split_signed
 from ..optics.imaging import image_by_kernels
@@ -142,7 +143,8 @@ def displaced_scenes(scenes: torch.Tensor, registration: Registration, kernels: 
         [n, c, y + 2 (v // 2), x + 2 (u // 2)].
     """
     y, x = (n // 2 for n in kernels.shape[-2:])
-    return torch.cat([registration.apply(F.pad(batch, (x, x, y, y))) for batch in scenes.split(BLOCK)])
+    oriented = orient(scenes, registration.orientation)
+    return torch.cat([registration.move(F.pad(batch, (x, x, y, y))) for batch in oriented.split(BLOCK)])
 
 
 class Twin(nn.Module):
@@ -178,7 +180,7 @@ class Twin(nn.Module):
         self.registration = registration
         maps = (psf.shape[1], *(n // self.binning for n in scene))
         # `warp` keeps the light of a picture: of the kernel's here, of the scene's in `displaced_scenes`
-        self.register_buffer("design", warp(with_margin(psf), registration.rotation, registration.scale))
+        self.register_buffer("design", registration.turn(with_margin(psf)))
         self.register_buffer("digital", digital[..., None, None])
         y, x = (torch.arange(n).to(psf) - n // 2 for n in scene)
         squares = y[:, None].square() + x.square()

@@ -11,12 +11,16 @@ import torch
 from .. import checks
 from ..errors import GridMismatch, InvalidArgument
 from .lab import b_spline, spline_samples, warp
+from .orientation import ORIENTATIONS, orient, orient_back, orient_kernels
 
 __all__ = ["Registration", "mixture", "register", "unexplained"]
 
 ANGLES = (0.0, -0.12, 0.12, -0.24, 0.24)
 SCALES = (0.0, -0.15, 0.15)
 """Starting points in rad and relative: the basin of attraction around each overlaps with its neighbours'."""
+
+UNLIKELY = 0.5
+"""Relative residual at the best upright start, from which the other orientations are tried too."""
 
 COARSE_FRAMES = 32
 """Frames that the starting points are compared on."""
@@ -30,7 +34,7 @@ TIGHT = 1e-8
 
 @dataclass(frozen=True)
 class Registration:
-    """The geometry of a bench, as the parameters of `photonet.measured.lab.warp`.
+    """The geometry of a bench: an orientation, then the parameters of `photonet.measured.lab.warp`.
 
     Args:
         rotation: in rad.
@@ -39,6 +43,7 @@ class Registration:
         error: standard errors of the four, in their order, if the residual is independent noise.
         before: relative residual, norm over norm, with the best gain and offset alone.
         after: the same with the geometry.
+        orientation: one of `photonet.measured.orientation.ORIENTATIONS`: what a lens or a mirror does first.
     """
 
     rotation: float
@@ -48,10 +53,19 @@ class Registration:
     error: tuple[float, float, float, float]
     before: float
     after: float
+    orientation: str = "upright"
 
     def apply(self, maps: torch.Tensor) -> torch.Tensor:
         """The simulated maps [..., y, x] as the bench displaces them."""
-        return warp(maps, self.rotation, self.scale, self.shift_y, self.shift_x)
+        return self.move(orient(maps, self.orientation))
+
+    def move(self, oriented: torch.Tensor) -> torch.Tensor:
+        """Maps that have the bench's orientation already."""
+        return warp(oriented, self.rotation, self.scale, self.shift_y, self.shift_x)
+
+    def turn(self, kernels: torch.Tensor) -> torch.Tensor:
+        """Kernels [..., v, u] with a dark margin, as displaced scenes need them to give displaced images."""
+        return warp(orient_kernels(kernels, self.orientation), self.rotation, self.scale)
 
     def undo(self, maps: torch.Tensor) -> torch.Tensor:
         """Displaced maps [..., y, x] back where the simulation has them; what left the window is dark.
@@ -66,7 +80,8 @@ class Registration:
         cos, sin = math.cos(self.rotation) / (1 + self.scale), math.sin(self.rotation) / (1 + self.scale)
         shift_y = -(cos * self.shift_y - sin * self.shift_x)
         shift_x = -(cos * self.shift_x + sin * self.shift_y)
-        return warp(maps, -self.rotation, 1 / (1 + self.scale) - 1, shift_y, shift_x)
+        moved = warp(maps, -self.rotation, 1 / (1 + self.scale) - 1, shift_y, shift_x)
+        return orient_back(moved, self.orientation)
 
 
 def register(
@@ -78,7 +93,8 @@ def register(
     the best of several starts. Gain and offset of every channel are no parameters: for each geometry the
     best ones follow in closed form (variable projection, Golub and Pereyra, SIAM J. Numer. Anal. 10, 413,
     1973); with ``crosstalk`` the best mixture of all simulated channels for each measured one. Up to about 20
-    degrees and 25 % are found without a guess.
+    degrees and 25 % are found without a guess, and where none of the upright starts explains much, the same
+    about each quarter turn and mirror image.
 
     For independent Gaussian noise this is the maximum-likelihood estimate from all scenes and channels
     together, and `Registration.error` is its Cramer-Rao bound: no unbiased estimate from the same pictures
@@ -120,12 +136,14 @@ def register(
     if contrast == 0 or float(_centred(maps).norm()) == 0:
         raise InvalidArgument("measured", "maps with contrast", "maps that are the same everywhere")
     columns = torch.linalg.solve(spline_samples(height, maps), maps)
-    pictures = torch.linalg.solve(spline_samples(width, maps), columns.mT).mT
-    pictures = pictures.flatten(2).permute(2, 0, 1).contiguous()  # [samples, n, j]
+    splines = torch.linalg.solve(spline_samples(width, maps), columns.mT).mT
+    orientation, pictures = "upright", _samples_first(splines)
 
-    def residual(parameters: torch.Tensor, frames: int | None = None) -> torch.Tensor:
+    def residual(
+        parameters: torch.Tensor, frames: int | None = None, oriented: torch.Tensor | None = None
+    ) -> torch.Tensor:
         operator = _operator((height, width), binning, parameters.to(maps))
-        chosen = pictures[:, :frames]
+        chosen = (pictures if oriented is None else oriented)[:, :frames]
         moved = torch.sparse.mm(operator, chosen.flatten(1)).reshape(*size, *chosen.shape[1:])
         return unexplained(moved.permute(2, 3, 0, 1), seen[:frames], crosstalk=crosstalk).flatten()
 
@@ -141,8 +159,21 @@ def register(
     starts = [
         torch.tensor([a, s, 0.0, 0.0], dtype=torch.float64) for a, s in itertools.product(ANGLES, SCALES)
     ]
-    start = min(starts, key=lambda at: float(residual(at, COARSE_FRAMES).square().sum()))
     before = float(residual(starts[0]).norm()) / contrast
+
+    def nearest(oriented: torch.Tensor) -> tuple[float, torch.Tensor]:
+        costs = [float(residual(at, COARSE_FRAMES, oriented).norm()) for at in starts]
+        return min(zip(costs, starts, strict=True), key=lambda pair: pair[0])
+
+    least, start = nearest(pictures)
+    if least > UNLIKELY * float(_centred(seen[:COARSE_FRAMES]).norm()):
+        for name, (exchanged, *_) in ORIENTATIONS.items():
+            if exchanged and height != width:
+                continue
+            oriented = _samples_first(orient(splines, name))
+            cost, at = nearest(oriented)
+            if cost < least:
+                least, start, orientation, pictures = cost, at, name, oriented
     found = least_squares(
         lambda p: residual(torch.as_tensor(p, dtype=torch.float64)).cpu().numpy(),
         start.numpy(),
@@ -157,7 +188,13 @@ def register(
     error = (variance * torch.linalg.pinv(slope.T @ slope).diagonal()).sqrt().tolist()
     rotation, scale, dy, dx = found.x.tolist()
     after = float(2 * found.cost) ** 0.5 / contrast
-    return Registration(rotation, scale, dy, dx, (error[0], error[1], error[2], error[3]), before, after)
+    errors = (error[0], error[1], error[2], error[3])
+    return Registration(rotation, scale, dy, dx, errors, before, after, orientation)
+
+
+def _samples_first(maps: torch.Tensor) -> torch.Tensor:
+    """Maps [n, j, y, x] as [samples, n, j]."""
+    return maps.flatten(2).permute(2, 0, 1).contiguous()
 
 
 def _operator(shape: tuple[int, int], binning: int, parameters: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ from torch import nn
 
 from .. import checks
 from ..detector import Detector, detect
+from ..detector.camera import without_mosaic
 from ..streams import stream
 
 __all__ = ["DetectorLayer"]
@@ -20,7 +21,7 @@ class DetectorLayer(nn.Module):
     in evaluation alike, because a camera has it in both. Gradients are those of `photonet.detector.detect`.
 
     Args:
-        detector: the camera.
+        detector: the camera, without a mosaic (of one with a mosaic, ``detector.behind("R")``).
         full_scale: the feature that is exposed to ``exposure``; features are light and not negative.
         exposure: that part of the saturation, at most 1.
         frames: exposures to average.
@@ -30,7 +31,8 @@ class DetectorLayer(nn.Module):
         [..., y, x] -> the same.
 
     Raises:
-        InvalidArgument: a scale or an exposure that is not positive.
+        InvalidArgument: a scale or an exposure that is not positive, a camera with a mosaic, or one that its
+            dark current fills.
 
     Example:
         >>> layer = DetectorLayer(Detector(), full_scale=2.0)
@@ -50,7 +52,7 @@ class DetectorLayer(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.detector = detector
+        self.detector = without_mosaic(detector)
         part = checks.positive("exposure", checks.fraction("exposure", exposure))
         scale = checks.positive("full_scale", full_scale)
         self.electrons = part * detector.saturation / scale

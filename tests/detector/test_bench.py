@@ -114,6 +114,34 @@ def test_too_few_pixels_are_refused():
         bench.characterize(Detector(), 5e-7, shape=4)
 
 
+def test_a_mosaic_is_measured_one_filter_at_a_time():
+    colour = Detector(mosaic=["RG", "GB"], quantum_efficiency={"R": 0.4, "G": 0.6, "B": 0.5})
+    found = bench.characterize(colour.behind("G"), 525e-9, shape=48, levels=20)
+    assert 0.6 in found.quantum_efficiency
+    for use in (
+        lambda: bench.characterize(colour, 525e-9, shape=16),
+        lambda: bench.virtual_camera(colour, 525e-9, 16, camera=0, seed=0),
+        lambda: bench.truth(colour, 525e-9, found),
+    ):
+        with pytest.raises(InvalidArgument, match=r"^detector: expected a camera without a mosaic"):
+            use()
+
+
+@pytest.mark.parametrize("kind", ["uint16", "int32", "float64"])
+def test_frames_may_be_arrays_as_a_driver_gives_them(kind):
+    take = bench.virtual_camera(Detector(), 5e-7, 16, camera=0, seed=0)
+    again = bench.virtual_camera(Detector(), 5e-7, 16, camera=0, seed=0)
+    photons = torch.linspace(0, 55_000, 20).tolist()
+    found = bench.measure(lambda level: take(level).numpy().astype(kind), photons)
+    assert found.estimates() == bench.measure(again, photons).estimates()
+
+
+@pytest.mark.parametrize("frame", [torch.full((16, 16), math.nan), torch.ones(1, 16, 16), "a picture"])
+def test_frames_that_are_not_numbers_in_two_axes_are_refused(frame):
+    with pytest.raises(InvalidArgument, match=r"^capture: expected"):
+        bench.measure(lambda photons: frame, torch.linspace(0, 55_000, 20).tolist())
+
+
 def test_the_bench_does_not_look_inside():
     camera = Detector(dsnu=0, prnu=0)
     generator = torch.Generator().manual_seed(0)

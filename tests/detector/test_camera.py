@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from photonet import Grid
 from photonet.detector import Detector, FixedPattern, detect, pixel_irradiance
 from photonet.errors import DataError, DataMissing, InvalidArgument, UnknownName
+from photonet.nn import DetectorLayer
 
 QUIET = Detector(dsnu=0, prnu=0, dark_current=0)
 
@@ -57,6 +58,7 @@ def flat(level, n=200, dtype=torch.float64):
         ({"mosaic": "RGGB"}, "mosaic"),
         ({"mosaic": ["RG", "GB"], "quantum_efficiency": 0.5}, "quantum_efficiency"),
         ({"mosaic": ["RG", "GB"], "quantum_efficiency": {"R": 0.5, "G": 0.5}}, "quantum_efficiency"),
+        ({"mosaic": ["RG", "GB"], "quantum_efficiency": (1, 2)}, "quantum_efficiency"),
     ],
 )
 def test_a_camera_that_cannot_be_names_the_argument(arguments, name):
@@ -233,6 +235,8 @@ def test_precision_is_the_callers(dtype):
         (lambda c: c.expose(torch.ones(4, 4), 5e-7, seed=0, frames=0), "frames"),
         (lambda c: c.expose(torch.ones(4, 4), 5e-7, seed=0, pattern=c.pattern((4, 5), 0)), "pattern"),
         (lambda c: c.pattern((4, 0), 0), "shape"),
+        (lambda c: detect(flat(math.nan, 2), c, seed=0), "electrons"),
+        (lambda c: detect(flat(math.nan, 2), c, noise=False), "electrons"),
     ],
 )
 def test_bad_input_names_the_argument(call, name):
@@ -270,6 +274,33 @@ def test_each_pixel_of_a_mosaic_sees_through_its_own_filter():
     assert dataclasses.replace(COLOUR, exposure=1.0).mosaic == COLOUR.mosaic
     with pytest.raises(InvalidArgument, match=r"^filter_name: expected one of B, G, R"):
         COLOUR.efficiency(500e-9, "IR")
+
+
+def test_electrons_without_a_wavelength_are_refused_by_a_mosaic():
+    """Every pixel would count them alike, whatever its filter."""
+    for use in (lambda: detect(flat(1000, 4), COLOUR, seed=0), lambda: DetectorLayer(COLOUR)):
+        with pytest.raises(InvalidArgument, match=r"^detector: .* mosaic RG GB; detector\.behind\('R'\)"):
+            use()
+    assert COLOUR.expose(torch.full((4, 4), 0.01), 500e-9, noise=False).unique().numel() == 3
+
+
+def test_the_pixels_of_one_filter_are_a_camera_of_their_own():
+    light = torch.full((4, 6), 0.01)
+    seen = COLOUR.photo_electrons(light, 500e-9)
+    torch.testing.assert_close(
+        COLOUR.behind("B").photo_electrons(light, 500e-9)[1::2, 1::2], seen[1::2, 1::2]
+    )
+    with pytest.raises(UnknownName, match=r"^filter_name: expected one of B, G, R"):
+        COLOUR.behind("IR")
+    with pytest.raises(InvalidArgument, match=r"^filter_name: expected a camera with a mosaic"):
+        QUIET.behind("R")
+
+
+def test_a_pixel_that_its_dark_current_fills_has_no_saturation():
+    warm = Detector(dark_current=1e5, exposure=1.0)
+    with pytest.raises(InvalidArgument, match=r"^dark_current: .* 3.2e\+04 e-/s.*shorten the exposure"):
+        DetectorLayer(warm)
+    assert dataclasses.replace(warm, exposure=0.1).saturation == pytest.approx(32_000 - 1e4)
 
 
 def test_nonlinear_response_and_soft_well_shape_the_mean():

@@ -7,6 +7,7 @@ from photonet.distill import CORRECTIONS, TrainConfig, correct, distill, fit_twi
 from photonet.errors import GridMismatch, InvalidArgument, UnknownName
 from photonet.grid import Grid
 from photonet.measured import Measured
+from photonet.models import compressed_meta
 from photonet.nn import HybridNetwork, MaskConv2d
 
 QUICK = TrainConfig(epochs=3, batch_size=16, lr=1e-3)
@@ -115,6 +116,55 @@ def test_what_a_method_needs_is_asked_for(trained, scenes):
         correct(trained, measure(trained, scenes), method="calibrate")
 
 
+def with_labels(labels):
+    return lambda m: {"measured": Measured(m.scenes, m.features, labels)}
+
+
+def with_features(*shape):
+    return lambda m: {"measured": Measured(m.scenes, torch.rand(len(m), *shape))}
+
+
+@pytest.mark.parametrize(
+    ("method", "change", "error", "words"),
+    [
+        ("ce", with_labels(torch.full((120,), 7)), InvalidArgument, "^labels: expected classes 0 to 2, .* 7"),
+        ("calibration", with_labels(torch.zeros(120, 8, 8).long()), InvalidArgument, "^labels: .* shape"),
+        ("ce", with_labels(torch.full((120,), -100)), InvalidArgument, "^measured: expected labels"),
+        ("self-kd", with_features(2, 8, 8), GridMismatch, r"^measured: .*\(2, 4, 4\).* got \(2, 8, 8\)"),
+        ("calibration", with_features(5, 4, 4), GridMismatch, r"^measured: .* got \(5, 4, 4\)"),
+        ("auto", lambda m: {"scenes": torch.rand(9, 1, 9, 9)}, GridMismatch, r"^scenes: .*\(1, 8, 8\)"),
+        ("auto", lambda m: {"scenes": torch.full((9, 1, 8, 8), torch.nan)}, InvalidArgument, "^scenes"),
+        (
+            "auto",
+            lambda m: {"measured": "a.h5"},
+            InvalidArgument,
+            "^measured: .* str; Measured.from_file",
+        ),
+        ("auto", lambda m: {"student": torch.nn.Linear(2, 2)}, InvalidArgument, "^student: .* got Linear"),
+        ("none", lambda m: {"seed": 1.5}, InvalidArgument, "^seed: expected a whole number"),
+        ("calibration+kd", lambda m: {}, InvalidArgument, "^teacher: expected"),
+    ],
+)
+def test_what_does_not_belong_together_is_said_before_anything_is_fitted(
+    method, change, error, words, network, scenes, monkeypatch
+):
+    module = importlib.import_module("photonet.distill.correct")
+    monkeypatch.setattr(module, "Workshop", None)
+    monkeypatch.setattr(module, "register_bench", None)
+    measured = measure(network, scenes)
+    arguments = {"student": network, "measured": measured, "seed": 0, **change(measured)}
+    with pytest.raises(error, match=words):
+        correct(fraction=0.5, method=method, **arguments)
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_agreement_is_a_number_however_few_labels_there_are(known, network, scenes):
+    labels = torch.where(torch.arange(120) < known, scenes[1], -100)
+    measured = measure(network, (scenes[0], labels), swap)
+    metrics = correct(network, measured, fraction=1.0, method="none").metrics
+    assert 0 <= metrics["none/agreement"] <= 1
+
+
 def test_dense_outputs(trained, scenes):
     """Segmentation: a map of logits instead of one decision."""
     with torch.random.fork_rng(devices=[]):
@@ -127,6 +177,7 @@ def test_dense_outputs(trained, scenes):
     for method in ("auto", "calibration", "ce", "calibration+self-kd"):
         result = correct(student, measured, fraction=1.0, method=method, config=QUICK)
         assert "gauss-newton" not in result.kept
+        assert ("; without gauss-newton: dense outputs" in result.reason) == (method == "auto")
         assert wins(result.student, measured, measured.labels) > before
     with pytest.raises(GridMismatch, match="logits"):
         correct(student, measured, fraction=1.0, method="gauss-newton")
@@ -150,6 +201,36 @@ def test_frontends_of_masks_and_of_colours(colours):
     assert error < 0.2
 
 
+def test_large_scenes_are_not_registered_and_the_reason_says_so():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        student = compressed_meta(2, 3, binning=20, hidden=12, classes=3, image=80).eval()
+    shown = torch.rand(12, 1, 80, 80, generator=torch.Generator().manual_seed(0))
+    measured = Measured(shown, swap(predict(student.frontend, shown)))
+    result = correct(student, measured, fraction=1.0, scenes=shown)
+    assert result.registration is None
+    assert result.reason.endswith(
+        "; without registration, twin: scenes of 80 x 80 have more than 4096 pixels"
+    )
+    alone = correct(student, measured, fraction=1.0, method="calibration")
+    assert "; without registration: scenes of 80 x 80" in alone.reason
+    assert "without" not in correct(student, measured, fraction=1.0, method="self-kd", config=QUICK).reason
+
+
+def test_maps_that_would_not_fit_are_named_with_the_reason(network, scenes, monkeypatch):
+    candidates = importlib.import_module("photonet.distill.candidates")
+    measured = measure(network, scenes, swap)
+    assert "without" not in correct(network, measured, fraction=0.2, method="calibration").reason
+    monkeypatch.setattr(candidates, "MOST_FEATURES", 31)
+    result = correct(network, measured, fraction=0.2, method="calibration")
+    assert result.reason.endswith("registered nonlinear: a scene has 32 features, more than 31")
+    assert "; without local, full, nonlinear," in result.reason
+    monkeypatch.setattr(candidates, "MOST_FEATURES", 32)
+    monkeypatch.setattr(candidates, "MOST_UNKNOWNS", 80)
+    result = correct(network, measured, fraction=0.2, method="calibration")
+    assert result.reason.endswith("; without registered kernels: a kernel has 81 unknowns, more than 80")
+
+
 def test_a_frontend_of_another_kind_is_calibrated_without_registration(scenes):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
@@ -160,6 +241,7 @@ def test_a_frontend_of_another_kind_is_calibrated_without_registration(scenes):
     measured = Measured(scenes[0], swap(predict(student.frontend, scenes[0])))
     result = correct(student, measured, fraction=0.5)
     assert result.registration is None
+    assert "; without registration: frontend: expected an OpticalConv2d or a MaskConv2d" in result.reason
     assert not any("registered" in name for name in result.metrics)
     with pytest.raises(InvalidArgument, match="frontend: expected an OpticalConv2d or a MaskConv2d"):
         correct(student, measured, method="twin")

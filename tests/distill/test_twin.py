@@ -127,8 +127,9 @@ def test_the_twin_finds_how_a_sensor_bends_and_what_falls_on_it(student):
     torch.testing.assert_close(seen.std(dim=(0, 2, 3)), twin.noise[:, 0, 0], rtol=0.1, atol=0)
 
 
+@pytest.mark.parametrize("orientation", ["upright", "turned by 90 degrees"])
 @pytest.mark.parametrize("size", [(5, 5), (6, 4)])
-def test_before_it_is_fitted_the_twin_is_the_displaced_design(student, size):
+def test_before_it_is_fitted_the_twin_is_the_displaced_design(student, size, orientation):
     """Turned kernels on a turned scene give the turned image: light is counted once, and axes meet."""
 
     class Optics(MaskConv2d):
@@ -140,12 +141,30 @@ def test_before_it_is_fitted_the_twin_is_the_displaced_design(student, size):
     kernels = smooth * torch.tensor([0.1, 0.05])[:, None, None, None, None]
     optics = Optics(1, grid=Grid(32, 1e-6), wavelength=525e-9, distance=1e-3, pixel=8, binning=2)
     network = HybridNetwork(optics, torch.nn.Identity())
-    bench = Registration(0.2, -0.15, 0.6, -0.3, (0.0,) * 4, 1.0, 0.0)
+    bench = Registration(0.2, -0.15, 0.6, -0.3, (0.0,) * 4, 1.0, 0.0, orientation)
     twin = Twin(network, bench, (28, 28))
     twin.response.data.fill_(-6.0)  # as good as linear
     shown = scenes(5)
     # the spline through 28 samples, and kernels that are cut off one pixel around the designed ones
     assert relative(predict(twin, shown), predict(Displaced(network, bench, (28, 28)), shown)) < 0.02
+
+
+def test_a_device_behind_a_lens_is_corrected(student):
+    """Its image is turned by 180 degrees, as behind any lens that is not simulated."""
+    shown, fresh = scenes(60), scenes(100, 2)
+    upright = correct(student, Measured(shown, turned(student, shown)), fraction=1.0, method="calibration")
+    behind = Measured(shown, turned(student, shown).flip((-2, -1)))
+    result = correct(student, behind, fraction=1.0, method="calibration")
+    assert result.registration.orientation == "turned by 180 degrees"
+    assert result.calibration.startswith("registered")
+    wanted = predict(student, fresh)
+    errors = [
+        (predict(found.student.backend, seen) - wanted).norm()
+        for found, seen in (
+            (upright, turned(student, fresh)), (result, turned(student, fresh).flip((-2, -1)))
+        )
+    ]  # fmt: skip
+    assert errors[1] < 1.1 * errors[0]
 
 
 def test_the_twin_teaches_what_the_teacher_knows(student):

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from photonet.errors import GridMismatch, InvalidArgument
 from photonet.measured import register
+from photonet.measured.orientation import ORIENTATIONS, orient, orient_kernels
+from photonet.optics.imaging import image_by_kernels
 
 SIZE = 28
 
@@ -102,6 +104,46 @@ def test_the_stated_error_is_the_spread():
     spread = torch.tensor([f.shift_y for f in found]).std().item()
     # the standard deviation of 8 normal draws is within a factor of 2 in 99 % of all cases
     assert 0.5 < spread / found[0].error[2] < 2
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_mirrored_and_quarter_turned_pictures_are_found_and_brought_back(orientation):
+    simulated = blobs(40)
+    measured = orient(blobs(40, 0.1, -0.05, 0.6, -0.3), orientation)
+    found = register(simulated, F.avg_pool2d(measured, 2), binning=2)
+    assert found.orientation == orientation
+    assert abs(abs(found.rotation) - 0.1) < math.radians(0.1)
+    # an enlarged spline keeps the light, analytic blobs their height
+    torch.testing.assert_close(found.apply(simulated) * 0.95**2, measured, atol=0.01, rtol=0)
+    inner = (..., slice(6, -6), slice(6, -6))
+    torch.testing.assert_close((found.undo(measured) / 0.95**2)[inner], simulated[inner], atol=0.02, rtol=0)
+
+
+def test_pictures_that_are_not_square_are_turned_by_halves_only():
+    simulated = blobs(20)[..., :20]
+    found = register(simulated, simulated.flip((-2, -1)))
+    assert found.orientation == "turned by 180 degrees"
+    assert found.after < 1e-6
+
+
+def test_noise_does_not_turn_a_picture():
+    measured = blobs(40, 0.1)
+    noise = measured.std() * torch.randn(measured.shape, generator=torch.Generator().manual_seed(0))
+    found = register(blobs(40), measured + 2 * noise)
+    assert found.after > 0.8  # so all orientations were tried
+    assert found.orientation == "upright"
+    assert abs(found.rotation - 0.1) < 4 * found.error[0]
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize("size", [(3, 3), (4, 4), (4, 3)])
+def test_oriented_scenes_under_oriented_kernels_give_oriented_images(size, orientation):
+    generator = torch.Generator().manual_seed(0)
+    scenes = torch.rand(2, 1, 12, 12, generator=generator, dtype=torch.float64)
+    kernels = F.pad(torch.rand(3, 1, *size, generator=generator, dtype=torch.float64), (1, 1, 1, 1))
+    images = orient(image_by_kernels(scenes, kernels), orientation)
+    again = image_by_kernels(orient(scenes, orientation), orient_kernels(kernels, orientation))
+    torch.testing.assert_close(again, images)
 
 
 def test_what_does_not_fit_is_refused():

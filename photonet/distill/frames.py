@@ -1,0 +1,118 @@
+"""The frames that `correct` learns from, checked against the network before anything is computed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from .. import checks
+from ..arrays import UNLABELLED, as_tensor
+from ..errors import GridMismatch, InvalidArgument
+from ..measured.features import Measured
+from ..nn import HybridNetwork
+from .config import METHODS
+from .inputs import check_classes
+from .samples import predict
+from .terms import needs
+
+__all__ = ["FEWEST", "check_needs", "clean_scenes", "usable_frames", "uses_labels"]
+
+FEWEST = 6
+"""Measured frames without which nothing can be held out."""
+
+
+def usable_frames(student: HybridNetwork, measured: Measured, fraction: float, seed: int) -> Measured:
+    """A random fraction of the frames; without labels if none of them has one.
+
+    Raises:
+        InvalidArgument: other types, too few frames, or labels that the student cannot give.
+        GridMismatch: feature maps of another shape than its frontend's.
+
+    Example:
+        >>> from photonet.models import compressed_meta
+        >>> measured = Measured(torch.rand(20, 1, 28, 28), torch.rand(20, 8, 7, 7), torch.full((20,), -100))
+        >>> usable_frames(compressed_meta(), measured, fraction=0.5, seed=0)
+        <Measured scenes (10, 1, 28, 28), features (10, 8, 7, 7), without labels>
+    """
+    if not isinstance(student, HybridNetwork):
+        raise InvalidArgument("student", "a HybridNetwork: a frontend and a backend", type(student).__name__)
+    if not isinstance(measured, Measured):
+        raise InvalidArgument(
+            "measured", "Measured scenes and feature maps", type(measured).__name__,
+            "Measured.from_file reads a file",
+        )  # fmt: skip
+    checks.fraction("fraction", fraction)
+    generator = torch.Generator().manual_seed(checks.count("seed", seed, least=0))
+    order = torch.randperm(len(measured), generator=generator).to(measured.scenes.device)
+    used = measured[order[: round(fraction * len(measured))]]
+    if len(used) < FEWEST:
+        raise InvalidArgument(
+            "fraction", f"at least {FEWEST} of the {len(measured)} measured frames", f"{len(used)} of them"
+        )
+    network = copy.deepcopy(student).eval()
+    with torch.no_grad():
+        maps = network.features(used.scenes[:1])
+    if not isinstance(maps, torch.Tensor) or maps.ndim != 4:
+        got = f"{maps.ndim} axes" if isinstance(maps, torch.Tensor) else type(maps).__name__
+        raise InvalidArgument("student", "a frontend that gives one tensor of maps [n, k, y, x]", got)
+    if used.features.shape[1:] != maps.shape[1:]:
+        expected = f"features [n, k, y, x] of {tuple(maps.shape[1:])}, as the student's"
+        raise GridMismatch("measured", expected, tuple(used.features.shape[1:]))
+    if used.labels is None or not bool((used.labels != UNLABELLED).any()):
+        return Measured(used.scenes, used.features)
+    check_classes("labels", used.labels, predict(network.backend, maps).shape)
+    return used
+
+
+def check_needs(names: Iterable[str], frames: Measured, teacher: nn.Module | None) -> None:
+    """Refuse frames without the labels, or a missing teacher, that one of these candidates learns from.
+
+    Raises:
+        InvalidArgument: fewer than six labels where they are used, or no teacher.
+    """
+    wanted = set().union(*map(_needs, names))
+    known = (
+        0
+        if frames.labels is None
+        else int((frames.labels.reshape(len(frames), -1) != UNLABELLED).any(dim=1).sum())
+    )
+    if "labels" in wanted and known < FEWEST:
+        raise InvalidArgument(
+            "measured", f"labels of {FEWEST} or more frames, which this method uses",
+            f"labels of {known} frames", "use method='auto'",
+        )  # fmt: skip
+    if teacher is None and wanted - {"labels"}:
+        raise InvalidArgument("teacher", "a torch module for this method", None, "use method='auto'")
+
+
+def clean_scenes(scenes: Any, frames: Measured) -> torch.Tensor:
+    """Scenes that were not measured, like those that were.
+
+    Raises:
+        GridMismatch: another size or number of colours.
+        InvalidArgument: not numbers, or not finite.
+    """
+    clean = as_tensor("scenes", scenes, least_dims=4)
+    if clean.shape[1:] != frames.scenes.shape[1:]:
+        expected = f"scenes [m, c, y, x] of {tuple(frames.scenes.shape[1:])}, as the measured ones"
+        raise GridMismatch("scenes", expected, tuple(clean.shape[1:]))
+    return clean
+
+
+def uses_labels(names: Iterable[str]) -> bool:
+    """Whether one of the candidates learns from labels.
+
+    Example:
+        >>> uses_labels(["none", "calibration+ce"]), uses_labels(["none", "self-kd"])
+        (True, False)
+    """
+    return any("labels" in _needs(name) for name in names)
+
+
+def _needs(name: str) -> set[str]:
+    """What a candidate asks of the frames beside features."""
+    return needs(METHODS.get(name.rpartition("+")[2], ()))
