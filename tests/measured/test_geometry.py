@@ -67,6 +67,20 @@ def test_a_turned_bench_gives_the_features_of_an_upright_one(tmp_path):
     assert distance(undone.features, upright.features) < 0.4 * distance(plain.features, upright.features)
 
 
+def test_captures_behind_a_lens_are_turned_back(tmp_path):
+    bench(tmp_path / "upright.h5")
+    device = bench(tmp_path / "a.h5", rotation=[math.pi])  # the camera stands on its head
+    psf, gain = device.design.psf(), device.design.gain
+    with MeasuredData(tmp_path / "a.h5") as data:
+        found = calibrate(data, ["dark", "flat", correct_geometry(psf)])
+        undone = Measured.from_file(data, gain, calibration=found, binning=4)
+    upright = Measured.from_file(tmp_path / "upright.h5", gain, calibration=["dark", "flat"], binning=4)
+    geometry = found["geometry"].parameters["registration"]
+    assert geometry.orientation == "turned by 180 degrees"
+    assert abs(geometry.rotation) < 0.01
+    assert distance(undone.features, upright.features) < 0.1
+
+
 def test_an_upright_bench_stays_as_it_is(tmp_path):
     device = bench(tmp_path / "a.h5")
     with MeasuredData(tmp_path / "a.h5") as data:
