@@ -6,14 +6,14 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from numbers import Number
 from typing import Any
 
 import torch
 from torch import nn
 
-__all__ = ["config_hash", "module_hash", "provenance", "state_hash", "tensor_hash"]
+__all__ = ["config_hash", "module_hash", "provenance", "tensor_hash"]
 
 
 def tensor_hash(*tensors: torch.Tensor | None) -> str:
@@ -32,12 +32,6 @@ def tensor_hash(*tensors: torch.Tensor | None) -> str:
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
     return digest.hexdigest()[:12]
-
-
-def state_hash(state: Mapping[str, torch.Tensor] | Iterable[tuple[str, torch.Tensor]]) -> str:
-    """Hash of named tensors such as a ``state_dict``."""
-    items = sorted(dict(state).items())
-    return hashlib.sha256("".join(f"{k}:{tensor_hash(v)};" for k, v in items).encode()).hexdigest()[:12]
 
 
 def module_hash(module: nn.Module) -> str:

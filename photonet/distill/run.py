@@ -15,7 +15,7 @@ from torch import nn
 from .. import checks
 from ..errors import InvalidArgument
 from ..files import write_text
-from ..provenance import config_hash, provenance, state_hash, tensor_hash
+from ..provenance import config_hash, module_hash, provenance, tensor_hash
 from .config import TrainConfig
 from .inputs import check_classes, hold_out, labelled, same_outputs, terms_of, with_unlabelled
 from .log import curves, keep_weights
@@ -77,8 +77,8 @@ def distill(
     outputs, and the score is the explained variance, ``val_r2``.
 
     Args:
-        student: any module; samples must not mix in it (no batch normalisation in training mode when
-            kernels are matched).
+        student: any module in which samples do not mix, but by batch normalisation; that is held at its
+            running statistics where kernels are taken.
         teacher: any module with the student's outputs, or a `Trajectory` of its training; None for ``ce``.
         train: `photonet.data.Images`, or a pair of inputs [n, ...] and labels [n] (tensor, array or xarray;
             [n, ...] for pixels and for numbers).
@@ -184,7 +184,8 @@ def distill(
         "seed": seed,
         "data": tensor_hash(inputs, labels),
         "teacher": _hash_of(teacher),
-        "student": state_hash(student.state_dict()),
+        "student": module_hash(student),
+        "trained": config_hash({name: p.requires_grad for name, p in student.named_parameters()}),
         "views": describe(views),
         "noise": describe(noise),
         "precision": processes.precision,
@@ -228,7 +229,7 @@ def distill(
 def _hash_of(teacher: nn.Module | None) -> str:
     if isinstance(teacher, Trajectory):
         return f"{teacher.hash} until {teacher.until}"
-    return state_hash(teacher.state_dict()) if teacher is not None else "none"
+    return module_hash(teacher) if teacher is not None else "none"
 
 
 def _best_rate(

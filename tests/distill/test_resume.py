@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from photonet.distill import TrainConfig, distill
-from photonet.errors import TrainingDiverged
+from photonet.errors import DataError, TrainingDiverged
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,11 +79,11 @@ class Burns(nn.Module):
     def __init__(self, batches):
         super().__init__()
         torch.manual_seed(0)
-        self.layer, self.left = nn.Linear(6, 3), batches
+        self.layer, self._left = nn.Linear(6, 3), batches
 
     def forward(self, x):
-        self.left -= self.training
-        return self.layer(x) if self.left >= 0 else self.layer(x) * float("nan")
+        self._left -= self.training
+        return self.layer(x) if self._left >= 0 else self.layer(x) * float("nan")
 
 
 @pytest.mark.parametrize(
@@ -99,3 +99,55 @@ def test_what_diverges_names_step_term_and_the_last_good_state(batches, place, s
     repaired = distill(Burns(1000), None, data, val=data, method="ce", out=tmp_path, config=config)
     whole = distill(Burns(1000), None, data, val=data, method="ce", config=config)
     assert torch.equal(repaired.student.layer.weight, whole.student.layer.weight)
+
+
+def network(bend=nn.ReLU, frozen=False):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8).requires_grad_(not frozen), bend(), nn.Linear(8, 3))
+
+
+def points():
+    x = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+    return x, torch.arange(50) % 3
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"student": network(nn.Tanh)}, {"student": network(frozen=True)}, {"teacher": network(nn.Tanh)}],
+    ids=["student", "frozen", "teacher"],
+)
+def test_equal_weights_in_another_network_are_another_run(other, tmp_path):
+    config = TrainConfig(epochs=1, batch_size=10)
+    plain = {"student": network(), "teacher": network(), "train": points(), "method": "kd", "config": config}
+    distill(**plain, out=tmp_path)
+    with pytest.raises(DataError, match="checkpoint of another run"):
+        distill(**plain | {"student": network()} | other, out=tmp_path)
+
+
+class Tied(nn.Module):
+    """An encoder whose transpose decodes."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.encode, self.decode = nn.Linear(6, 6, bias=False), nn.Linear(6, 6, bias=False)
+        self.decode.weight = self.encode.weight
+        self.read, self._left = nn.Linear(6, 3), 1000
+
+    def forward(self, x):
+        self._left -= self.training
+        if self._left < 0:
+            raise KeyboardInterrupt
+        return self.read(self.decode(torch.relu(self.encode(x))))
+
+
+def test_weights_that_are_tied_are_resumed_and_still_tied(tmp_path):
+    arguments = {"method": "ce", "config": TrainConfig(epochs=4, batch_size=10)}
+    whole = distill(Tied(), None, points(), **arguments).student
+    stops = Tied()
+    stops._left = 9  # batches: two epochs
+    with pytest.raises(KeyboardInterrupt):
+        distill(stops, None, points(), **arguments, out=tmp_path, keep=True)
+    resumed = distill(Tied(), None, points(), **arguments, out=tmp_path, keep=True).student
+    assert resumed.decode.weight is resumed.encode.weight
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
