@@ -40,7 +40,8 @@ def module_hash(module: nn.Module) -> str:
     That is the name, class and settings of every part, and which names share one tensor. Settings are what
     ``extra_repr`` tells and the public attributes: numbers, words, tensors, functions by their name, other
     objects by their class. Attributes that start with an underscore are taken for working state, and neither
-    the mode (training or evaluation) nor the device counts. The code of a class is not read.
+    the mode (training or evaluation) nor the device counts. Of networks that were traced or exported the
+    program is told; the code of other classes is not read.
 
     Example:
         >>> layer = nn.Linear(2, 2)
@@ -52,6 +53,7 @@ def module_hash(module: nn.Module) -> str:
         settings = {k: v for k, v in vars(part).items() if not k.startswith("_") and k != "training"}
         lines.append(f"{name}: {type(part).__qualname__}({_without_addresses(part.extra_repr())})")
         lines.append(_told(settings))
+        lines.append(_without_addresses(str(getattr(part, "code", ""))))  # what a traced network does
     tensors = [
         *module.named_parameters(remove_duplicate=False),
         *module.named_buffers(remove_duplicate=False),

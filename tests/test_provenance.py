@@ -92,6 +92,22 @@ def test_the_hash_of_a_module_sees_settings_that_are_no_tensors_of_its_state(set
     assert module_hash(Bends(**plain)) != module_hash(Bends(**plain | settings))
 
 
+def test_the_hash_of_an_exported_network_sees_its_program():
+    class Net(nn.Module):
+        def __init__(self, bend):
+            super().__init__()
+            self.bend = bend
+
+        def forward(self, x):
+            return self.bend(x)
+
+    relu, again, tanh = (
+        torch.export.export(Net(bend), (torch.rand(3, 2),)).module()
+        for bend in (torch.relu, torch.relu, torch.tanh)
+    )
+    assert module_hash(relu) == module_hash(again) != module_hash(tanh)
+
+
 def test_the_hash_of_a_module_is_the_same_in_another_process():
     script = (
         "import torch; from torch import nn; from photonet.provenance import module_hash;"
