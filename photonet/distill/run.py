@@ -17,7 +17,19 @@ from ..errors import InvalidArgument
 from ..files import write_text
 from ..provenance import config_hash, module_hash, provenance, tensor_hash
 from .config import TrainConfig
-from .inputs import check_classes, hold_out, labelled, same_outputs, terms_of, with_unlabelled
+from .inputs import (
+    check_classes,
+    check_kinds,
+    check_known,
+    folder_of,
+    hold_out,
+    labelled,
+    outputs_of,
+    same_outputs,
+    terms_of,
+    validation,
+    with_unlabelled,
+)
 from .log import curves, keep_weights
 from .noise import Noise
 from .parallel import Processes
@@ -81,7 +93,8 @@ def distill(
             running statistics where kernels are taken.
         teacher: any module with the student's outputs, or a `Trajectory` of its training; None for ``ce``.
         train: `photonet.data.Images`, or a pair of inputs [n, ...] and labels [n] (tensor, array or xarray;
-            [n, ...] for pixels and for numbers).
+            [n, ...] for pixels and for numbers). Inputs of whole numbers stay int64, as an embedding takes
+            them; bytes are pixels and become float32.
         val: the same; by default a tenth of ``train`` is held out.
         method: one of the table, or the terms of a loss (`photonet.distill.terms`), each with its weight
             and schedule.
@@ -112,11 +125,13 @@ def distill(
 
     Raises:
         UnknownName: the method does not exist.
-        InvalidArgument: no teacher for a method that needs one, labels of another length, or a
-            student without trainable parameters.
-        GridMismatch: teacher and student have different outputs.
+        InvalidArgument: no teacher for a method that needs one, labels of another length or none that is
+            known, a model that returns something else than one tensor, a student without trainable
+            parameters, or an argument of another kind.
+        GridMismatch: teacher and student have different outputs, or ``val`` and ``unlabelled`` other inputs.
         DataError: what ``out`` holds is damaged, or of another run or teacher.
-        TrainingDiverged: the loss became NaN or infinite; names the step, the term and the last good state.
+        TrainingDiverged: the loss became NaN or infinite; names the step,
+            the term and the last good state.
         MissingDependency: ``tensorboard=True`` without the package.
 
     Example:
@@ -127,15 +142,15 @@ def distill(
         >>> sorted(result.history)
         ['ce', 'kd', 'ntk', 'val_accuracy', 'val_loss']
     """
-    config = config or TrainConfig()
+    config = TrainConfig() if config is None else config
+    check_kinds(student, teacher, config, noise)
     checks.count("seed", seed, least=0)
+    folder, rates = folder_of(out), _rates(tune)
     inputs, labels = labelled("train", train)
     if val is None:
         (val_inputs, val_labels), (inputs, labels) = hold_out(inputs, labels, seed)
     else:
-        val_inputs, val_labels = labelled("val", val)
-        if val_labels.dtype.is_floating_point != labels.dtype.is_floating_point:
-            raise InvalidArgument("val labels", f"{labels.dtype}, as in train", f"{val_labels.dtype}")
+        val_inputs, val_labels = validation(val, inputs, labels)
     terms, method_name = terms_of(method, labels)
     processes = Processes(fabric)
     if fabric is not None:
@@ -144,27 +159,30 @@ def distill(
         inputs, labels, val_inputs, val_labels = (
             t.to(fabric.device) for t in (inputs, labels, val_inputs, val_labels)
         )
-    outputs = predict(student, inputs[:1]).shape
+    outputs = outputs_of("student", student, inputs)
     check_classes("train labels", labels, outputs)
     check_classes("val labels", val_labels, outputs)
     if len(inputs) < 2:
         raise InvalidArgument("train", "two or more samples after the validation split", len(inputs))
+    if "labels" in needs(terms):
+        check_known("train labels", labels, "terms like KD need none: method=[KD()]")
+    if rates:
+        check_known("val labels", val_labels, "the learning rate is chosen by them")
     asks = bool(needs(terms) - {"labels"})
     if asks and teacher is None:
         raise InvalidArgument(
             "teacher", f"a torch module for the method {method_name!r}", None, "use method='ce' without one"
         )
     if asks and teacher is not None:
-        same_outputs(outputs, predict(teacher, inputs[:1]).shape)
+        same_outputs(outputs, outputs_of("teacher", teacher, inputs))
     views = views_of(views, method_name, inputs, labels)
     if unlabelled is not None:
         if not asks:
             raise InvalidArgument("unlabelled", "a method that asks the teacher", method_name)
         inputs, labels = with_unlabelled(inputs, labels, unlabelled)
 
-    if (keep or tensorboard) and out is None:
+    if (keep or tensorboard) and folder is None:
         raise InvalidArgument("out", "a folder, to keep weights or curves in", None)
-    folder = Path(out) if out is not None else None
     if isinstance(teacher, Trajectory):
         teacher.at(1.0)  # which kernels and validation are of
     # stored outputs do not hold on views, nor of a teacher that changes: it is asked at every step
@@ -218,10 +236,10 @@ def distill(
             write_text(folder / "history.csv", history_csv(history))
         return history, described
 
-    if tune is False:
-        history, settings = train_at(config.lr, folder)
+    if rates:
+        history, settings = _best_rate(student, rates, train_at, folder)
     else:
-        history, settings = _best_rate(student, LEARNING_RATES if tune is True else tune, train_at, folder)
+        history, settings = train_at(config.lr, folder)
     metrics = dict([score(predict(student, val_inputs), val_labels)])
     return Distilled(student, history, metrics, settings)
 
@@ -232,6 +250,21 @@ def _hash_of(teacher: nn.Module | None) -> str:
     return module_hash(teacher) if teacher is not None else "none"
 
 
+def _rates(tune: bool | Sequence[float]) -> list[float]:
+    """The learning rates to try; none where nothing is tuned."""
+    if isinstance(tune, bool):
+        return list(LEARNING_RATES) if tune else []
+    try:
+        rates = [checks.positive("tune", rate, "positive learning rates") for rate in tune]
+    except TypeError:
+        raise InvalidArgument(
+            "tune", "True, or learning rates", repr(tune)[:80], "one rate is set by TrainConfig(lr=)"
+        ) from None
+    if not rates:
+        raise InvalidArgument("tune", "at least one learning rate", "none")
+    return rates
+
+
 def _best_rate(
     student: nn.Module,
     rates: Sequence[float],
@@ -239,8 +272,6 @@ def _best_rate(
     folder: Path | None,
 ) -> tuple[xr.Dataset, dict[str, Any]]:
     """Train from the same first weights at every rate; the student is left with the best ones."""
-    if not rates:
-        raise InvalidArgument("tune", "at least one learning rate", rates)
     first = copy.deepcopy(student.state_dict())
     tried = []
     for lr in rates:

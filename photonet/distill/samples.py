@@ -65,19 +65,37 @@ class Samples:
         return getattr(self, "gram" if need == "kernel" else need) is not None
 
 
-def predict(model: nn.Module, inputs: torch.Tensor, batch_size: int | None = None) -> torch.Tensor:
+def predict(
+    model: nn.Module, inputs: torch.Tensor, batch_size: int | None = None, *, name: str = "model"
+) -> torch.Tensor:
     """Outputs of a model in evaluation mode, without gradients, in batches.
 
-    By default of 1,024 samples, and fewer where those are large.
+    Args:
+        model: from inputs [b, ...] to one tensor of outputs [b, ...].
+        inputs: [n, ...].
+        batch_size: by default 1,024 samples, and fewer where those are large.
+        name: the model's, for the error.
+
+    Raises:
+        InvalidArgument: the model returns something else than one tensor.
+
+    Example:
+        >>> predict(nn.Linear(3, 2), torch.rand(5, 3)).shape
+        torch.Size([5, 2])
     """
     if batch_size is None:
         batch_size = max(1, min(1024, MOST_INPUTS // max(1, inputs[:1].numel())))
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        outputs = torch.cat([model(x) for x in inputs.split(batch_size)])
+        outputs = [model(x) for x in inputs.split(batch_size)]
     model.train(was_training)
-    return outputs
+    if not isinstance(outputs[0], torch.Tensor):
+        raise InvalidArgument(
+            name, "a module that returns one tensor", f"a {type(outputs[0]).__name__}",
+            "wrap it in a module whose forward returns the outputs alone",
+        )  # fmt: skip
+    return torch.cat(outputs)
 
 
 def accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:
