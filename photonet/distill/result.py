@@ -25,7 +25,7 @@ class Distilled:
     Args:
         student: the module that was passed in, trained in place.
         history: Dataset over ``epoch``: the mean of each loss term (NaN where its weight was 0 all along),
-            validation loss and accuracy.
+            validation loss and `photonet.distill.samples.scores`.
         metrics: what was measured at the end.
         config: settings of the run, method and seed included.
     """

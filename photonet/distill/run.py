@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from torch import nn
 
 from .. import checks
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, TrainingDiverged
 from ..files import write_text
 from ..provenance import config_hash, module_hash, provenance, tensor_hash
 from .config import TrainConfig
@@ -34,7 +35,7 @@ from .log import curves, keep_weights
 from .noise import Noise
 from .parallel import Processes
 from .result import Distilled, history_csv
-from .samples import Samples, predict, score
+from .samples import DECISIVE, Samples, predict, scores
 from .teacher import teacher_targets
 from .terms import KD, OutputMatching, Term, needs
 from .trainer import EachEpoch, fit
@@ -86,7 +87,8 @@ def distill(
 
     Labels that are floating-point numbers, in the shape of the student's outputs, are regressed: the methods
     then compare by squared error over the variance of the targets in place of cross-entropy and softened
-    outputs, and the score is the explained variance, ``val_r2``.
+    outputs, and the score is the explained variance, ``val_r2``. Labels that are maps have the score
+    ``val_miou`` beside ``val_accuracy``.
 
     Args:
         student: any module in which samples do not mix, but by batch normalisation; that is held at its
@@ -107,8 +109,9 @@ def distill(
         noise: runs the student as another device at every training step, such as `DeviceNoise`; validation
             and kernels stay without it.
         tune: try several learning rates (True: `LEARNING_RATES`, or those given), each from the same first
-            weights, and keep the best by validation accuracy (or explained variance). Comparisons are fair
-            when every arm does so.
+            weights, and keep the best by validation accuracy (mean intersection over union where places have
+            classes, explained variance of numbers). A rate that diverges is out. Comparisons are fair when
+            every arm does so.
         fabric: a `lightning.Fabric` on which ``launch`` was called, for several processes or
             ``precision="bf16-mixed"``; every process calls `distill` with the same arguments. Student,
             teacher and data are moved to its device.
@@ -130,7 +133,7 @@ def distill(
             parameters, or an argument of another kind.
         GridMismatch: teacher and student have different outputs, or ``val`` and ``unlabelled`` other inputs.
         DataError: what ``out`` holds is damaged, or of another run or teacher.
-        TrainingDiverged: the loss became NaN or infinite; names the step,
+        TrainingDiverged: the loss became NaN or infinite (at every rate of ``tune``); names the step,
             the term and the last good state.
         MissingDependency: ``tensorboard=True`` without the package.
 
@@ -240,8 +243,7 @@ def distill(
         history, settings = _best_rate(student, rates, train_at, folder)
     else:
         history, settings = train_at(config.lr, folder)
-    metrics = dict([score(predict(student, val_inputs), val_labels)])
-    return Distilled(student, history, metrics, settings)
+    return Distilled(student, history, scores(predict(student, val_inputs), val_labels), settings)
 
 
 def _hash_of(teacher: nn.Module | None) -> str:
@@ -271,15 +273,32 @@ def _best_rate(
     train_at: Callable[[float, Path | None], tuple[xr.Dataset, dict[str, Any]]],
     folder: Path | None,
 ) -> tuple[xr.Dataset, dict[str, Any]]:
-    """Train from the same first weights at every rate; the student is left with the best ones."""
+    """Train from the same first weights at every rate; the student is left with the best ones.
+
+    Raises:
+        TrainingDiverged: at every rate; one that diverges is worse than any that does not.
+    """
     first = copy.deepcopy(student.state_dict())
-    tried = []
+    tried, failed = [], []
     for lr in rates:
         student.load_state_dict(first)
-        history, settings = train_at(lr, None if folder is None else folder / f"lr-{lr:g}")
-        name = next(name for name in ("val_accuracy", "val_r2") if name in history)
-        reached = float(history[name][-1]), -float(history["val_loss"][-1])
-        tried.append((reached, history, settings, copy.deepcopy(student.state_dict())))
+        try:
+            history, settings = train_at(lr, None if folder is None else folder / f"lr-{lr:g}")
+        except TrainingDiverged as error:
+            failed.append(f"lr {lr:g}: {error}")
+            continue
+        tried.append((_reached(history), history, settings, copy.deepcopy(student.state_dict())))
+    if not tried:
+        raise TrainingDiverged(f"every learning rate of tune diverged: {'. '.join(failed)}")
     _, history, settings, weights = max(tried, key=lambda one: one[0])
     student.load_state_dict(weights)
+    student.eval()  # the last rate may have stopped in the middle
     return history, settings
+
+
+def _reached(history: xr.Dataset) -> tuple[float, float]:
+    """Score and loss at the end, the higher the better; what is no number is worse than any."""
+    name = next(name for name in DECISIVE if name in history)
+    end = float(history[name][-1]), -float(history["val_loss"][-1])
+    score, loss = (-math.inf if math.isnan(value) else value for value in end)
+    return score, loss

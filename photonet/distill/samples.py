@@ -15,9 +15,12 @@ from .teacher import Gram
 from .terms import KD, Batch, CrossEntropy, OutputMatching, SquaredError, Term
 from .views import Views
 
-__all__ = ["Samples", "accuracy", "evaluate", "mean_iou", "predict", "r_squared", "score"]
+__all__ = ["Samples", "accuracy", "evaluate", "mean_iou", "predict", "r_squared", "scores"]
 
 SUPERVISED = (CrossEntropy, KD, SquaredError, OutputMatching)
+
+DECISIVE = ("val_miou", "val_accuracy", "val_r2")
+"""Which of the `scores` tells the better of two runs: the first that was measured."""
 
 MOST_INPUTS = 2**22
 """Numbers in a batch of `predict`: 1,024 small pictures, but few large scenes, whose maps need the memory."""
@@ -126,11 +129,21 @@ def r_squared(outputs: torch.Tensor, targets: torch.Tensor) -> float:
     return 1 - float(losses.squared_error(outputs.double(), targets.double()) * count / deviation)
 
 
-def score(outputs: torch.Tensor, labels: torch.Tensor) -> tuple[str, float]:
-    """What is measured on held-out data, and its name: the higher, the better."""
+def scores(outputs: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
+    """What is measured on held-out data, by name: the higher, the better; nothing where no label is known.
+
+    ``val_r2`` of numbers, ``val_accuracy`` of classes, and ``val_miou`` too where each place has a class.
+
+    Example:
+        >>> scores(torch.eye(3)[None], torch.tensor([[0, 1, 1]]))
+        {'val_accuracy': 0.6666666666666666, 'val_miou': 0.5}
+    """
     if labels.is_floating_point():
-        return "val_r2", r_squared(outputs, labels)
-    return "val_accuracy", accuracy(outputs, labels)
+        return {"val_r2": r_squared(outputs, labels)}
+    if not bool((labels != UNLABELLED).any()):
+        return {}
+    found = {"val_accuracy": accuracy(outputs, labels)}
+    return found | {"val_miou": mean_iou(outputs, labels)} if labels.ndim > 1 else found
 
 
 def mean_iou(logits: torch.Tensor, labels: torch.Tensor) -> float:

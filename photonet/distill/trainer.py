@@ -16,7 +16,7 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .config import TrainConfig
 from .noise import Noise
 from .parallel import Processes
-from .samples import Samples, accuracy, evaluate, predict, score
+from .samples import Samples, accuracy, evaluate, predict, scores
 from .step import Step, reseed
 from .terms import Term, needs
 from .trajectory import Trajectory
@@ -70,7 +70,7 @@ def fit(
 
     Returns:
         History: a Dataset over ``epoch`` with the mean of each loss term, the validation loss and the
-        validation accuracy (of regression: the explained variance).
+        `scores` on validation data.
 
     Raises:
         InvalidArgument: nothing to train, targets that the terms need are missing, or a batch that cannot
@@ -152,10 +152,7 @@ def _mix(seed: int, number: int) -> int:
 def _validate(model: nn.Module, val: Samples, terms: Sequence[Term], temperature: float) -> dict[str, float]:
     logits = predict(model, val.inputs)
     row = {"val_loss": evaluate(logits, val, terms, temperature)}
-    if val.labels is not None:
-        name, value = score(logits, val.labels)
-        row[name] = value
-    return row
+    return row if val.labels is None else row | scores(logits, val.labels)
 
 
 def _check_finite(values: torch.Tensor, names: list[str], epoch: int, checkpoint: Path | None) -> None:
