@@ -15,7 +15,6 @@ from torch import nn
 
 from .. import checks
 from ..errors import InvalidArgument, TrainingDiverged
-from ..files import write_text
 from ..provenance import config_hash, module_hash, provenance, tensor_hash
 from .config import TrainConfig
 from .inputs import (
@@ -31,10 +30,10 @@ from .inputs import (
     validation,
     with_unlabelled,
 )
-from .log import curves, keep_weights
+from .log import curves, keep_history, keep_weights, remove_run
 from .noise import Noise
 from .parallel import Processes
-from .result import Distilled, history_csv
+from .result import Distilled
 from .samples import DECISIVE, Samples, predict, scores
 from .teacher import teacher_targets
 from .terms import KD, OutputMatching, Term, needs
@@ -115,10 +114,10 @@ def distill(
         fabric: a `lightning.Fabric` on which ``launch`` was called, for several processes or
             ``precision="bf16-mixed"``; every process calls `distill` with the same arguments. Student,
             teacher and data are moved to its device.
-        out: folder for a checkpoint after each epoch, the teacher's sketched tangents, and
-            ``history.csv``; with ``tune`` one folder per learning rate.
+        out: folder for a checkpoint and ``history.csv`` after each epoch, and the teacher's sketched
+            tangents; with ``tune`` one folder per learning rate.
         resume: go on from the checkpoint in ``out``; the result is that of an uninterrupted run. Without it
-            what an earlier run left there is removed.
+            what an earlier run left there is removed, and nothing else.
         keep: keep the weights of every epoch in ``out/epochs``, for a `Trajectory`.
         tensorboard: write the curves to ``out/tensorboard`` too.
         seed: of the order of samples, the held-out tenth and the random directions.
@@ -133,8 +132,8 @@ def distill(
             parameters, or an argument of another kind.
         GridMismatch: teacher and student have different outputs, or ``val`` and ``unlabelled`` other inputs.
         DataError: what ``out`` holds is damaged, or of another run or teacher.
-        TrainingDiverged: the loss became NaN or infinite (at every rate of ``tune``); names the step,
-            the term and the last good state.
+        TrainingDiverged: the loss or a weight became NaN or infinite (at every rate of ``tune``); names the
+            step, the term and the last good state.
         MissingDependency: ``tensorboard=True`` without the package.
 
     Example:
@@ -192,7 +191,7 @@ def distill(
     changes = views is not None or isinstance(teacher, Trajectory)
     with processes.one_after_the_other() if folder is not None else contextlib.nullcontext():
         if folder is not None and not resume and processes.first:
-            (folder / "teacher.h5").unlink(missing_ok=True)
+            remove_run(folder)
         stored = teacher_targets(teacher, inputs, terms, folder, kernel_only=changes)
     ask = copy.deepcopy(teacher).eval() if changes and asks and teacher is not None else None
     samples = Samples(inputs, labels, **stored, views=views, ask=ask)
@@ -216,18 +215,16 @@ def distill(
         described = {**settings, "lr": lr}
         run_hash = config_hash(described)
         checkpoint = folder / "checkpoint.safetensors" if folder is not None else None
-        if checkpoint is not None and not resume and processes.first:
-            checkpoint.unlink(missing_ok=True)
         with contextlib.ExitStack() as stack:
-            told: list[EachEpoch] = []
+            told: list[EachEpoch] = [] if folder is None else [keep_history(folder)]
             if keep and folder is not None:
                 told.append(keep_weights(student, folder))
             if tensorboard and folder is not None and processes.first:
                 told.append(stack.enter_context(curves(folder)))
 
-            def each_epoch(epoch: int, row: dict[str, float]) -> None:
+            def each_epoch(rows: list[dict[str, float]]) -> None:
                 for tell in told:
-                    tell(epoch, row)
+                    tell(rows)
 
             history = fit(
                 student, samples, val_samples, terms, replace(config, lr=lr), seed=seed,
@@ -235,8 +232,6 @@ def distill(
                 description=f"distilling ({method_name}, lr {lr:g})",
             )  # fmt: skip
         history.attrs |= provenance(run=run_hash, **described)
-        if folder is not None and processes.first:
-            write_text(folder / "history.csv", history_csv(history))
         return history, described
 
     if rates:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from photonet.distill import TrainConfig, distill
@@ -151,3 +152,71 @@ def test_weights_that_are_tied_are_resumed_and_still_tied(tmp_path):
     resumed = distill(Tied(), None, points(), **arguments, out=tmp_path, keep=True).student
     assert resumed.decode.weight is resumed.encode.weight
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+
+
+class Jolted(nn.Module):
+    """A student whose loss is finite but whose gradient is NaN at one batch of training."""
+
+    def __init__(self, batch):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self._left = nn.Linear(6, 3), batch
+
+    def forward(self, x):
+        outputs = self.layer(x)
+        self._left -= self.training
+        if self._left == 0 and self.training:
+            outputs.register_hook(lambda gradient: gradient * float("nan"))
+        return outputs
+
+
+def test_a_checkpoint_never_holds_weights_that_are_not_finite(tmp_path):
+    arguments = {"train": points(), "val": points(), "method": "ce"}
+    config = TrainConfig(epochs=4, batch_size=10)  # five batches an epoch
+    with pytest.raises(
+        TrainingDiverged, match="weight became nan in epoch 1, step 5; no good state was saved"
+    ):
+        distill(Jolted(5), None, **arguments, config=config, out=tmp_path, keep=True)
+    assert not list(tmp_path.rglob("*.*"))
+    last = "largest weight became nan in epoch 3, step 5; the last good state is .*checkpoint.safetensors"
+    with pytest.raises(TrainingDiverged, match=last):
+        distill(Jolted(15), None, **arguments, config=config, out=tmp_path, keep=True)
+    assert [file.stem for file in sorted((tmp_path / "epochs").iterdir())] == ["0001", "0002"]
+    assert all(t.isfinite().all() for t in load_file(tmp_path / "checkpoint.safetensors").values())
+    resumed = distill(Jolted(0), None, **arguments, config=config, out=tmp_path).student
+    whole = distill(Jolted(0), None, **arguments, config=config).student
+    assert torch.equal(resumed.layer.weight, whole.layer.weight)
+
+
+def test_an_interrupted_run_has_its_history_and_a_resumed_one_all_of_it(tmp_path):
+    arguments = {"train": points(), "method": "ce", "config": TrainConfig(epochs=4, batch_size=10)}
+    distill(Tied(), None, **arguments, out=tmp_path / "whole")
+    whole = (tmp_path / "whole" / "history.csv").read_text()
+    stops = Tied()
+    stops._left = 9  # batches: two epochs of four
+    with pytest.raises(KeyboardInterrupt):
+        distill(stops, None, **arguments, out=tmp_path / "run")
+    history = tmp_path / "run" / "history.csv"
+    assert history.read_text().splitlines() == whole.splitlines()[:3]
+    distill(Tied(), None, **arguments, out=tmp_path / "run")
+    assert history.read_text() == whole
+
+
+def test_starting_afresh_removes_all_of_an_earlier_run_and_nothing_else(tmp_path):
+    arguments = {"teacher": network(), "train": points(), "method": "ntkd"}
+    longer, once = (TrainConfig(epochs=n, batch_size=10) for n in (3, 1))
+    distill(network(), **arguments, config=longer, out=tmp_path, keep=True)
+    distill(network(), **arguments, config=longer, out=tmp_path, keep=True, tune=(1e-3, 1e-2))
+    (tmp_path / "tensorboard").mkdir()
+    killed = ("epochs/.0004-x1y2.safetensors", ".checkpoint-x1y2.safetensors", "lr-0.01/.history-x1y2.csv")
+    for name in (*killed, "tensorboard/events.out.tfevents.17.host"):
+        (tmp_path / name).touch()
+    own = {"notes.txt", "student.safetensors", "epochs/best.txt", "lr-0.001/plot.png", "lr-notes/a.csv"}
+    (tmp_path / "lr-notes").mkdir()
+    for name in own:
+        (tmp_path / name).touch()
+    distill(network(), **arguments, config=once, out=tmp_path, resume=False)
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == own | {"checkpoint.safetensors", "history.csv", "teacher.h5"}
+    assert not (tmp_path / "lr-0.01").exists()
+    assert not (tmp_path / "tensorboard").exists()
