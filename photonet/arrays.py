@@ -19,8 +19,8 @@ UNLABELLED = -100
 """The label of a picture (or pixel) whose class is not known: left out of every loss and score."""
 
 
-def as_tensor(name: str, value: Any, *, least_dims: int = 0) -> torch.Tensor:
-    """A finite floating or complex tensor from whatever holds numbers.
+def as_tensor(name: str, value: Any, *, least_dims: int = 0, whole: bool = False) -> torch.Tensor:
+    """A finite tensor, floating or complex unless asked otherwise, from whatever holds numbers.
 
     Tensors keep precision, device and autograd graph; NumPy and xarray keep their precision (integers
     and booleans become float32). Axes named ``wavelength``, ``y`` and ``x`` of an xarray object are
@@ -30,6 +30,7 @@ def as_tensor(name: str, value: Any, *, least_dims: int = 0) -> torch.Tensor:
         name: the argument's name, for the error.
         value: tensor, array, xarray.DataArray or nested list.
         least_dims: how many axes it must have at least.
+        whole: leave whole numbers whole, as int64; booleans and single bytes become float32 all the same.
 
     Returns:
         A tensor of the same shape.
@@ -49,12 +50,12 @@ def as_tensor(name: str, value: Any, *, least_dims: int = 0) -> torch.Tensor:
         if array.dtype.kind not in "biufc":
             raise InvalidArgument(name, "numbers", f"an array of {array.dtype}")
         if array.dtype.kind in "biu":
-            array = array.astype(np.float32)
+            array = array.astype(np.int64 if whole and array.dtype.itemsize > 1 else np.float32)
         # torch reads neither foreign byte order nor negative strides
         array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
         value = torch.from_numpy(array if array.flags.writeable else array.copy())
     elif not (value.is_floating_point() or value.is_complex()):
-        value = value.to(torch.float32)
+        value = value.to(torch.int64 if whole and value.dtype.itemsize > 1 else torch.float32)
     if value.ndim < least_dims:
         raise InvalidArgument(name, f"at least {least_dims} axes (..., y, x)", f"shape {tuple(value.shape)}")
     return finite(name, value)

@@ -101,7 +101,7 @@ class MissingDependency(PhotonetError, ImportError):
 
 
 class TrainingDiverged(PhotonetError, FloatingPointError):
-    """The loss became NaN or infinite; the message names the step, the term and the last good state."""
+    """The loss or a weight became NaN or infinite; the message names the step and the last good state."""
 
 
 class SamplingWarning(UserWarning):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from . import checks, ntk
 from .arrays import UNLABELLED
-from .distill.run import labelled
+from .distill.inputs import labelled, outputs_of
 from .errors import InvalidArgument
 from .progress import track
 from .streams import stream
@@ -204,15 +204,13 @@ def _settle(network: nn.Module, pictures: Tensor) -> None:
 
 def _left_out(name: str, network: nn.Module, pictures: Tensor, labels: Tensor, seed: int) -> Tensor:
     """Prediction [n, classes] for each picture by the regression without it, float64."""
+    design = f"designs[{name!r}]"
+    outputs = outputs_of(design, network, pictures)
+    if len(outputs) != 2 or outputs[1] <= int(labels.max()):
+        expected = f"outputs [n, {int(labels.max()) + 1} or more], one per class"
+        raise InvalidArgument(design, expected, f"shape {tuple(outputs)}")
     with torch.no_grad():
         _settle(network, pictures)
-        outputs = network(pictures[:1])
-        if outputs.ndim != 2 or outputs.shape[1] <= int(labels.max()):
-            raise InvalidArgument(
-                f"designs[{name!r}]",
-                f"outputs [n, {int(labels.max()) + 1} or more], one per class",
-                f"shape {tuple(outputs.shape)}",
-            )
         kernel = ntk.gram(
             network,
             pictures,
@@ -222,7 +220,7 @@ def _left_out(name: str, network: nn.Module, pictures: Tensor, labels: Tensor, s
             chunk=CHUNK,
             rates=ntk.adam_rates(network, pictures[:CHUNK]),
         ).double()
-    return ntk.regress(kernel, F.one_hot(labels, outputs.shape[1])).left_out
+    return ntk.regress(kernel, F.one_hot(labels, outputs[1])).left_out
 
 
 def _judged(

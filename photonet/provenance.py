@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
+from numbers import Number
 from typing import Any
 
 import torch
+from torch import nn
 
-__all__ = ["config_hash", "provenance", "state_hash", "tensor_hash"]
+__all__ = ["config_hash", "module_hash", "provenance", "tensor_hash"]
 
 
 def tensor_hash(*tensors: torch.Tensor | None) -> str:
@@ -30,10 +34,57 @@ def tensor_hash(*tensors: torch.Tensor | None) -> str:
     return digest.hexdigest()[:12]
 
 
-def state_hash(state: Mapping[str, torch.Tensor] | Iterable[tuple[str, torch.Tensor]]) -> str:
-    """Hash of named tensors such as a ``state_dict``."""
-    items = sorted(dict(state).items())
-    return hashlib.sha256("".join(f"{k}:{tensor_hash(v)};" for k, v in items).encode()).hexdigest()[:12]
+def module_hash(module: nn.Module) -> str:
+    """Hash of a module: of its weights and buffers, and of what it makes of them.
+
+    That is the name, class and settings of every part, and which names share one tensor. Settings are what
+    ``extra_repr`` tells and the public attributes: numbers, words, tensors, functions by their name, other
+    objects by their class. Attributes that start with an underscore are taken for working state, and neither
+    the mode (training or evaluation) nor the device counts. Of networks that were traced or exported the
+    program is told; the code of other classes is not read.
+
+    Example:
+        >>> layer = nn.Linear(2, 2)
+        >>> module_hash(nn.Sequential(layer, nn.ReLU())) == module_hash(nn.Sequential(layer, nn.Tanh()))
+        False
+    """
+    lines = []
+    for name, part in module.named_modules(remove_duplicate=False):
+        settings = {k: v for k, v in vars(part).items() if not k.startswith("_") and k != "training"}
+        lines.append(f"{name}: {type(part).__qualname__}({_without_addresses(part.extra_repr())})")
+        lines.append(_told(settings))
+        lines.append(_without_addresses(str(getattr(part, "code", ""))))  # what a traced network does
+    tensors = [
+        *module.named_parameters(remove_duplicate=False),
+        *module.named_buffers(remove_duplicate=False),
+    ]
+    first: dict[int, str] = {}
+    for name, tensor in tensors:
+        if (shared := first.setdefault(id(tensor), name)) != name:
+            lines.append(f"{name} is {shared}")
+        else:
+            lines.append(f"{name} {tensor_hash(tensor)}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+
+def _told(value: Any) -> str:
+    """A setting in words that are the same in every process."""
+    if isinstance(value, torch.Tensor):
+        return tensor_hash(value)
+    if value is None or isinstance(value, (Number, str, bytes, torch.dtype)):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(sorted(f'{_told(key)}: {_told(v)}' for key, v in value.items()))}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_told(v) for v in value)}]"
+    name = getattr(value, "__qualname__", type(value).__qualname__)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return f"{name}{_told({f.name: getattr(value, f.name) for f in dataclasses.fields(value)})}"
+    return str(name)
+
+
+def _without_addresses(text: str) -> str:
+    return re.sub(r" at 0x[0-9a-f]+", "", text)
 
 
 def config_hash(config: Mapping[str, Any]) -> str:

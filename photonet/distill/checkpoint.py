@@ -37,7 +37,9 @@ def save_checkpoint(
         "cycle": _plain(cycle.state_dict()),
     }
     with atomic_path(path) as temporary:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, {"photonet": json.dumps(plain)})
+        # copies, as tied weights share memory, which the format refuses; they are tied again when read
+        own = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+        save_file(own, temporary, {"photonet": json.dumps(plain)})
 
 
 def load_checkpoint(

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from .. import checks
 from ..arrays import UNLABELLED, as_tensor
 from ..errors import GridMismatch, InvalidArgument
-from .config import METHODS
+from .config import METHODS, TrainConfig
+from .samples import predict
 from .terms import KD, NTK, CrossEntropy, KernelResidual, OutputMatching, SquaredError, Term
 
-__all__ = ["check_classes", "hold_out", "labelled", "same_outputs", "terms_of", "with_unlabelled"]
+__all__ = [
+    "check_classes",
+    "check_kinds",
+    "check_known",
+    "folder_of",
+    "hold_out",
+    "labelled",
+    "outputs_of",
+    "same_outputs",
+    "terms_of",
+    "validation",
+    "with_unlabelled",
+]
 
 FOR_CLASSES = (CrossEntropy, KD, KernelResidual)
 FOR_NUMBERS = (SquaredError, OutputMatching)
@@ -24,10 +40,37 @@ HELD_OUT = 0.1
 """Fraction of the training data that validates when no validation data is given."""
 
 
+def check_kinds(student: Any, teacher: Any, config: Any, noise: Any) -> None:
+    """Refuse what is no module, no settings or no function."""
+    if not isinstance(student, nn.Module):
+        raise InvalidArgument("student", "a torch module", type(student).__name__)
+    if teacher is not None and not isinstance(teacher, nn.Module):
+        raise InvalidArgument("teacher", "a torch module, or None", type(teacher).__name__)
+    if not isinstance(config, TrainConfig):
+        raise InvalidArgument(
+            "config", "a TrainConfig", type(config).__name__, "TrainConfig(epochs=3), for example"
+        )
+    if noise is not None and not callable(noise):
+        raise InvalidArgument("noise", "a function of model, inputs and generator, or None", repr(noise)[:80])
+
+
+def folder_of(out: Any) -> Path | None:
+    """The folder that ``out=`` names; it need not exist."""
+    if out is None:
+        return None
+    if not isinstance(out, (str, os.PathLike)):
+        raise InvalidArgument("out", "a folder", repr(out)[:80])
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise InvalidArgument("out", "a folder", f"the file {folder}")
+    return folder
+
+
 def labelled(name: str, data: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs and labels as tensors, from `photonet.data.Images` or a pair of arrays.
 
-    Whole numbers are classes, floating-point numbers are to be regressed.
+    Labels that are whole numbers are classes, floating-point numbers are to be regressed. Inputs that are
+    whole numbers stay so, for an embedding; bytes are pixels and become float32.
 
     Raises:
         InvalidArgument: neither of these, complex or infinite labels, or of another length.
@@ -36,7 +79,7 @@ def labelled(name: str, data: Any) -> tuple[torch.Tensor, torch.Tensor]:
         data = (data.images, data.labels)
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise InvalidArgument(name, "Images, or a pair (inputs, labels)", type(data).__name__)
-    inputs = as_tensor(f"{name} inputs", data[0], least_dims=2)
+    inputs = as_tensor(f"{name} inputs", data[0], least_dims=2, whole=True)
     labels = torch.as_tensor(data[1].values if hasattr(data[1], "dims") else data[1])
     if labels.is_complex():
         raise InvalidArgument(f"{name} labels", "whole numbers or real ones", f"{labels.dtype}")
@@ -46,7 +89,34 @@ def labelled(name: str, data: Any) -> tuple[torch.Tensor, torch.Tensor]:
         raise InvalidArgument(name, "at least one sample", "none")
     if not labels.is_floating_point():
         return inputs, labels.to(inputs.device, torch.int64)
-    return inputs, as_tensor(f"{name} labels", labels, least_dims=1).to(inputs)
+    dtype = inputs.dtype if inputs.is_floating_point() else labels.dtype
+    return inputs, as_tensor(f"{name} labels", labels, least_dims=1).to(inputs.device, dtype)
+
+
+def validation(val: Any, inputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs and labels of ``val=``, of the kind and shape of those to train on.
+
+    Raises:
+        InvalidArgument: see `labelled`; or inputs or labels of another kind.
+        GridMismatch: inputs of another shape.
+    """
+    val_inputs, val_labels = labelled("val", val)
+    if val_labels.dtype.is_floating_point != labels.dtype.is_floating_point:
+        raise InvalidArgument("val labels", f"{labels.dtype}, as in train", f"{val_labels.dtype}")
+    return _alike("val inputs", val_inputs, inputs), val_labels.to(labels)
+
+
+def _alike(name: str, more: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+    """Further inputs in the precision of the first."""
+    if more.shape[1:] != inputs.shape[1:]:
+        raise GridMismatch(name, f"shape [n, {_sizes(inputs)}], as in train", f"[n, {_sizes(more)}]")
+    if (more.dtype == torch.int64) != (inputs.dtype == torch.int64):
+        raise InvalidArgument(name, f"{inputs.dtype}, as in train", f"{more.dtype}")
+    return more.to(inputs)
+
+
+def _sizes(inputs: torch.Tensor) -> str:
+    return ", ".join(str(size) for size in inputs.shape[1:])
 
 
 def hold_out(
@@ -66,10 +136,9 @@ def with_unlabelled(
 
     Raises:
         GridMismatch: inputs of another shape.
+        InvalidArgument: inputs of another kind.
     """
-    more = as_tensor("unlabelled", unlabelled, least_dims=2).to(inputs)
-    if more.shape[1:] != inputs.shape[1:]:
-        raise GridMismatch("unlabelled", f"inputs {tuple(inputs.shape[1:])}", f"{tuple(more.shape[1:])}")
+    more = _alike("unlabelled", as_tensor("unlabelled", unlabelled, least_dims=2, whole=True), inputs)
     missing = math.nan if labels.is_floating_point() else UNLABELLED
     unknown = labels.new_full((len(more), *labels.shape[1:]), missing)
     return torch.cat([inputs, more]), torch.cat([labels, unknown])
@@ -111,11 +180,34 @@ def _for_numbers(term: Term, targets: torch.Tensor) -> Term:
     return replace(term, centred=False) if isinstance(term, NTK) else term
 
 
+def outputs_of(name: str, model: nn.Module, inputs: torch.Tensor) -> torch.Size:
+    """Shape [1, ...] of what a model says to one input.
+
+    Raises:
+        InvalidArgument: no tensor, or a model that takes no whole numbers where the inputs are some.
+    """
+    try:
+        return predict(model, inputs[:1], name=name).shape
+    except RuntimeError as error:
+        if inputs.dtype != torch.int64:
+            raise
+        raise InvalidArgument(
+            "train inputs", f"numbers that {name} takes", f"whole ones ({error})",
+            "pass floating-point numbers where they are not the tokens of an embedding",
+        ) from error  # fmt: skip
+
+
 def same_outputs(student: torch.Size, teacher: torch.Size) -> None:
     """Refuse a teacher whose outputs [1, classes, ...] have not the student's shape."""
     if student != teacher:
         expected, got = tuple(student[1:]), tuple(teacher[1:])
         raise GridMismatch("teacher", f"outputs {expected}, as the student's", f"{got}")
+
+
+def check_known(name: str, labels: torch.Tensor, hint: str) -> None:
+    """Refuse labels of which none is known."""
+    if not bool((labels != UNLABELLED).any()):
+        raise InvalidArgument(name, "at least one that is known", "none", hint)
 
 
 def check_classes(name: str, labels: torch.Tensor, outputs: torch.Size) -> None:

@@ -189,17 +189,17 @@ def kernel_residual(
     with class-centred logits t of the teacher, the student's difference r from them and the kernel's mean
     diagonal. It is the squared norm of r in the kernel's space (arXiv 2301.12245 measures the complexity of
     targets in this norm, of the student's kernel), with a ridge: differences along which the kernel is large,
-    which a network like the teacher learns at once, count little. For K = 0 it is the relative squared error.
+    which a network like the teacher learns at once, count little.
 
     Args:
         logits: student's, [n, classes, ...], differentiable.
         teacher: teacher's logits of the same shape.
-        kernel: [n, n], positive semidefinite.
+        kernel: [n, n], positive semidefinite and not zero.
         strength: the ridge, positive.
 
     Raises:
         GridMismatch: student and teacher have different outputs.
-        InvalidArgument: a kernel of another batch.
+        InvalidArgument: a kernel of another batch, a zero or an indefinite one.
 
     Example:
         >>> student, teacher = torch.zeros(2, 2), torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
@@ -216,6 +216,13 @@ def kernel_residual(
     target = (teacher - teacher.mean(dim=1, keepdim=True)).flatten(1)
     residual = (logits - logits.mean(dim=1, keepdim=True)).flatten(1) - target
     ridge = strength * torch.eye(n, dtype=kernel.dtype, device=kernel.device)
-    factor = torch.linalg.cholesky(kernel / kernel.diagonal().mean() + ridge)
+    scale = kernel.diagonal().mean()
+    factor, failed = torch.linalg.cholesky_ex(kernel / scale + ridge)
+    if not bool(scale > 0) or bool(failed):
+        raise InvalidArgument(
+            "kernel", "a positive semidefinite kernel that is not zero",
+            f"a mean diagonal of {float(scale):.3g}" + (", and an indefinite one" if scale > 0 else ""),
+            "a teacher whose outputs depend on its parameters has one",
+        )  # fmt: skip
     white = torch.linalg.solve_triangular(factor, residual.to(kernel), upper=False)
     return strength * white.square().sum() / target.square().sum().clamp_min(1e-30)

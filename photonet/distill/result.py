@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from ..files import atomic_path, write_text
-from .log import save_weights
+from .log import history_csv, save_weights
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Distilled", "history_csv"]
+__all__ = ["Distilled"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -25,7 +25,7 @@ class Distilled:
     Args:
         student: the module that was passed in, trained in place.
         history: Dataset over ``epoch``: the mean of each loss term (NaN where its weight was 0 all along),
-            validation loss and accuracy.
+            validation loss and `photonet.distill.samples.scores`.
         metrics: what was measured at the end.
         config: settings of the run, method and seed included.
     """
@@ -51,12 +51,3 @@ class Distilled:
             folder / "run.json", json.dumps({"config": self.config, "metrics": self.metrics}, indent=2)
         )
         return folder
-
-
-def history_csv(history: xr.Dataset) -> str:
-    """A history as a table: one line an epoch, one column a quantity."""
-    names = list(history)
-    lines = [",".join(["epoch", *(str(name) for name in names)])]
-    for row, epoch in enumerate(history["epoch"].values):
-        lines.append(",".join([str(epoch), *(repr(float(history[name][row])) for name in names)]))
-    return "\n".join(lines) + "\n"

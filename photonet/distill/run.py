@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,16 +14,27 @@ from typing import TYPE_CHECKING, Any, Literal
 from torch import nn
 
 from .. import checks
-from ..errors import InvalidArgument
-from ..files import write_text
-from ..provenance import config_hash, provenance, state_hash, tensor_hash
+from ..errors import InvalidArgument, TrainingDiverged
+from ..provenance import config_hash, module_hash, provenance, tensor_hash
 from .config import TrainConfig
-from .inputs import check_classes, hold_out, labelled, same_outputs, terms_of, with_unlabelled
-from .log import curves, keep_weights
+from .inputs import (
+    check_classes,
+    check_kinds,
+    check_known,
+    folder_of,
+    hold_out,
+    labelled,
+    outputs_of,
+    same_outputs,
+    terms_of,
+    validation,
+    with_unlabelled,
+)
+from .log import curves, keep_history, keep_weights, remove_run
 from .noise import Noise
 from .parallel import Processes
-from .result import Distilled, history_csv
-from .samples import Samples, predict, score
+from .result import Distilled
+from .samples import DECISIVE, Samples, predict, scores
 from .teacher import teacher_targets
 from .terms import KD, OutputMatching, Term, needs
 from .trainer import EachEpoch, fit
@@ -74,14 +86,16 @@ def distill(
 
     Labels that are floating-point numbers, in the shape of the student's outputs, are regressed: the methods
     then compare by squared error over the variance of the targets in place of cross-entropy and softened
-    outputs, and the score is the explained variance, ``val_r2``.
+    outputs, and the score is the explained variance, ``val_r2``. Labels that are maps have the score
+    ``val_miou`` beside ``val_accuracy``.
 
     Args:
-        student: any module; samples must not mix in it (no batch normalisation in training mode when
-            kernels are matched).
+        student: any module in which samples do not mix, but by batch normalisation; that is held at its
+            running statistics where kernels are taken.
         teacher: any module with the student's outputs, or a `Trajectory` of its training; None for ``ce``.
         train: `photonet.data.Images`, or a pair of inputs [n, ...] and labels [n] (tensor, array or xarray;
-            [n, ...] for pixels and for numbers).
+            [n, ...] for pixels and for numbers). Inputs of whole numbers stay int64, as an embedding takes
+            them; bytes are pixels and become float32.
         val: the same; by default a tenth of ``train`` is held out.
         method: one of the table, or the terms of a loss (`photonet.distill.terms`), each with its weight
             and schedule.
@@ -94,15 +108,16 @@ def distill(
         noise: runs the student as another device at every training step, such as `DeviceNoise`; validation
             and kernels stay without it.
         tune: try several learning rates (True: `LEARNING_RATES`, or those given), each from the same first
-            weights, and keep the best by validation accuracy (or explained variance). Comparisons are fair
-            when every arm does so.
+            weights, and keep the best by validation accuracy (mean intersection over union where places have
+            classes, explained variance of numbers). A rate that diverges is out. Comparisons are fair when
+            every arm does so.
         fabric: a `lightning.Fabric` on which ``launch`` was called, for several processes or
             ``precision="bf16-mixed"``; every process calls `distill` with the same arguments. Student,
             teacher and data are moved to its device.
-        out: folder for a checkpoint after each epoch, the teacher's sketched tangents, and
-            ``history.csv``; with ``tune`` one folder per learning rate.
+        out: folder for a checkpoint and ``history.csv`` after each epoch, and the teacher's sketched
+            tangents; with ``tune`` one folder per learning rate.
         resume: go on from the checkpoint in ``out``; the result is that of an uninterrupted run. Without it
-            what an earlier run left there is removed.
+            what an earlier run left there is removed, and nothing else.
         keep: keep the weights of every epoch in ``out/epochs``, for a `Trajectory`.
         tensorboard: write the curves to ``out/tensorboard`` too.
         seed: of the order of samples, the held-out tenth and the random directions.
@@ -112,11 +127,13 @@ def distill(
 
     Raises:
         UnknownName: the method does not exist.
-        InvalidArgument: no teacher for a method that needs one, labels of another length, or a
-            student without trainable parameters.
-        GridMismatch: teacher and student have different outputs.
+        InvalidArgument: no teacher for a method that needs one, labels of another length or none that is
+            known, a model that returns something else than one tensor, a student without trainable
+            parameters, or an argument of another kind.
+        GridMismatch: teacher and student have different outputs, or ``val`` and ``unlabelled`` other inputs.
         DataError: what ``out`` holds is damaged, or of another run or teacher.
-        TrainingDiverged: the loss became NaN or infinite; names the step, the term and the last good state.
+        TrainingDiverged: the loss or a weight became NaN or infinite (at every rate of ``tune``); names the
+            step, the term and the last good state.
         MissingDependency: ``tensorboard=True`` without the package.
 
     Example:
@@ -127,15 +144,15 @@ def distill(
         >>> sorted(result.history)
         ['ce', 'kd', 'ntk', 'val_accuracy', 'val_loss']
     """
-    config = config or TrainConfig()
+    config = TrainConfig() if config is None else config
+    check_kinds(student, teacher, config, noise)
     checks.count("seed", seed, least=0)
+    folder, rates = folder_of(out), _rates(tune)
     inputs, labels = labelled("train", train)
     if val is None:
         (val_inputs, val_labels), (inputs, labels) = hold_out(inputs, labels, seed)
     else:
-        val_inputs, val_labels = labelled("val", val)
-        if val_labels.dtype.is_floating_point != labels.dtype.is_floating_point:
-            raise InvalidArgument("val labels", f"{labels.dtype}, as in train", f"{val_labels.dtype}")
+        val_inputs, val_labels = validation(val, inputs, labels)
     terms, method_name = terms_of(method, labels)
     processes = Processes(fabric)
     if fabric is not None:
@@ -144,34 +161,37 @@ def distill(
         inputs, labels, val_inputs, val_labels = (
             t.to(fabric.device) for t in (inputs, labels, val_inputs, val_labels)
         )
-    outputs = predict(student, inputs[:1]).shape
+    outputs = outputs_of("student", student, inputs)
     check_classes("train labels", labels, outputs)
     check_classes("val labels", val_labels, outputs)
     if len(inputs) < 2:
         raise InvalidArgument("train", "two or more samples after the validation split", len(inputs))
+    if "labels" in needs(terms):
+        check_known("train labels", labels, "terms like KD need none: method=[KD()]")
+    if rates:
+        check_known("val labels", val_labels, "the learning rate is chosen by them")
     asks = bool(needs(terms) - {"labels"})
     if asks and teacher is None:
         raise InvalidArgument(
             "teacher", f"a torch module for the method {method_name!r}", None, "use method='ce' without one"
         )
     if asks and teacher is not None:
-        same_outputs(outputs, predict(teacher, inputs[:1]).shape)
+        same_outputs(outputs, outputs_of("teacher", teacher, inputs))
     views = views_of(views, method_name, inputs, labels)
     if unlabelled is not None:
         if not asks:
             raise InvalidArgument("unlabelled", "a method that asks the teacher", method_name)
         inputs, labels = with_unlabelled(inputs, labels, unlabelled)
 
-    if (keep or tensorboard) and out is None:
+    if (keep or tensorboard) and folder is None:
         raise InvalidArgument("out", "a folder, to keep weights or curves in", None)
-    folder = Path(out) if out is not None else None
     if isinstance(teacher, Trajectory):
         teacher.at(1.0)  # which kernels and validation are of
     # stored outputs do not hold on views, nor of a teacher that changes: it is asked at every step
     changes = views is not None or isinstance(teacher, Trajectory)
     with processes.one_after_the_other() if folder is not None else contextlib.nullcontext():
         if folder is not None and not resume and processes.first:
-            (folder / "teacher.h5").unlink(missing_ok=True)
+            remove_run(folder)
         stored = teacher_targets(teacher, inputs, terms, folder, kernel_only=changes)
     ask = copy.deepcopy(teacher).eval() if changes and asks and teacher is not None else None
     samples = Samples(inputs, labels, **stored, views=views, ask=ask)
@@ -184,7 +204,8 @@ def distill(
         "seed": seed,
         "data": tensor_hash(inputs, labels),
         "teacher": _hash_of(teacher),
-        "student": state_hash(student.state_dict()),
+        "student": module_hash(student),
+        "trained": config_hash({name: p.requires_grad for name, p in student.named_parameters()}),
         "views": describe(views),
         "noise": describe(noise),
         "precision": processes.precision,
@@ -194,18 +215,16 @@ def distill(
         described = {**settings, "lr": lr}
         run_hash = config_hash(described)
         checkpoint = folder / "checkpoint.safetensors" if folder is not None else None
-        if checkpoint is not None and not resume and processes.first:
-            checkpoint.unlink(missing_ok=True)
         with contextlib.ExitStack() as stack:
-            told: list[EachEpoch] = []
+            told: list[EachEpoch] = [] if folder is None else [keep_history(folder)]
             if keep and folder is not None:
                 told.append(keep_weights(student, folder))
             if tensorboard and folder is not None and processes.first:
                 told.append(stack.enter_context(curves(folder)))
 
-            def each_epoch(epoch: int, row: dict[str, float]) -> None:
+            def each_epoch(rows: list[dict[str, float]]) -> None:
                 for tell in told:
-                    tell(epoch, row)
+                    tell(rows)
 
             history = fit(
                 student, samples, val_samples, terms, replace(config, lr=lr), seed=seed,
@@ -213,22 +232,34 @@ def distill(
                 description=f"distilling ({method_name}, lr {lr:g})",
             )  # fmt: skip
         history.attrs |= provenance(run=run_hash, **described)
-        if folder is not None and processes.first:
-            write_text(folder / "history.csv", history_csv(history))
         return history, described
 
-    if tune is False:
-        history, settings = train_at(config.lr, folder)
+    if rates:
+        history, settings = _best_rate(student, rates, train_at, folder)
     else:
-        history, settings = _best_rate(student, LEARNING_RATES if tune is True else tune, train_at, folder)
-    metrics = dict([score(predict(student, val_inputs), val_labels)])
-    return Distilled(student, history, metrics, settings)
+        history, settings = train_at(config.lr, folder)
+    return Distilled(student, history, scores(predict(student, val_inputs), val_labels), settings)
 
 
 def _hash_of(teacher: nn.Module | None) -> str:
     if isinstance(teacher, Trajectory):
         return f"{teacher.hash} until {teacher.until}"
-    return state_hash(teacher.state_dict()) if teacher is not None else "none"
+    return module_hash(teacher) if teacher is not None else "none"
+
+
+def _rates(tune: bool | Sequence[float]) -> list[float]:
+    """The learning rates to try; none where nothing is tuned."""
+    if isinstance(tune, bool):
+        return list(LEARNING_RATES) if tune else []
+    try:
+        rates = [checks.positive("tune", rate, "positive learning rates") for rate in tune]
+    except TypeError:
+        raise InvalidArgument(
+            "tune", "True, or learning rates", repr(tune)[:80], "one rate is set by TrainConfig(lr=)"
+        ) from None
+    if not rates:
+        raise InvalidArgument("tune", "at least one learning rate", "none")
+    return rates
 
 
 def _best_rate(
@@ -237,17 +268,32 @@ def _best_rate(
     train_at: Callable[[float, Path | None], tuple[xr.Dataset, dict[str, Any]]],
     folder: Path | None,
 ) -> tuple[xr.Dataset, dict[str, Any]]:
-    """Train from the same first weights at every rate; the student is left with the best ones."""
-    if not rates:
-        raise InvalidArgument("tune", "at least one learning rate", rates)
+    """Train from the same first weights at every rate; the student is left with the best ones.
+
+    Raises:
+        TrainingDiverged: at every rate; one that diverges is worse than any that does not.
+    """
     first = copy.deepcopy(student.state_dict())
-    tried = []
+    tried, failed = [], []
     for lr in rates:
         student.load_state_dict(first)
-        history, settings = train_at(lr, None if folder is None else folder / f"lr-{lr:g}")
-        name = next(name for name in ("val_accuracy", "val_r2") if name in history)
-        reached = float(history[name][-1]), -float(history["val_loss"][-1])
-        tried.append((reached, history, settings, copy.deepcopy(student.state_dict())))
+        try:
+            history, settings = train_at(lr, None if folder is None else folder / f"lr-{lr:g}")
+        except TrainingDiverged as error:
+            failed.append(f"lr {lr:g}: {error}")
+            continue
+        tried.append((_reached(history), history, settings, copy.deepcopy(student.state_dict())))
+    if not tried:
+        raise TrainingDiverged(f"every learning rate of tune diverged: {'. '.join(failed)}")
     _, history, settings, weights = max(tried, key=lambda one: one[0])
     student.load_state_dict(weights)
+    student.eval()  # the last rate may have stopped in the middle
     return history, settings
+
+
+def _reached(history: xr.Dataset) -> tuple[float, float]:
+    """Score and loss at the end, the higher the better; what is no number is worse than any."""
+    name = next(name for name in DECISIVE if name in history)
+    end = float(history[name][-1]), -float(history["val_loss"][-1])
+    score, loss = (-math.inf if math.isnan(value) else value for value in end)
+    return score, loss

@@ -15,9 +15,12 @@ from .teacher import Gram
 from .terms import KD, Batch, CrossEntropy, OutputMatching, SquaredError, Term
 from .views import Views
 
-__all__ = ["Samples", "accuracy", "evaluate", "mean_iou", "predict", "r_squared", "score"]
+__all__ = ["Samples", "accuracy", "evaluate", "mean_iou", "predict", "r_squared", "scores"]
 
 SUPERVISED = (CrossEntropy, KD, SquaredError, OutputMatching)
+
+DECISIVE = ("val_miou", "val_accuracy", "val_r2")
+"""Which of the `scores` tells the better of two runs: the first that was measured."""
 
 MOST_INPUTS = 2**22
 """Numbers in a batch of `predict`: 1,024 small pictures, but few large scenes, whose maps need the memory."""
@@ -65,19 +68,37 @@ class Samples:
         return getattr(self, "gram" if need == "kernel" else need) is not None
 
 
-def predict(model: nn.Module, inputs: torch.Tensor, batch_size: int | None = None) -> torch.Tensor:
+def predict(
+    model: nn.Module, inputs: torch.Tensor, batch_size: int | None = None, *, name: str = "model"
+) -> torch.Tensor:
     """Outputs of a model in evaluation mode, without gradients, in batches.
 
-    By default of 1,024 samples, and fewer where those are large.
+    Args:
+        model: from inputs [b, ...] to one tensor of outputs [b, ...].
+        inputs: [n, ...].
+        batch_size: by default 1,024 samples, and fewer where those are large.
+        name: the model's, for the error.
+
+    Raises:
+        InvalidArgument: the model returns something else than one tensor.
+
+    Example:
+        >>> predict(nn.Linear(3, 2), torch.rand(5, 3)).shape
+        torch.Size([5, 2])
     """
     if batch_size is None:
         batch_size = max(1, min(1024, MOST_INPUTS // max(1, inputs[:1].numel())))
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        outputs = torch.cat([model(x) for x in inputs.split(batch_size)])
+        outputs = [model(x) for x in inputs.split(batch_size)]
     model.train(was_training)
-    return outputs
+    if not isinstance(outputs[0], torch.Tensor):
+        raise InvalidArgument(
+            name, "a module that returns one tensor", f"a {type(outputs[0]).__name__}",
+            "wrap it in a module whose forward returns the outputs alone",
+        )  # fmt: skip
+    return torch.cat(outputs)
 
 
 def accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:
@@ -108,11 +129,21 @@ def r_squared(outputs: torch.Tensor, targets: torch.Tensor) -> float:
     return 1 - float(losses.squared_error(outputs.double(), targets.double()) * count / deviation)
 
 
-def score(outputs: torch.Tensor, labels: torch.Tensor) -> tuple[str, float]:
-    """What is measured on held-out data, and its name: the higher, the better."""
+def scores(outputs: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
+    """What is measured on held-out data, by name: the higher, the better; nothing where no label is known.
+
+    ``val_r2`` of numbers, ``val_accuracy`` of classes, and ``val_miou`` too where each place has a class.
+
+    Example:
+        >>> scores(torch.eye(3)[None], torch.tensor([[0, 1, 1]]))
+        {'val_accuracy': 0.6666666666666666, 'val_miou': 0.5}
+    """
     if labels.is_floating_point():
-        return "val_r2", r_squared(outputs, labels)
-    return "val_accuracy", accuracy(outputs, labels)
+        return {"val_r2": r_squared(outputs, labels)}
+    if not bool((labels != UNLABELLED).any()):
+        return {}
+    found = {"val_accuracy": accuracy(outputs, labels)}
+    return found | {"val_miou": mean_iou(outputs, labels)} if labels.ndim > 1 else found
 
 
 def mean_iou(logits: torch.Tensor, labels: torch.Tensor) -> float:

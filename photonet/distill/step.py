@@ -116,7 +116,9 @@ class Step:
         self.noise, self.processes, self.parts = noise, processes, parts
         self.kernel = next((term for term in terms if isinstance(term, NTK)), None)
         self.whole = parts * processes.count == 1
-        self.outputs = predict(model, train.inputs[:1])[0].numel()
+        # inputs may be whole numbers: what the model says tells the precision
+        self.like = predict(model, train.inputs[:1])
+        self.outputs = self.like.numel()
         if self.kernel is not None and self.kernel.outputs != "random" and self.outputs > MOST_OUTPUTS:
             raise InvalidArgument(
                 "NTK outputs", f"'random' for more than {MOST_OUTPUTS} outputs", self.kernel.outputs
@@ -130,7 +132,7 @@ class Step:
         train = self.train
         labels = train.labels[chosen] if train.labels is not None else None
         seen, labels = seen_through(train.views, train.inputs[chosen], labels, generator)
-        directions = self._directions(generator, seen) if "gram" in wanted else None
+        directions = self._directions(generator, self.like) if "gram" in wanted else None
         noisy = self.noise is not None or not self.whole
         return Query(chosen, seen, labels, directions, seed if noisy else None)
 
@@ -172,7 +174,7 @@ class Step:
                 logits, features = penultimate(self.model, seen, forward)
             else:
                 logits = forward(seen)
-        return Answers(logits.to(seen), None if features is None else features.to(seen))
+        return Answers(logits.to(self.like), None if features is None else features.to(self.like))
 
     def batch(self, query: Query, wanted: set[str], answers: Answers) -> Batch:
         """What the terms compare: the student's words and those of the teacher."""

@@ -57,8 +57,8 @@ def tangent_gram(teacher: nn.Module, inputs: torch.Tensor, folder: str | Path | 
     # a copy, so that neither freezing nor the mode of the caller's teacher is touched
     model = copy.deepcopy(teacher).eval().requires_grad_(True)
     with torch.no_grad():
-        outputs = model(inputs[:1])[0].numel()
-    if outputs > MOST_OUTPUTS:
+        like = model(inputs[:1])
+    if like.numel() > MOST_OUTPUTS:
 
         def direct(
             batch: torch.Tensor, directions: torch.Tensor | None = None, full: bool = False
@@ -86,7 +86,7 @@ def tangent_gram(teacher: nn.Module, inputs: torch.Tensor, folder: str | Path | 
 
     def gram(batch: torch.Tensor, directions: torch.Tensor | None = None, full: bool = False) -> torch.Tensor:
         rows = stored.features(batch, directions).flatten(0 if full else 1, 1 if full else -1)
-        return (rows @ rows.mT).to(inputs)
+        return (rows @ rows.mT).to(like)
 
     if folder is None:
         weakref.finalize(gram, temporary.cleanup)

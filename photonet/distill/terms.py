@@ -142,7 +142,7 @@ class CrossEntropy(Term):
     """Cross-entropy to the labels.
 
     Args:
-        smoothing: part of the probability that is spread over all classes.
+        smoothing: part of the probability that is spread over all classes, in [0, 1).
     """
 
     name: ClassVar[str] = "ce"
@@ -151,7 +151,10 @@ class CrossEntropy(Term):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.non_negative("smoothing", self.smoothing)
+        if checks.fraction("smoothing", self.smoothing) == 1:
+            raise InvalidArgument(
+                "smoothing", "less than 1, which leaves nothing of the label", self.smoothing
+            )
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         """See `losses.cross_entropy`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .config import TrainConfig
 from .noise import Noise
 from .parallel import Processes
-from .samples import Samples, accuracy, evaluate, predict, score
+from .samples import Samples, accuracy, evaluate, predict, scores
 from .step import Step, reseed
 from .terms import Term, needs
 from .trajectory import Trajectory
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EachEpoch", "Samples", "accuracy", "evaluate", "fit", "history_of", "predict"]
 
-EachEpoch = Callable[[int, dict[str, float]], None]
-"""What is told of each finished epoch: its number, from 1, and its row of the history."""
+EachEpoch = Callable[[list[dict[str, float]]], None]
+"""What is told of each finished epoch: the rows of the history so far, one an epoch."""
 
 
 def fit(
@@ -70,12 +71,13 @@ def fit(
 
     Returns:
         History: a Dataset over ``epoch`` with the mean of each loss term, the validation loss and the
-        validation accuracy (of regression: the explained variance).
+        `scores` on validation data.
 
     Raises:
         InvalidArgument: nothing to train, targets that the terms need are missing, or a batch that cannot
             be divided.
-        TrainingDiverged: a loss term became NaN or infinite.
+        TrainingDiverged: a loss term or a weight became NaN or infinite; the checkpoint is that of the epoch
+            before.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     if not parameters:
@@ -115,6 +117,7 @@ def fit(
             order = torch.randperm(len(train), generator=generator).to(device)
             values = torch.zeros(steps, len(terms), device=device, dtype=torch.float64)
             weights = torch.zeros(steps, len(terms), dtype=torch.float64)
+            largest = torch.zeros(steps, device=device, dtype=torch.float64)
             model.train()
             for number, chosen in enumerate(order[: steps * batch_size].split(batch_size)):
                 progress = (epoch * steps + number) / total
@@ -128,8 +131,9 @@ def fit(
                     values[number] = step.gradients(query, wanted, now)
                 optimizer.step()
                 cycle.step()
+                largest[number] = nn.utils.get_total_norm([p.detach() for p in parameters], math.inf)
             names = [term.name for term in terms]
-            _check_finite(values, names, epoch, checkpoint)
+            _check_finite(values, largest, names, epoch, checkpoint)
             counted = (weights > 0).to(device)
             means = (values.sum(dim=0) / counted.sum(dim=0)).tolist()  # 0 / 0 = NaN: not computed
             rows.append(
@@ -137,7 +141,7 @@ def fit(
             )
             if processes.first:
                 if each_epoch is not None:  # before the checkpoint: what is resumed has been told of all
-                    each_epoch(epoch + 1, rows[-1])
+                    each_epoch(rows)
                 if checkpoint is not None:
                     save_checkpoint(checkpoint, model, optimizer, cycle, rows, run_hash)
     model.eval()
@@ -152,24 +156,26 @@ def _mix(seed: int, number: int) -> int:
 def _validate(model: nn.Module, val: Samples, terms: Sequence[Term], temperature: float) -> dict[str, float]:
     logits = predict(model, val.inputs)
     row = {"val_loss": evaluate(logits, val, terms, temperature)}
-    if val.labels is not None:
-        name, value = score(logits, val.labels)
-        row[name] = value
-    return row
+    return row if val.labels is None else row | scores(logits, val.labels)
 
 
-def _check_finite(values: torch.Tensor, names: list[str], epoch: int, checkpoint: Path | None) -> None:
+def _check_finite(
+    values: torch.Tensor, largest: torch.Tensor, names: list[str], epoch: int, checkpoint: Path | None
+) -> None:
+    """Refuse terms [steps, terms] that are not finite, and weights: a finite loss may have a NaN gradient."""
     # once an epoch: asking after each step would make a GPU wait
-    bad = (~torch.isfinite(values)).nonzero()
+    table = torch.cat([values, largest[:, None]], dim=1)
+    bad = (~torch.isfinite(table)).nonzero()
     if len(bad):
-        step, term = (int(i) for i in bad[0])
+        step, column = (int(i) for i in bad[0])
+        what = [*(f"the term {name!r}" for name in names), "the largest weight"][column]
         last = (
             f"the last good state is {checkpoint}"
             if checkpoint is not None and epoch
             else "no good state was saved"
         )
         raise TrainingDiverged(
-            f"the term {names[term]!r} became {float(values[step, term])} in epoch {epoch + 1}, "
+            f"{what} became {float(table[step, column])} in epoch {epoch + 1}, "
             f"step {step + 1}; {last}; lower lr or scale the term"
         )
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from .. import checks
 from ..errors import DataError, DataMissing, InvalidArgument
-from ..provenance import state_hash
+from ..provenance import module_hash
 
 __all__ = ["Trajectory", "read_state"]
 
@@ -54,7 +54,8 @@ class Trajectory(nn.Module):
         self.states = [s if isinstance(s, (str, Path)) else _copied(s) for s in states]
         digest = hashlib.sha256()
         for index in range(len(states)):  # every one is tried before anything is trained
-            digest.update(state_hash(self._load(index)).encode())
+            self._load(index)
+            digest.update(module_hash(self.model).encode())
         self.hash = digest.hexdigest()[:12]
 
     def at(self, progress: float) -> Trajectory:
@@ -70,7 +71,7 @@ class Trajectory(nn.Module):
         outputs: torch.Tensor = self.model(x)
         return outputs
 
-    def _load(self, index: int) -> Mapping[str, torch.Tensor]:
+    def _load(self, index: int) -> None:
         chosen = self.states[index]
         state = read_state(chosen) if isinstance(chosen, (str, Path)) else chosen
         try:
@@ -81,7 +82,6 @@ class Trajectory(nn.Module):
                 f"the state of another architecture ({str(error).splitlines()[-1].strip()})"
             ) from None
         self.index = index
-        return state
 
     def extra_repr(self) -> str:
         """Number of states, for ``print(model)``."""

@@ -102,7 +102,7 @@ class Mixed:
         share: part of a batch that is mixed.
 
     Raises:
-        InvalidArgument: a share outside [0, 1].
+        InvalidArgument: a share outside [0, 1], or inputs of whole numbers, which have no means.
 
     Example:
         >>> x, labels = torch.rand(4, 3), torch.arange(4)
@@ -117,6 +117,8 @@ class Mixed:
 
     def __call__(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """The inputs, the first of them mixed with others of the batch."""
+        if x.dtype == torch.int64:
+            raise InvalidArgument("views", "inputs that can be mixed", "whole numbers")
         count = round(self.share * len(x))
         partner = torch.randperm(len(x), generator=generator)[:count].to(x.device)
         part = torch.rand(count, generator=generator).to(x).reshape(-1, *[1] * (x.ndim - 1))
@@ -141,6 +143,7 @@ def views_of(
 
     Raises:
         UnknownName: another word.
+        InvalidArgument: neither a word nor a function.
 
     Example:
         >>> views_of("auto", "ntkd", torch.rand(2, 1, 28, 28), torch.tensor([3, 4]))
@@ -148,22 +151,35 @@ def views_of(
         >>> views_of("auto", "kd", torch.rand(2, 1, 28, 28), torch.tensor([3, 4])) is None
         True
     """
+    if views is not None and not isinstance(views, (str, LabelledViews)) and not callable(views):
+        raise InvalidArgument(
+            "views", "a function of inputs and a generator, 'auto' or None", repr(views)[:80]
+        )
     if not isinstance(views, str):
         return views
     checks.choice("views", views, ["auto"])
-    pictures = inputs.ndim == 4 and min(inputs.shape[2:]) >= SMALLEST_PICTURE
+    pictures = inputs.is_floating_point() and inputs.ndim == 4 and min(inputs.shape[2:]) >= SMALLEST_PICTURE
     return Moved() if method == "ntkd" and pictures and not labels.is_floating_point() else None
 
 
 def seen_through(
     views: Views | None, x: torch.Tensor, labels: torch.Tensor | None, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """A batch through its views; the inputs themselves (the same tensor) without any."""
+    """A batch through its views; the inputs themselves (the same tensor) without any.
+
+    Raises:
+        InvalidArgument: views that are not one for each input.
+    """
     if views is None:
         return x, labels
     if labels is not None and isinstance(views, LabelledViews):
-        return views.with_labels(x, labels, generator)
-    return views(x, generator), labels
+        seen, labels = views.with_labels(x, labels, generator)
+    else:
+        seen = views(x, generator)
+    if not isinstance(seen, torch.Tensor) or seen.shape[:1] != x.shape[:1]:
+        got = f"shape {tuple(seen.shape)}" if isinstance(seen, torch.Tensor) else type(seen).__name__
+        raise InvalidArgument("views", f"a function to {len(x)} views of {len(x)} inputs", got)
+    return seen, labels
 
 
 def describe(function: Callable[..., Any] | None) -> str:

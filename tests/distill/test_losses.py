@@ -113,6 +113,17 @@ def test_the_residual_weighs_the_directions_of_the_kernel_by_hand():
     assert torch.autograd.gradcheck(lambda v: kernel_residual(v, teacher, kernel), (x,))
 
 
+@pytest.mark.parametrize(
+    ("kernel", "got"),
+    [(0.0 * torch.eye(2), "a mean diagonal of 0;"), (3.0 - 2.0 * torch.eye(2), "an indefinite one;"),
+     (torch.nan * torch.eye(2), "a mean diagonal of nan;")],
+    ids=["zero", "indefinite", "nan"],
+)  # fmt: skip
+def test_a_kernel_that_is_none_is_refused_by_the_residual(kernel, got):
+    with pytest.raises(InvalidArgument, match=f"^kernel: expected a positive semidefinite kernel .*{got}"):
+        kernel_residual(torch.zeros(2, 3), torch.rand(2, 3), kernel)
+
+
 def test_a_residual_of_another_batch_is_refused():
     x = torch.zeros(4, 3)
     with pytest.raises(InvalidArgument, match=r"^kernel: expected \[4, 4\]"):

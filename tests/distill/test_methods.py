@@ -106,6 +106,58 @@ def test_tuning_starts_every_rate_alike_and_keeps_the_best(student, teacher, dat
     assert len(lines) == 4
 
 
+def test_a_rate_that_diverges_is_out_and_all_that_diverge_are_an_error(student, teacher, data, tmp_path):
+    arguments = {"teacher": teacher, "train": data, "method": "kd", "config": CONFIG}
+    tuned = distill(student, **arguments, tune=(1e-2, 1e38), out=tmp_path)
+    assert tuned.config["lr"] == 1e-2
+    assert not student.training
+    assert torch.isfinite(student[0].weight).all()
+    with pytest.raises(
+        TrainingDiverged, match=r"every learning rate of tune diverged: lr 1e\+37: .*lr 1e\+38: "
+    ):
+        distill(student, **arguments, tune=(1e37, 1e38))
+
+
+def test_maps_are_judged_by_each_class_alike():
+    # a pixel in ten is bright
+    x = (torch.rand(40, 1, 10, 10, generator=torch.Generator().manual_seed(0)) < 0.1).float()
+    labels = x[:, 0].long()
+    torch.manual_seed(0)
+    student = nn.Conv2d(1, 2, 1)
+    with torch.no_grad():  # at first it calls all dark
+        student.weight.zero_()
+        student.bias.copy_(torch.tensor([1.0, -1.0]))
+    config = TrainConfig(epochs=3, batch_size=12)
+    run = distill(student, None, (x, labels), val=(x, labels), method="ce", config=config, tune=(1e-7, 0.5))
+    assert list(run.history) == ["ce", "val_loss", "val_accuracy", "val_miou"]
+    assert run.metrics == {"val_accuracy": 1.0, "val_miou": 1.0}
+
+
+def test_tuning_prefers_the_better_mean_over_the_classes(monkeypatch, data):
+    """Of two ends of training, the one that finds the rare class, though more pixels are wrong."""
+    labels = torch.zeros(20, 10, dtype=torch.int64)
+    labels[:, 0] = 1
+    found = {1e-3: torch.zeros(20, 10).long(), 1e-9: torch.zeros(20, 10).long()}
+    found[1e-9][:, :3] = 1
+
+    class Says(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.shift = nn.Parameter(torch.zeros(()))
+
+        def forward(self, x):
+            # a rate of 1e-9 leaves the parameter where it was
+            answer = found[1e-9 if abs(float(self.shift.detach())) < 1e-6 else 1e-3][: len(x)]
+            return 9 * nn.functional.one_hot(answer, 2).movedim(-1, 1) + self.shift * x[:, :2, None]
+
+    x = torch.rand(20, 2, generator=torch.Generator().manual_seed(0))
+    config = TrainConfig(epochs=2, batch_size=10)
+    run = distill(Says(), None, (x, labels), val=(x, labels), method="ce", config=config, tune=(1e-9, 1e-3))
+    assert run.config["lr"] == 1e-9
+    # accuracy 0.8 against 0.9; (14 / 16 and 1 / 3) / 2 against (9 / 10 and 0) / 2
+    assert run.metrics["val_accuracy"] == pytest.approx(0.8)
+
+
 def test_wrong_input_is_named(student, teacher, data, tmp_path):
     with pytest.raises(InvalidArgument, match="teacher"):
         distill(student, None, data)

@@ -23,12 +23,12 @@ class Student(nn.Module):
         with torch.random.fork_rng():
             torch.manual_seed(5)
             self.layers = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
-        self.fuse = fuse
+        self._fuse = fuse
 
     def forward(self, x):
-        if self.training and self.fuse is not None:
-            self.fuse -= 1
-            if self.fuse < 0:
+        if self.training and self._fuse is not None:
+            self._fuse -= 1
+            if self._fuse < 0:
                 raise KeyboardInterrupt
         return self.layers(x)
 

@@ -6,6 +6,7 @@ from torch import nn
 
 from photonet.data import UNLABELLED
 from photonet.distill import mean_iou, predict
+from photonet.distill.samples import scores
 from photonet.errors import GridMismatch, InvalidArgument
 
 
@@ -45,6 +46,15 @@ def test_mean_iou_refuses_other_sizes_and_no_labels():
         mean_iou(torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 5, dtype=torch.int64))
     with pytest.raises(InvalidArgument, match="labels"):
         mean_iou(torch.zeros(1, 3, 4, 4), torch.full((1, 4, 4), UNLABELLED))
+
+
+def test_what_is_scored_goes_by_the_labels():
+    logits = logits_of(torch.tensor([[0, 0, 0, 1]]), 2)
+    found = scores(logits, torch.tensor([[0, 0, 1, UNLABELLED]]))
+    assert found == pytest.approx({"val_accuracy": 2 / 3, "val_miou": (2 / 3 + 0) / 2})
+    assert scores(logits[..., 0], torch.tensor([1])) == {"val_accuracy": 0.0}
+    assert scores(logits, torch.full((1, 4), UNLABELLED)) == {}
+    assert list(scores(logits, logits + 1)) == ["val_r2"]
 
 
 def test_large_scenes_are_predicted_few_at_a_time():

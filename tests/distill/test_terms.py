@@ -34,6 +34,9 @@ def test_wrong_settings_are_named():
         KD(-1.0)
     with pytest.raises(InvalidArgument, match="schedule"):
         KD(schedule=((0.5, 1.0), (0.2, 0.0)))
+    for smoothing in (-0.1, 1.0, 3.0):
+        with pytest.raises(InvalidArgument, match="^smoothing"):
+            CrossEntropy(smoothing=smoothing)
     with pytest.raises(InvalidArgument, match="form"):
         NTK(form="cosine")
     with pytest.raises(InvalidArgument, match="teacher"):
