@@ -5,11 +5,13 @@ from __future__ import annotations
 from .bench import run_bench
 from .captures import cut_windows, join_windows, signed_maps
 from .check import check
+from .dark import correct_dark
 from .device import ERRORS, Device, make_devices
 from .drift import DriftMonitor, Look
 from .exposure import ExposureChoice, choose_exposure
 from .faults import Finding
 from .features import Measured
+from .flat import correct_flat
 from .geometry import correct_geometry
 from .importer import import_folder
 from .known_scenes import (
@@ -20,7 +22,8 @@ from .known_scenes import (
     estimate_psf,
     mean_point,
 )
-from .photometry import STEPS, calibrate, correct_dark, correct_drift, correct_flat
+from .light import correct_drift
+from .photometry import STEPS, calibrate
 from .planner import Needed, PilotPlan, plan_pilot
 from .reader import Frames, MeasuredData
 from .register import Registration, register

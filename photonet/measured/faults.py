@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from .shutter import SAME, are_among
+
 __all__ = ["FAULTS", "Finding", "faults"]
 
 FAULTS = ("dark", "exposure", "labels", "saturated", "values")
@@ -14,10 +16,6 @@ FAULTS = ("dark", "exposure", "labels", "saturated", "values")
 
 SATURATED_SHARE = 1e-3
 """Share of saturated pixels from which a frame counts as saturated (fewer may be hot pixels)."""
-
-
-SAME_EXPOSURE = 1e-3
-"""Relative difference of exposure times that are the same."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +52,12 @@ def faults(scenes: Any, dark: Any = None, flat: Any = None, psf: Any = None) -> 
     if dark is not None:
         level = scenes.mean.median()
         # a longer exposure, of the flats or the point sources, may be brighter than the scenes
-        bright = (dark.mean >= level) & (dark.exposure <= (1 + SAME_EXPOSURE) * scenes.exposure.max())
+        bright = (dark.mean >= level) & (dark.exposure <= (1 + SAME) * scenes.exposure.max())
         if bool(bright.any()):
             message = f"not darker than the scenes (mean {dark.mean[bright].max():.4g}, scenes {level:.4g})"
             found.append(Finding("dark", f"dark, {_frames(bright)}", message))
-        known = torch.cat([g.exposure for g in (scenes, flat, psf) if g is not None]).unique()
-        other = ~torch.isclose(dark.exposure[:, None], known[None, :], rtol=SAME_EXPOSURE, atol=0).any(1)
+        known = torch.cat([g.exposure for g in (scenes, flat, psf) if g is not None])
+        other = ~are_among(dark.exposure, known)
         if bool(other.any()):
             message = f"an exposure of {dark.exposure[other][0]:g} s, at which there are no other frames"
             found.append(Finding("exposure", f"dark, {_frames(other)}", message))

@@ -6,11 +6,13 @@ import torch
 
 from ..detector.bench import TRANSFER_RANGE, Estimate, system_gain
 from ..errors import InvalidArgument
-from .faults import SAME_EXPOSURE, SATURATED_SHARE
+from .dark import correct_dark
+from .faults import SATURATED_SHARE
 from .reader import Frames, MeasuredData
+from .shutter import by_exposure
 from .steps import Calibration, Shots, Step
 
-__all__ = ["correct_linearity", "exposure_series", "gain_of_series", "is_unsaturated"]
+__all__ = ["correct_linearity", "exposure_series", "gain_of_series", "is_unsaturated", "lacks"]
 
 BRIGHTNESSES = 8
 """Groups of pixels of equal brightness."""
@@ -23,6 +25,13 @@ FEWEST = 3
 
 KNOTS = (0, 1, 2, 3, 4, 6, 8)
 """Numbers of knots of the correction that left-out exposure times choose from."""
+
+
+def lacks(data: MeasuredData) -> str | None:
+    """What a file lacks for the step, or None."""
+    if data.flat is None or len(_repeated_times(data.flat)) < FEWEST:
+        return f"pairs of unsaturated flat frames at fewer than {FEWEST} exposure times"
+    return None
 
 
 def correct_linearity(data: MeasuredData, earlier: Calibration | None = None) -> Step:
@@ -141,29 +150,24 @@ def exposure_series(data: MeasuredData, earlier: Calibration) -> tuple[torch.Ten
     flat = data.flat
     if flat is None:
         raise InvalidArgument("data", "flat frames at 3 exposure times", "no flat frames")
-    anchor = flat.time[flat.exposure.argmax()].nan_to_num(0.0)
-    seconds, pairs = [], []
-    for t in _different(flat.exposure):
-        same = (flat.exposure - t).abs() <= SAME_EXPOSURE * t
-        rows = (same & is_unsaturated(flat)).nonzero()[:, 0]
-        if len(rows) >= 2:
-            near = (flat.time[rows].nan_to_num(0.0) - anchor).abs().argsort(stable=True)[:2]
-            pairs.append(earlier.read(flat, rows[near].sort().values).double().flatten(1))
-            seconds.append(t)
-    if len(seconds) < 3:
+    groups = _repeated_times(flat)
+    if len(groups) < FEWEST:
         raise InvalidArgument(
-            "data", "pairs of unsaturated flat frames at 3 exposure times", f"at {len(seconds)}"
+            "data", "pairs of unsaturated flat frames at 3 exposure times", f"at {len(groups)}"
         )
-    return torch.tensor(seconds, dtype=torch.float64), torch.stack(pairs)
+    anchor = flat.time[flat.exposure.argmax()].nan_to_num(0.0)
+    pairs = []
+    for rows in groups:
+        near = (flat.time[rows].nan_to_num(0.0) - anchor).abs().argsort(stable=True)[:2]
+        pairs.append(earlier.read(flat, rows[near].sort().values).double().flatten(1))
+    return torch.stack([flat.exposure[rows].median() for rows in groups]), torch.stack(pairs)
 
 
-def _different(exposure: torch.Tensor) -> list[float]:
-    """Exposure times in rising order, without those that differ by rounding alone."""
-    found: list[float] = []
-    for t in exposure.unique().tolist():
-        if not found or t > (1 + SAME_EXPOSURE) * found[-1]:
-            found.append(t)
-    return found
+def _repeated_times(flat: Frames) -> list[torch.Tensor]:
+    """The unsaturated frames of each exposure time that has two or more of them."""
+    usable = is_unsaturated(flat)
+    groups = [rows[usable[rows]] for rows in by_exposure(flat.exposure)]
+    return [rows for rows in groups if len(rows) >= 2]
 
 
 def _still_rising(seconds: torch.Tensor, y: torch.Tensor) -> int:

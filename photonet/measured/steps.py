@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from .. import checks
+from ..errors import InvalidArgument
 from .reader import Frames
 
-__all__ = ["Calibration", "Shots", "Step", "chunk_of", "chunks", "column"]
+__all__ = ["Calibration", "Shots", "Step", "chunk_of", "chunks", "column", "needed"]
 
 AT_ONCE = 64 << 20
 """Bytes of frames in memory at a time."""
@@ -111,3 +112,14 @@ def chunks(frames: Frames, calibration: Calibration) -> Iterator[tuple[torch.Ten
 def column(values: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
     """[n] as a factor of frames [n, ..., y, x]."""
     return values.to(frames).reshape(-1, *[1] * (frames.ndim - 1))
+
+
+def needed(step: str, frames: Frames | None, lacks: str | None) -> Frames:
+    """The frames that a step is fitted to.
+
+    Raises:
+        InvalidArgument: the file lacks something for it.
+    """
+    if frames is None or lacks:
+        raise InvalidArgument("data", f"frames for the step {step!r}", lacks)
+    return frames

@@ -1,0 +1,99 @@
+"""The response of each pixel, told from frames of uniform light."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn.functional import avg_pool2d
+
+from ..errors import InvalidArgument
+from .reader import MeasuredData
+from .series import is_unsaturated
+from .steps import Calibration, Shots, Step, chunks, column, needed
+
+__all__ = ["correct_flat", "lacks"]
+
+DEAD = 0.05
+"""Response relative to the median below which a pixel counts as dead; its neighbours stand for it."""
+
+
+def lacks(data: MeasuredData) -> str | None:
+    """What a file lacks for the step, or None."""
+    if data.flat is None or int(is_unsaturated(data.flat).sum()) < 2:
+        return "fewer than 2 flat frames that are not saturated"
+    return None
+
+
+def correct_flat(data: MeasuredData, earlier: Calibration | None = None) -> Step:
+    r"""Divide by the response of each pixel: PRNU, falloff of the lens, and the level of white.
+
+    :math:`y / (t\, r)`, r being the signal of the flat frames per second of exposure. A flat frame stands for
+    white, so the result is 1 where a scene is as bright as that; otherwise it is off by one factor. A dead
+    pixel gets the mean of the living among its eight neighbours, or of theirs.
+
+    Args:
+        data: a file with at least two flat frames that are not saturated.
+        earlier: steps before this one.
+
+    Raises:
+        InvalidArgument: too few flat frames, or darker than the dark frames.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from photonet.measured import MeasuredData, Part, calibrate, write
+        >>> path = Path(tempfile.mkdtemp()) / "a.h5"
+        >>> uneven = torch.tensor([[800.0, 1000.0, 1200.0]]).expand(2, 2, 3)
+        >>> write(path, Part(0.5 * uneven, 1e-2), flat=Part(uneven, 1e-2))
+        >>> with MeasuredData(path) as data:
+        ...     print(calibrate(data).read(data.scenes)[0, 0].tolist())
+        [0.5, 0.5, 0.5]
+    """
+    flat = needed("flat", data.flat, lacks(data))
+    signal: list[Any] = [0.0, 0.0]
+    seconds = [0.0, 0.0]
+    good = is_unsaturated(flat)
+    usable = good.cumsum(0) * good  # 1, 2, 3... and 0 for the others
+    for rows, frames in chunks(flat, earlier or Calibration()):
+        for parity in (0, 1):
+            mine = (usable[rows] > 0) & (usable[rows] % 2 == parity)
+            signal[parity] = signal[parity] + frames[mine].double().sum(0)
+            seconds[parity] += float(flat.exposure[rows[mine]].sum())
+    if min(seconds) == 0:
+        raise InvalidArgument("data", "two or more flat frames that are not saturated", "fewer")
+    a, b = (s / t for s, t in zip(signal, seconds, strict=True))
+    rate = (signal[0] + signal[1]) / sum(seconds)
+    if not float(rate.median()) > 0:
+        raise InvalidArgument("data", "flat frames that are brighter than the dark", "darker ones")
+    alive = rate > DEAD * rate.median()
+
+    def uneven(picture: torch.Tensor) -> float:
+        return 100 * float(picture[alive].std(correction=0) / picture[alive].mean().abs())
+
+    def apply(frames: torch.Tensor, shots: Shots) -> torch.Tensor:
+        inverse = torch.where(alive, 1 / rate, 0.0).to(frames)
+        return _fill(frames * inverse / column(shots.exposure, frames), alive)
+
+    return Step(
+        "flat",
+        "%, spread over the pixels of held-out flat frames",
+        uneven(b),
+        uneven(b / a),
+        apply,
+        {"rate": rate, "dead": int((~alive).sum())},
+    )
+
+
+def _fill(pictures: torch.Tensor, alive: torch.Tensor) -> torch.Tensor:
+    """Pictures [n, ..., y, x] whose dead pixels are means of living neighbours, the nearest ring first."""
+    known = alive.to(pictures)
+
+    def near(x: torch.Tensor) -> torch.Tensor:
+        return avg_pool2d(x.reshape(-1, 1, *x.shape[-2:]), 3, stride=1, padding=1).reshape(x.shape)
+
+    while not bool(known.all()):  # there is a living pixel: the median is bright
+        share = near(known)
+        pictures = torch.where(known > 0, pictures, near(pictures * known) / share.clamp(min=1e-9))
+        known = (share > 1e-9).to(pictures)
+    return pictures
