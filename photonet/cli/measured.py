@@ -34,11 +34,12 @@ def import_(
     bits: Annotated[int | None, typer.Option(help="Resolution of the camera's converter.")] = None,
     camera: Annotated[str, typer.Option(help="Reference of the camera.")] = "",
     mask: Annotated[str, typer.Option(help="Reference of the mask.")] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
 ) -> None:
     """Build a file of measured data from pictures and their table."""
     from ..measured import import_folder
 
-    import_folder(folder, file, bits=bits, camera=camera, mask=mask)
+    import_folder(folder, file, bits=bits, camera=camera, mask=mask, overwrite=overwrite)
     typer.echo(f"wrote {file}")
 
 

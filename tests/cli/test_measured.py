@@ -29,6 +29,16 @@ def test_import_makes_a_file_that_passes_the_check(tmp_path):
     assert RUN.invoke(app, ["measured", "check", str(tmp_path / "d.h5")]).exit_code == 0
 
 
+def test_import_replaces_a_file_only_when_told(tmp_path):
+    Image.fromarray(np.full((4, 5), 1000, dtype=np.uint16)).save(tmp_path / "a.png")
+    (tmp_path / "frames.csv").write_text("file,exposure\na.png,1e-3\n")
+    (tmp_path / "d.h5").write_text("the only copy")
+    command = ["measured", "import", str(tmp_path), str(tmp_path / "d.h5")]
+    assert RUN.invoke(app, command).exit_code != 0
+    assert (tmp_path / "d.h5").read_text() == "the only copy"
+    assert RUN.invoke(app, [*command, "--overwrite"]).exit_code == 0
+
+
 def test_calibrate_prints_the_residuals(tmp_path):
     g = torch.Generator().manual_seed(0)
     dark, scenes = (torch.randint(low, low + 9, (4, 4, 4), generator=g) for low in (60, 900))
