@@ -43,6 +43,10 @@ def faults(scenes: Any, dark: Any = None, flat: Any = None, psf: Any = None) -> 
         wrong = ~torch.isfinite(group.mean)
         if bool(wrong.any()):
             found.append(Finding("values", f"{name}, {_frames(wrong)}", "NaN or infinite values"))
+        for column in ("temperature", "time"):
+            endless = getattr(group, column).isinf()
+            if bool(endless.any()):
+                found.append(Finding("values", f"{name}, {_frames(endless)}", f"an infinite {column}"))
         full = group.saturated > SATURATED_SHARE
         if name != "dark" and bool(full.any()):
             share = 100 * group.saturated.max().item()

@@ -70,7 +70,8 @@ class Measured:
 
         Args:
             source: a file, or one that is open.
-            gain: [2, k], digital gains at the subtraction (`MaskDesign.gain`); not for a file of features.
+            gain: [2, k], digital gains at the subtraction (`MaskDesign.gain`); this, ``layout`` and
+                ``binning`` are not for a file of features.
             calibration: fitted steps, or which to fit; by default all that the file has frames for
                 (`photonet.measured.calibrate`), and ``()`` for none.
             layout: captures on the sensor along (y, x), the positive ones first; by default (2 k, 1), one
@@ -100,8 +101,10 @@ class Measured:
                 labels = taken.label[numbers]
                 labels = torch.where(labels < 0, UNLABELLED, labels)
             if data.kind == "features":
-                if gain is not None:
-                    raise InvalidArgument("gain", "None: the file holds feature maps", "gains")
+                frames_only = {"gain": gain, "layout": layout, "binning": None if binning == 1 else binning}
+                for name, value in frames_only.items():
+                    if value is not None:
+                        raise InvalidArgument(name, "nothing: the file holds feature maps", "a value")
                 return cls(shown, taken[numbers], labels)
             if gain is None:
                 raise InvalidArgument("gain", "the digital gains [2, k] of the captures", None)

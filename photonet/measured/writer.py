@@ -147,6 +147,8 @@ def _write_part(
         values = _column(f"{name}.{column}", getattr(part, column), n)
         if column == "exposure" and not (np.isfinite(values) & (values > 0)).all():
             raise InvalidArgument(f"{name}.exposure", "positive times in s", values.min())
+        if np.isinf(values).any():
+            raise InvalidArgument(f"{name}.{column}", "finite numbers, and NaN where unknown", "infinity")
         group[column] = values
     if part.shown is not None:
         if name != "scenes":

@@ -94,6 +94,13 @@ def test_from_a_file_to_a_corrected_network_in_two_lines(tmp_path):
     assert result.kept == "calibration"
 
 
+def test_maps_take_no_arguments_of_frames(tmp_path):
+    Measured(torch.rand(3, 1, 9, 9), torch.rand(3, 2, 3, 3)).to_file(tmp_path / "a.h5")
+    for name, value in {"gain": GAIN, "layout": (2, 1), "binning": 3}.items():
+        with pytest.raises(InvalidArgument, match=f"{name}: expected nothing: the file holds feature maps"):
+            Measured.from_file(tmp_path / "a.h5", **{name: value})
+
+
 PIXELS = torch.arange(3 * 81).reshape(3, 9, 9) % 5
 PIXELS[0, 0, 0] = -100
 
