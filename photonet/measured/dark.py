@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -35,7 +36,8 @@ def correct_dark(
     Args:
         data: a file with at least two dark frames.
         earlier: steps before this one.
-        doubling: T_d in K. Where a temperature is not known, it is taken as that of the other frames.
+        doubling: T_d in K. A temperature that is not known is taken as the usual one of the dark frames; if
+            theirs are not known, all are taken as equal.
 
     Raises:
         InvalidArgument: too few dark frames.
@@ -55,10 +57,11 @@ def correct_dark(
     dark = needed("dark", data.dark, lacks(data))
     checks.positive("doubling", doubling)
     known = dark.temperature[dark.temperature.isfinite()]
-    usual = float(known.median()) if len(known) else 0.0
+    usual = float(known.median()) if len(known) else math.nan
 
     def heat(shots: Shots) -> torch.Tensor:
-        return shots.exposure * dark_current(1.0, shots.temperature.nan_to_num(usual), usual, doubling)
+        rise = (shots.temperature - usual).nan_to_num(0.0)  # unknown on one side or on both
+        return shots.exposure * dark_current(1.0, rise, 0.0, doubling)
 
     x = heat(Shots.of(dark))
     halves = [_Line(), _Line()]

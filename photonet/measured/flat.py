@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import avg_pool2d
 
 from ..errors import InvalidArgument
+from . import dark
 from .reader import MeasuredData
 from .series import is_unsaturated
 from .steps import Calibration, Shots, Step, chunks, column, needed
@@ -20,6 +21,8 @@ DEAD = 0.05
 
 def lacks(data: MeasuredData) -> str | None:
     """What a file lacks for the step, or None."""
+    if dark.lacks(data):
+        return f"{dark.lacks(data)}, without which the black level passes for light"
     if data.flat is None or int(is_unsaturated(data.flat).sum()) < 2:
         return "fewer than 2 flat frames that are not saturated"
     return None
@@ -33,11 +36,11 @@ def correct_flat(data: MeasuredData, earlier: Calibration | None = None) -> Step
     pixel gets the mean of the living among its eight neighbours, or of theirs.
 
     Args:
-        data: a file with at least two flat frames that are not saturated.
+        data: a file with dark frames, and with at least two flat frames that are not saturated.
         earlier: steps before this one.
 
     Raises:
-        InvalidArgument: too few flat frames, or darker than the dark frames.
+        InvalidArgument: too few dark or flat frames, or flat frames that are darker than the dark.
 
     Example:
         >>> import tempfile
@@ -45,7 +48,8 @@ def correct_flat(data: MeasuredData, earlier: Calibration | None = None) -> Step
         >>> from photonet.measured import MeasuredData, Part, calibrate, write
         >>> path = Path(tempfile.mkdtemp()) / "a.h5"
         >>> uneven = torch.tensor([[800.0, 1000.0, 1200.0]]).expand(2, 2, 3)
-        >>> write(path, Part(0.5 * uneven, 1e-2), flat=Part(uneven, 1e-2))
+        >>> black = Part(torch.full((2, 2, 3), 64.0), 1e-2)
+        >>> write(path, Part(64 + 0.5 * uneven, 1e-2), dark=black, flat=Part(64 + uneven, 1e-2))
         >>> with MeasuredData(path) as data:
         ...     print(calibrate(data).read(data.scenes)[0, 0].tolist())
         [0.5, 0.5, 0.5]

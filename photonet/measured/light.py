@@ -6,6 +6,7 @@ import torch
 
 from ..errors import InvalidArgument
 from .reader import Frames, MeasuredData
+from .repeats import repeats
 from .shutter import by_exposure
 from .steps import Calibration, Shots, Step, chunk_of, column
 
@@ -17,22 +18,29 @@ DRIFT_DEGREES = range(4)
 
 def lacks(data: MeasuredData) -> str | None:
     """What a file lacks for the step, or None."""
-    return None if _repeated(data) else "nothing that was recorded at 4 or more times"
+    if not _repeated(data):
+        return "nothing that was recorded at 4 or more times"
+    for group in (data.scenes, data.flat, data.psf):
+        if group is not None and not bool(group.time.isfinite().all()):
+            return f"{group.group} frames without a time, whose light nobody knows"
+    return None
 
 
 def correct_drift(data: MeasuredData, earlier: Calibration | None = None) -> Step:
     r"""Undo the drift of the light (or of the gain) over time.
 
-    The logarithm of the level of whatever was recorded again and again, flat frames of one exposure time or
-    scenes of one name, is a polynomial in time, of the degree that predicts left-out frames best. Times
-    before the first and after the last of them have the correction of these.
+    The logarithm of the level of whatever was recorded again and again at one exposure time, flat frames or
+    scenes of one name (that showed the same, where the file has it), is a polynomial in time, of the degree
+    that predicts left-out frames best. Times before the first and after the last of them have the correction
+    of these.
 
     Args:
-        data: a file with times, and with flat frames or named scenes that repeat.
+        data: a file with the times of all its frames, and with flat frames or named scenes that repeat.
         earlier: steps before this one.
 
     Raises:
-        InvalidArgument: nothing was recorded at four or more different times.
+        InvalidArgument: nothing was recorded at four or more different times, or frames without a time, here
+            or when the step is applied.
 
     Example:
         >>> import tempfile
@@ -40,7 +48,8 @@ def correct_drift(data: MeasuredData, earlier: Calibration | None = None) -> Ste
         >>> from photonet.measured import MeasuredData, Part, write
         >>> path = Path(tempfile.mkdtemp()) / "a.h5"
         >>> fading = 900 * 0.9 ** torch.arange(6.0)[:, None, None].expand(-1, 4, 4)
-        >>> write(path, Part(fading, 1e-2), flat=Part(fading, 1e-2, time=[0, 60, 120, 180, 240, 300]))
+        >>> times = 60 * torch.arange(6)
+        >>> write(path, Part(fading, 1e-2, time=times), flat=Part(fading, 1e-2, time=times))
         >>> with MeasuredData(path) as data:
         ...     print(f"{correct_drift(data).parameters['change']:.3f}")
         -0.410
@@ -81,7 +90,9 @@ def correct_drift(data: MeasuredData, earlier: Calibration | None = None) -> Ste
     slope = found[best]
 
     def apply(frames: torch.Tensor, shots: Shots) -> torch.Tensor:
-        factor = torch.exp(-powers(shots.time.nan_to_num(first), best) @ slope)
+        if not bool(shots.time.isfinite().all()):
+            raise InvalidArgument("shots", "a time of each frame: the light drifts", "frames without")
+        factor = torch.exp(-powers(shots.time, best) @ slope)
         return frames * column(factor, frames)
 
     change = float(torch.exp(powers(torch.tensor([last], dtype=torch.float64), best) @ slope) - 1)
@@ -96,17 +107,13 @@ def correct_drift(data: MeasuredData, earlier: Calibration | None = None) -> Ste
 
 
 def _repeated(data: MeasuredData) -> list[tuple[Frames, torch.Tensor]]:
-    """Frames of one group that show the same at four or more times."""
+    """Frames of one group that show the same, equally exposed, at four or more times."""
     found = []
     if data.flat is not None:
         found += [(data.flat, rows) for rows in by_exposure(data.flat.exposure)]
-    if data.scenes.name is not None:
-        by_name: dict[str, list[int]] = {}
-        for row, name in enumerate(data.scenes.name):
-            by_name.setdefault(name, []).append(row)
-        found += [
-            (data.scenes, torch.tensor(rows)) for name, rows in by_name.items() if name and len(rows) > 3
-        ]
+    for scene in repeats(data.scenes):
+        if len(scene) > 3:
+            found += [(data.scenes, scene[rows]) for rows in by_exposure(data.scenes.exposure[scene])]
     return [
         (frames, rows)
         for frames, rows in found

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
+
 import torch
 
 from ..detector.bench import TRANSFER_RANGE, Estimate, system_gain
 from ..errors import InvalidArgument
-from .dark import correct_dark
+from . import dark
 from .faults import SATURATED_SHARE
 from .reader import Frames, MeasuredData
 from .shutter import by_exposure
-from .steps import Calibration, Shots, Step
+from .steps import Calibration, Shots, Step, needed
 
 __all__ = ["correct_linearity", "exposure_series", "gain_of_series", "is_unsaturated", "lacks"]
 
@@ -29,6 +32,8 @@ KNOTS = (0, 1, 2, 3, 4, 6, 8)
 
 def lacks(data: MeasuredData) -> str | None:
     """What a file lacks for the step, or None."""
+    if dark.lacks(data):
+        return f"{dark.lacks(data)}, without which the black level passes for light"
     if data.flat is None or len(_repeated_times(data.flat)) < FEWEST:
         return f"pairs of unsaturated flat frames at fewer than {FEWEST} exposure times"
     return None
@@ -46,11 +51,11 @@ def correct_linearity(data: MeasuredData, earlier: Calibration | None = None) ->
     the one that predicts left-out exposure times best; with none, nothing is corrected.
 
     Args:
-        data: a file with flat frames at three or more exposure times.
-        earlier: steps before this one (``dark``).
+        data: a file with dark frames, and with flat frames at three or more exposure times.
+        earlier: steps before this one, ``dark`` among them.
 
     Raises:
-        InvalidArgument: too few exposure times.
+        InvalidArgument: too few dark frames or exposure times.
 
     Example:
         >>> import tempfile
@@ -60,12 +65,14 @@ def correct_linearity(data: MeasuredData, earlier: Calibration | None = None) ->
         >>> seconds = torch.arange(1, 11).repeat_interleave(2) * 1e-3
         >>> bent = 2000 * torch.tanh(0.1 * torch.arange(1, 11).repeat_interleave(2))
         >>> flat = Part(bent[:, None, None].expand(-1, 4, 4), seconds)
-        >>> write(path, Part(torch.full((1, 4, 4), 900.0), 1e-3), flat=flat)
+        >>> dark = Part(torch.zeros(2, 4, 4), 1e-3)  # of a camera without a black level
+        >>> write(path, Part(torch.full((1, 4, 4), 900.0), 1e-3), dark=dark, flat=flat)
         >>> with MeasuredData(path) as data:
         ...     step = correct_linearity(data)
         >>> step.before > 5, step.after < 1
         (True, True)
     """
+    needed("linearity", data.flat, lacks(data))
     seconds, frames = exposure_series(data, earlier or Calibration())
     order = frames.mean((0, 1)).argsort()
     groups = order.tensor_split(min(BRIGHTNESSES, max(1, len(order) // 16)))
@@ -100,36 +107,62 @@ def correct_linearity(data: MeasuredData, earlier: Calibration | None = None) ->
     )
 
 
-def gain_of_series(data: MeasuredData, earlier: Calibration | None = None) -> Estimate:
+def gain_of_series(data: MeasuredData) -> Estimate:
     r"""The system gain K by photon transfer: what the variance of two equal frames grows by with their mean.
 
-    The slope through zero of the variance above the dark, over 70 % of the brightest signal that still makes
-    noise, from the difference of two frames at each exposure time (EMVA 1288 release 4.0, section 6.6). With
-    it grey values are electrons.
+    The slope through zero of variance over signal, both above the dark, over 70 % of the brightest signal
+    that still makes noise, from the difference of two frames at each exposure time (EMVA 1288 release 4.0,
+    section 6.6). With it grey values are electrons.
 
     Args:
-        data: a file with pairs of flat frames at three or more exposure times, and dark frames.
-        earlier: the step ``dark``, and no other (the later ones scale the noise).
+        data: a file with pairs of flat frames at three or more exposure times, and two dark frames of one.
 
     Returns:
         K in DN per electron, with its 95 % interval.
 
     Raises:
         InvalidArgument: too few frames.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from photonet.measured import MeasuredData, Part, write
+        >>> g = torch.Generator().manual_seed(0)
+        >>> seconds = torch.arange(1, 11).repeat_interleave(2) * 1e-3
+        >>> electrons = torch.poisson(4e5 * seconds[:, None, None].expand(-1, 32, 32), generator=g)
+        >>> dark = 64 + torch.randn(4, 32, 32, generator=g)
+        >>> path = Path(tempfile.mkdtemp()) / "a.h5"
+        >>> flat = Part(64 + 0.5 * electrons, seconds)
+        >>> write(path, Part(dark + 500, 1e-3), dark=Part(dark, 1e-3), flat=flat)
+        >>> with MeasuredData(path) as data:
+        ...     gain = gain_of_series(data)
+        >>> gain.low < 0.5 < gain.high
+        True
     """
-    if data.dark is None or len(data.dark) < 2:
-        raise InvalidArgument("data", "two or more dark frames", "fewer")
-    _, frames = exposure_series(data, earlier or Calibration())
-    dark = data.dark[:2].double().flatten(1)
-    variance = (frames[:, 0] - frames[:, 1]).square() / 2 - (dark[0] - dark[1]).square().mean() / 2
+    seconds, frames = exposure_series(data, Calibration())
+    # mean and noise of one set of dark frames: dark current adds to both, along the same line
+    black, noise_without = _unlit(data.dark, float(seconds.median()))
+    signal = frames.mean(1) - black
+    variance = (frames[:, 0] - frames[:, 1]).square() / 2 - noise_without
     groups = torch.arange(frames.shape[-1]).tensor_split(min(16, frames.shape[-1]))
-    mean = torch.stack([frames.mean(1)[:, g].mean(1) for g in groups], 1)
+    mean = torch.stack([signal[:, g].mean(1) for g in groups], 1)
     noise = torch.stack([variance[:, g].mean(1) for g in groups], 1)
     used = mean.mean(1) <= TRANSFER_RANGE * mean[noise.mean(1).argmax()].mean()
     gains = system_gain(mean[used], noise[used])
     gain = float(system_gain(mean[used].flatten()[:, None], noise[used].flatten()[:, None]))
     reach = 1.96 * float(gains.std()) / len(groups) ** 0.5
     return Estimate(gain, gain - reach, gain + reach, "DN/e-")
+
+
+def _unlit(dark: Frames | None, seconds: float) -> tuple[float, float]:
+    """Mean and temporal variance of the dark frames, at the exposure time of two or more that is nearest."""
+    groups = [rows for rows in by_exposure(dark.exposure) if len(rows) >= 2] if dark is not None else []
+    if dark is None or not groups:
+        raise InvalidArgument("data", "two or more dark frames of one exposure time", "fewer")
+    rows = min(groups, key=lambda rows: abs(math.log(float(dark.exposure[rows].median()) / seconds)))
+    # the variance over pixels leaves out that a whole frame may be warmer than the one before
+    noise = [float((dark[a].double() - dark[b]).var()) / 2 for a, b in pairwise(rows.tolist())]
+    return float(dark.mean[rows].mean()), sum(noise) / len(noise)
 
 
 def is_unsaturated(frames: Frames) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 
 from .. import checks
 from ..errors import InvalidArgument
-from .reader import Frames
+from .reader import Frames, Pictures
 
 __all__ = ["Calibration", "Shots", "Step", "chunk_of", "chunks", "column", "needed"]
 
@@ -24,7 +24,8 @@ class Shots:
 
     Attributes:
         exposure, temperature, time: float64 [n] in s, degrees C and s since 1970; the last two may be NaN.
-        group, rows: which frames of the file they are, if they are of one: name and numbers [n].
+        group, rows: which frames of a file they are, if they are of one: name and numbers [n].
+        file: checksum of that file.
     """
 
     exposure: torch.Tensor
@@ -32,11 +33,13 @@ class Shots:
     time: torch.Tensor
     group: str = ""
     rows: torch.Tensor | slice | None = None
+    file: str = ""
 
     @classmethod
     def of(cls, frames: Frames, rows: torch.Tensor | slice = slice(None)) -> Shots:
         """Those of some frames of a file."""
-        return cls(frames.exposure[rows], frames.temperature[rows], frames.time[rows], frames.group, rows)
+        columns = frames.exposure[rows], frames.temperature[rows], frames.time[rows]
+        return cls(*columns, frames.group, rows, frames.file)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -98,8 +101,8 @@ class Calibration:
         return "\n".join(lines)
 
 
-def chunk_of(frames: Frames) -> int:
-    """How many of these frames may be in memory at a time."""
+def chunk_of(frames: Pictures) -> int:
+    """How many of these pictures may be in memory at a time."""
     return max(1, AT_ONCE // (8 * frames.shape[1:].numel()))
 
 
