@@ -6,6 +6,7 @@ from .bench import run_bench
 from .captures import cut_windows, join_windows, signed_maps
 from .check import check
 from .dark import correct_dark
+from .defects import correct_defects
 from .device import ERRORS, Device, make_devices
 from .drift import DriftMonitor, Look
 from .exposure import ExposureChoice, choose_exposure
@@ -55,6 +56,7 @@ __all__ = [
     "choose_exposure",
     "correct_crosstalk",
     "correct_dark",
+    "correct_defects",
     "correct_drift",
     "correct_flat",
     "correct_flicker",

@@ -5,18 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.nn.functional import avg_pool2d
 
 from ..errors import InvalidArgument
 from . import dark
+from .defects import DEAD
 from .reader import MeasuredData
 from .series import is_unsaturated
 from .steps import Calibration, Shots, Step, chunks, column, needed
 
 __all__ = ["correct_flat", "lacks"]
-
-DEAD = 0.05
-"""Response relative to the median below which a pixel counts as dead; its neighbours stand for it."""
 
 
 def lacks(data: MeasuredData) -> str | None:
@@ -32,15 +29,15 @@ def correct_flat(data: MeasuredData, earlier: Calibration | None = None) -> Step
     r"""Divide by the response of each pixel: PRNU, falloff of the lens, and the level of white.
 
     :math:`y / (t\, r)`, r being the signal of the flat frames per second of exposure. A flat frame stands for
-    white, so the result is 1 where a scene is as bright as that; otherwise it is off by one factor. A dead
-    pixel gets the mean of the living among its eight neighbours, or of theirs.
+    white, so the result is 1 where a scene is as bright as that; otherwise it is off by one factor.
 
     Args:
         data: a file with dark frames, and with at least two flat frames that are not saturated.
         earlier: steps before this one.
 
     Raises:
-        InvalidArgument: too few dark or flat frames, or flat frames that are darker than the dark.
+        InvalidArgument: too few dark or flat frames, flat frames that are darker than the dark, or dead
+            pixels that the step ``defects`` has not filled before.
 
     Example:
         >>> import tempfile
@@ -70,14 +67,20 @@ def correct_flat(data: MeasuredData, earlier: Calibration | None = None) -> Step
     rate = (signal[0] + signal[1]) / sum(seconds)
     if not float(rate.median()) > 0:
         raise InvalidArgument("data", "flat frames that are brighter than the dark", "darker ones")
-    alive = rate > DEAD * rate.median()
+    dead = int((~(rate > DEAD * rate.median())).sum())
+    if dead:
+        raise InvalidArgument(
+            "data",
+            "flat frames of pixels that see them",
+            f"{dead} dead pixels",
+            "before it, 'defects' fills them",
+        )
 
     def uneven(picture: torch.Tensor) -> float:
-        return 100 * float(picture[alive].std(correction=0) / picture[alive].mean().abs())
+        return 100 * float(picture.std(correction=0) / picture.mean().abs())
 
     def apply(frames: torch.Tensor, shots: Shots) -> torch.Tensor:
-        inverse = torch.where(alive, 1 / rate, 0.0).to(frames)
-        return _fill(frames * inverse / column(shots.exposure, frames), alive)
+        return frames / rate.to(frames) / column(shots.exposure, frames)
 
     return Step(
         "flat",
@@ -85,19 +88,5 @@ def correct_flat(data: MeasuredData, earlier: Calibration | None = None) -> Step
         uneven(b),
         uneven(b / a),
         apply,
-        {"rate": rate, "dead": int((~alive).sum())},
+        {"rate": rate},
     )
-
-
-def _fill(pictures: torch.Tensor, alive: torch.Tensor) -> torch.Tensor:
-    """Pictures [n, ..., y, x] whose dead pixels are means of living neighbours, the nearest ring first."""
-    known = alive.to(pictures)
-
-    def near(x: torch.Tensor) -> torch.Tensor:
-        return avg_pool2d(x.reshape(-1, 1, *x.shape[-2:]), 3, stride=1, padding=1).reshape(x.shape)
-
-    while not bool(known.all()):  # there is a living pixel: the median is bright
-        share = near(known)
-        pictures = torch.where(known > 0, pictures, near(pictures * known) / share.clamp(min=1e-9))
-        known = (share > 1e-9).to(pictures)
-    return pictures

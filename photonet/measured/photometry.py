@@ -1,10 +1,11 @@
-r"""Photometric calibration of frames: dark signal, linearity, drift of the light, flat field.
+r"""Photometric calibration of frames: defect pixels, dark signal, linearity, drift of the light, flat field.
 
 A step is fitted to the calibration frames of a file, after the steps before it, and can then be applied to
 any of its frames. Each reports a residual before and after, told on frames it was not fitted to. Where a step
 has a freedom (how the dark signal depends on exposure, the degree of a polynomial, a number of knots) the one
 with the least error on such frames is taken, and doing nothing is among them.
 
+    defects     mean of the neighbours         DN
     dark        y - d(t, T)                    DN above the dark
     linearity   y (1 + h(y))                   DN of a linear camera
     drift       y / p(time)                    as in the light of the first frame
@@ -19,7 +20,7 @@ from collections.abc import Callable, Sequence
 
 from .. import checks
 from ..errors import InvalidArgument
-from . import dark, flat, light, series
+from . import dark, defects, flat, light, series
 from .reader import MeasuredData
 from .steps import Calibration, Step
 
@@ -57,6 +58,7 @@ def calibrate(data: MeasuredData, steps: Sequence[str | Fit] | None = None) -> C
         ...     print(found)
         ...     print(round(found.read(data.scenes).mean().item()))
         step            before     after  residual
+        defects           0.54      0.54  DN, spread over held-out dark frames; 0 pixels filled
         dark              61.5       1.2  DN, rms of held-out dark frames
         840
     """
@@ -72,6 +74,7 @@ def calibrate(data: MeasuredData, steps: Sequence[str | Fit] | None = None) -> C
 
 
 STEPS: dict[str, Fit] = {
+    "defects": defects.correct_defects,
     "dark": dark.correct_dark,
     "linearity": series.correct_linearity,
     "drift": light.correct_drift,
@@ -80,6 +83,7 @@ STEPS: dict[str, Fit] = {
 """The photometric steps by name, in the order of light's way back."""
 
 _LACKS: dict[str, Callable[[MeasuredData], str | None]] = {
+    "defects": defects.lacks,
     "dark": dark.lacks,
     "linearity": series.lacks,
     "drift": light.lacks,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 
 import torch
@@ -12,7 +11,7 @@ from ..errors import InvalidArgument
 from . import dark
 from .faults import SATURATED_SHARE
 from .reader import Frames, MeasuredData
-from .shutter import by_exposure
+from .shutter import by_exposure, repeated_near
 from .steps import Calibration, Shots, Step, needed
 
 __all__ = ["correct_linearity", "exposure_series", "gain_of_series", "is_unsaturated", "lacks"]
@@ -156,10 +155,9 @@ def gain_of_series(data: MeasuredData) -> Estimate:
 
 def _unlit(dark: Frames | None, seconds: float) -> tuple[float, float]:
     """Mean and temporal variance of the dark frames, at the exposure time of two or more that is nearest."""
-    groups = [rows for rows in by_exposure(dark.exposure) if len(rows) >= 2] if dark is not None else []
-    if dark is None or not groups:
+    rows = repeated_near(dark.exposure, seconds) if dark is not None else None
+    if dark is None or rows is None:
         raise InvalidArgument("data", "two or more dark frames of one exposure time", "fewer")
-    rows = min(groups, key=lambda rows: abs(math.log(float(dark.exposure[rows].median()) / seconds)))
     # the variance over pixels leaves out that a whole frame may be warmer than the one before
     noise = [float((dark[a].double() - dark[b]).var()) / 2 for a, b in pairwise(rows.tolist())]
     return float(dark.mean[rows].mean()), sum(noise) / len(noise)

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-__all__ = ["are_among", "by_exposure", "shutter_times"]
+__all__ = ["are_among", "by_exposure", "repeated_near", "shutter_times"]
 
 SAME = 1e-3
 """Relative difference of exposure times that are the same."""
@@ -53,3 +53,21 @@ def are_among(exposure: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
         [True, False]
     """
     return torch.isclose(exposure[:, None], shutter_times(known)[None, :], rtol=SAME, atol=0).any(1)
+
+
+def repeated_near(exposure: torch.Tensor, seconds: float) -> torch.Tensor | None:
+    """Numbers of the frames of the exposure time that is nearest, of those with two frames or more.
+
+    Args:
+        exposure: float64 [n] in s.
+        seconds: the time wanted.
+
+    Returns:
+        int64 [k], or None if there is no such time.
+
+    Example:
+        >>> repeated_near(torch.tensor([1.0, 2.0, 2.0, 8.0, 8.0]), 1.0)
+        tensor([1, 2])
+    """
+    groups = [rows for rows in by_exposure(exposure) if len(rows) >= 2]
+    return min(groups, key=lambda rows: abs(math.log(exposure[rows[0]] / seconds)), default=None)

@@ -59,8 +59,8 @@ def shots(n=1, exposure=1e-2, temperature=25.0, time=0.0):
 def test_every_step_reports_a_smaller_residual_and_finds_what_the_device_is(file):
     with MeasuredData(file) as data:
         found = calibrate(data)
-    assert [step.name for step in found.steps] == ["dark", "linearity", "drift", "flat"]
-    assert all(step.after < 0.1 * step.before for step in found.steps)
+    assert [step.name for step in found.steps] == ["defects", "dark", "linearity", "drift", "flat"]
+    assert all(step.after < 0.1 * step.before for step in found.steps[1:])
     # read noise and rounding: 7 e- and the dark current's shot noise at 0.12 DN/e-
     assert 0.8 < found["dark"].after < 4.0
     assert found["drift"].parameters["change"] == pytest.approx(math.expm1(-0.5 * 59 / 60), abs=0.005)
@@ -68,9 +68,9 @@ def test_every_step_reports_a_smaller_residual_and_finds_what_the_device_is(file
     rate = found["flat"].parameters["rate"]
     assert float(rate[0, 0] / rate[12 - 2 : 12 + 2, 10:14].mean()) == pytest.approx(0.65, abs=0.12)
     text = str(found)
-    assert text.count("\n") == 4
+    assert text.count("\n") == 5
     assert "held-out dark frames" in text
-    assert repr(found) == "<Calibration dark, linearity, drift, flat>"
+    assert repr(found) == "<Calibration defects, dark, linearity, drift, flat>"
 
 
 def test_a_saturating_response_is_made_straight(file):
@@ -227,7 +227,7 @@ def test_scenes_without_a_time_are_not_corrected_by_that_of_others(tmp_path):
     parts = {"dark": black(fading), "flat": Part(fading, 1e-2, time=times)}
     write(tmp_path / "a.h5", Part(fading, 1e-2), **parts)
     with MeasuredData(tmp_path / "a.h5", accept="exposure") as data:
-        assert [step.name for step in calibrate(data).steps] == ["dark", "flat"]
+        assert [step.name for step in calibrate(data).steps] == ["defects", "dark", "flat"]
         with pytest.raises(InvalidArgument, match="scenes frames without a time"):
             calibrate(data, ["drift"])
         untimed = Shots(data.scenes.exposure, data.scenes.temperature, data.scenes.time)
@@ -256,32 +256,12 @@ def test_a_hot_pixel_does_not_make_a_frame_saturated(tmp_path):
     dark = Part(torch.zeros(2, 40, 40), 1.0)
     write(path, Part(flat, 0.5), dark=dark, flat=Part(flat, 1.0), bits=12)
     with MeasuredData(path) as data:
-        assert [step.name for step in calibrate(data).steps] == ["dark", "flat"]
+        assert [step.name for step in calibrate(data).steps] == ["defects", "dark", "flat"]
     flat[2:] = 4095
     write(path, Part(flat[:2], 0.5), dark=dark, flat=Part(flat, 1.0), bits=12)
     with MeasuredData(path, accept=["saturated"]) as data:
         rate = calibrate(data)["flat"].parameters["rate"]
     assert rate.median() == 1000
-
-
-def test_the_neighbours_stand_for_dead_pixels(tmp_path):
-    flat = torch.full((4, 8, 8), 1000.0)
-    flat[:, 2, 3] = 3.0
-    flat[:, 5:, :3] = 0.0  # a corner: its own corner has no living neighbour
-    slope = torch.arange(8.0).expand(4, 8, 8) * 100 + 200
-    path = tmp_path / "a.h5"
-    dark = Part(torch.zeros(2, 8, 8), 1.0)
-    write(path, Part(torch.where(flat > 10, slope, 7.0), 1.0), dark=dark, flat=Part(flat, 1.0))
-    with MeasuredData(path) as data:
-        found = calibrate(data, ["flat"])
-        picture = found.read(data.scenes)[0]
-    assert found["flat"].parameters["dead"] == 10
-    expected = slope[0] / 1000
-    alive = flat[0] > 10
-    torch.testing.assert_close(picture[alive], expected[alive])
-    torch.testing.assert_close(picture[2, 3], expected[2, 3])  # the mean of a straight slope
-    assert (picture[5:, :3] - expected[5:, :3]).abs().max() < 0.35
-    assert (picture[5:, :3] > 0.2).all()
 
 
 def test_what_the_file_lacks_is_named_and_left_out(tmp_path):
@@ -291,6 +271,7 @@ def test_what_the_file_lacks_is_named_and_left_out(tmp_path):
         assert calibrate(data).steps == ()
         assert str(calibrate(data)).startswith("step")
         for step, what in (
+            ("defects", "fewer than 2 dark frames of one exposure time"),
             ("dark", "fewer than 2 dark frames"),
             ("linearity", "fewer than 2 dark frames, without which the black level passes for light"),
             ("drift", "nothing that was recorded at 4 or more times"),
