@@ -73,7 +73,7 @@ class Frames(Pictures):
         file: checksum of the file.
         exposure, temperature, time: float64 [n]; in s, degrees C and s since 1970.
         mean: mean value of each frame, float64 [n].
-        saturated: share of saturated pixels of each frame, float64 [n] (0 if the bits are unknown).
+        saturated: share of saturated pixels of each frame, float64 [n] (see `write` for unknown bits).
         shown: what the display showed, `Pictures` [n, c, y, x] in [0, 1], or None.
         label: int64 [n] or [n, y, x], or None.
         name: identifiers, or None.

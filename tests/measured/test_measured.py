@@ -227,6 +227,8 @@ MAPS[3, 0, 0] = -1
 
 BRIGHT = frames()
 BRIGHT[6] = 4095
+HALF_BRIGHT = frames()
+HALF_BRIGHT[6, :3] = 4095
 NAN = Part(torch.full((2, 3, 3), float("nan")), exposure=1.0)
 FAULTY = {
     "dark, frames 0 to 2: not darker than the scenes": (
@@ -252,6 +254,14 @@ FAULTY = {
         {"scenes": Part(BRIGHT, exposure=1e-3)},
     ),
     "flat, frame 6: saturated": ("saturated", {"scenes": SCENES, "flat": Part(BRIGHT, exposure=1e-3)}),
+    "flat, frame 6: saturated in 100 %": (
+        "saturated",
+        {"scenes": SCENES, "flat": Part(BRIGHT, exposure=1e-3), "bits": None},
+    ),
+    "flat, frame 6: saturated in 50 %": (  # 12 bits at the upper end of 16
+        "saturated",
+        {"scenes": SCENES, "flat": Part(16 * HALF_BRIGHT, exposure=1e-3), "bits": None},
+    ),
     "scenes, frames 0 to 1: NaN": ("values", {"scenes": NAN, "kind": "features"}),
 }
 
@@ -267,6 +277,12 @@ def test_faulty_measurements_are_found_and_refused_unless_accepted(path, message
         MeasuredData(path)
     MeasuredData(path, accept=[kind]).close()
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("top", [4000, 127, 4095.5])
+def test_the_brightest_value_is_no_saturation_where_no_converter_ends(path, top):
+    write(path, Part(torch.full((3, 6, 7), top), exposure=1e-3))
+    assert check(path) == []
 
 
 def test_one_kind_can_be_accepted_by_its_name_as_the_message_says(path):
