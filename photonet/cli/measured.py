@@ -16,13 +16,13 @@ app = typer.Typer(help="Files of measured data: check one, or make one from pict
 
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="A file of measured data.")]) -> None:
-    """Say in words what is wrong with a file; exit 1 if anything is."""
+    """Say in words what is wrong with a file; exit 1 if anything is, doubts apart."""
     from ..measured import check as find
 
     findings = find(file)
     for finding in findings:
-        typer.echo(str(finding))
-    if findings:
+        typer.echo(f"{'doubt: ' if finding.kind == 'doubt' else ''}{finding}")
+    if any(finding.kind != "doubt" for finding in findings):
         raise typer.Exit(FAULTY)
     typer.echo(f"{file}: nothing wrong")
 

@@ -9,7 +9,7 @@ import torch
 
 from .shutter import SAME, are_among
 
-__all__ = ["FAULTS", "Finding", "faults"]
+__all__ = ["FAULTS", "Finding", "faults", "in_words"]
 
 FAULTS = ("dark", "exposure", "labels", "saturated", "values")
 """Kinds of findings that the reader can be told to accept; ``damage`` is not among them."""
@@ -20,7 +20,7 @@ SATURATED_SHARE = 1e-3
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault: its kind, where it is, and what it is."""
+    """One finding: its kind (damage, one of `FAULTS`, or doubt), where it is, and what it is."""
 
     kind: str
     place: str
@@ -42,16 +42,16 @@ def faults(scenes: Any, dark: Any = None, flat: Any = None, psf: Any = None) -> 
             continue
         wrong = ~torch.isfinite(group.mean)
         if bool(wrong.any()):
-            found.append(Finding("values", f"{name}, {_frames(wrong)}", "NaN or infinite values"))
+            found.append(Finding("values", f"{name}, {in_words(wrong)}", "NaN or infinite values"))
         for column in ("temperature", "time"):
             endless = getattr(group, column).isinf()
             if bool(endless.any()):
-                found.append(Finding("values", f"{name}, {_frames(endless)}", f"an infinite {column}"))
+                found.append(Finding("values", f"{name}, {in_words(endless)}", f"an infinite {column}"))
         full = group.saturated > SATURATED_SHARE
         if name != "dark" and bool(full.any()):
             share = 100 * group.saturated.max().item()
             found.append(
-                Finding("saturated", f"{name}, {_frames(full)}", f"saturated in {share:.3g} % of the pixels")
+                Finding("saturated", f"{name}, {in_words(full)}", f"saturated in {share:.3g} % of the pixels")
             )
     if dark is not None:
         level = scenes.mean.median()
@@ -59,20 +59,20 @@ def faults(scenes: Any, dark: Any = None, flat: Any = None, psf: Any = None) -> 
         bright = (dark.mean >= level) & (dark.exposure <= (1 + SAME) * scenes.exposure.max())
         if bool(bright.any()):
             message = f"not darker than the scenes (mean {dark.mean[bright].max():.4g}, scenes {level:.4g})"
-            found.append(Finding("dark", f"dark, {_frames(bright)}", message))
+            found.append(Finding("dark", f"dark, {in_words(bright)}", message))
         known = torch.cat([g.exposure for g in (scenes, flat, psf) if g is not None])
         other = ~are_among(dark.exposure, known)
         if bool(other.any()):
             message = f"an exposure of {dark.exposure[other][0]:g} s, at which there are no other frames"
-            found.append(Finding("exposure", f"dark, {_frames(other)}", message))
+            found.append(Finding("exposure", f"dark, {in_words(other)}", message))
     if scenes.label is not None:
         missing = (scenes.label.flatten(1) == -1).any(1) if scenes.label.ndim > 1 else scenes.label == -1
         if bool(missing.any()):
-            found.append(Finding("labels", f"scenes, {_frames(missing)}", "no label"))
+            found.append(Finding("labels", f"scenes, {in_words(missing)}", "no label"))
     return found
 
 
-def _frames(which: torch.Tensor) -> str:
+def in_words(which: torch.Tensor) -> str:
     """The marked frames in words."""
     numbers = which.nonzero()[:, 0].tolist()
     if len(numbers) == 1:

@@ -20,6 +20,14 @@ def test_check_says_what_is_wrong_and_exits_1(tmp_path):
     assert broken.output.strip()
 
 
+def test_a_doubt_is_told_but_no_failure(tmp_path):
+    scenes = torch.full((3, 4, 4), 500)
+    write(tmp_path / "a.h5", Part(scenes, exposure=1e-3, time=[1, 3, 2]), bits=12)
+    done = RUN.invoke(app, ["measured", "check", str(tmp_path / "a.h5")])
+    assert done.exit_code == 0
+    assert "doubt: scenes, frame 2: a time before" in done.output
+
+
 def test_import_makes_a_file_that_passes_the_check(tmp_path):
     for name in ("a", "b"):
         Image.fromarray(np.full((4, 5), 1000, dtype=np.uint16)).save(tmp_path / f"{name}.png")
