@@ -9,10 +9,13 @@ import torch
 
 from .shutter import SAME, are_among
 
-__all__ = ["FAULTS", "Finding", "faults", "in_words"]
+__all__ = ["FAULTS", "OF_FRAMES", "Finding", "faults", "faulty_frames", "in_words"]
 
 FAULTS = ("dark", "exposure", "labels", "saturated", "values")
 """Kinds of findings that the reader can be told to accept; ``damage`` is not among them."""
+
+OF_FRAMES = ("saturated", "values")
+"""Those of single frames."""
 
 SATURATED_SHARE = 1e-3
 """Share of saturated pixels from which a frame counts as saturated (fewer may be hot pixels)."""
@@ -30,6 +33,11 @@ class Finding:
         return f"{self.place}: {self.message}"
 
 
+def faulty_frames(group: Any) -> dict[str, torch.Tensor]:
+    """Which frames of a group are wrong in themselves, by the kind of fault: bool [n]."""
+    return dict(zip(OF_FRAMES, (group.saturated > SATURATED_SHARE, ~torch.isfinite(group.mean)), strict=True))
+
+
 def faults(scenes: Any, dark: Any = None, flat: Any = None, psf: Any = None) -> list[Finding]:
     """What is wrong with the measurement itself.
 
@@ -40,14 +48,13 @@ def faults(scenes: Any, dark: Any = None, flat: Any = None, psf: Any = None) -> 
     for name, group in {"scenes": scenes, "dark": dark, "flat": flat, "psf": psf}.items():
         if group is None:
             continue
-        wrong = ~torch.isfinite(group.mean)
+        full, wrong = faulty_frames(group).values()
         if bool(wrong.any()):
             found.append(Finding("values", f"{name}, {in_words(wrong)}", "NaN or infinite values"))
         for column in ("temperature", "time"):
             endless = getattr(group, column).isinf()
             if bool(endless.any()):
                 found.append(Finding("values", f"{name}, {in_words(endless)}", f"an infinite {column}"))
-        full = group.saturated > SATURATED_SHARE
         if name != "dark" and bool(full.any()):
             share = 100 * group.saturated.max().item()
             found.append(
