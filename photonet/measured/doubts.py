@@ -57,6 +57,9 @@ def doubts(data: MeasuredData) -> list[Finding]:
         level = float(bright["flat"][1][is_unsaturated(data.flat)].max())
         beyond = bright["scenes"][1] > BEYOND * level
         doubt(data.scenes, beyond, f"brighter than any flat frame ({level:.4g} DN)")
+    if data.flat is not None and bool(data.flat.time.isfinite().any()):
+        untimed = torch.full((len(data.scenes),), not bool(data.scenes.time.isfinite().any()))
+        doubt(data.scenes, untimed, "no time, but flat frames have one: drift is not corrected")
     backwards = torch.zeros(len(data.scenes), dtype=torch.bool)
     backwards[1:] = data.scenes.time.diff() < 0
     doubt(data.scenes, backwards, "a time before that of the frame before")

@@ -45,6 +45,9 @@ ODD = {
     "scenes, frame 3: no time, but others have one": {
         "scenes": Part(frames(4, 300), 1e-3, time=[1, 2, 3, math.nan]),
     },
+    "scenes, frames 0 to 3: no time, but flat frames have one": {
+        "flat": Part(frames(4, 300), 1e-3, time=[1, 2, 3, 4]),
+    },
     "dark, frame 0: no temperature, but others have one": {
         "dark": Part(frames(4, 20), 1e-3, temperature=[math.nan, 20, 20, 20]),
     },
