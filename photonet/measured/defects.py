@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool2d, pad, unfold
 
 from ..errors import InvalidArgument
 from .reader import Frames, MeasuredData
@@ -44,11 +44,12 @@ def correct_defects(data: MeasuredData, earlier: Calibration | None = None) -> S
     r"""Give defect pixels the mean of their living neighbours.
 
     Hot is a pixel whose mean over the dark frames, at the exposure time nearest that of the scenes, is far
-    from the others', on either side; blinking one whose variance, from frames that follow each other, is far
-    above theirs. Far is 7 robust standard deviations (1.48 times the median of the absolute deviations; of
-    the cube root of the variance, which is nearly normal, Wilson and Hilferty, PNAS 17, 684, 1931). Dead is
-    one with less than a twentieth of the median response, if there are flat frames; without a number one that
-    is not finite in some dark frame.
+    from those around it, on either side; blinking one whose variance, from frames that follow each other, is
+    far above theirs. Far from the median of the nine, so that a glow in a corner is no defect, is 7 robust
+    standard deviations (1.48 times the median of the absolute deviations; of the cube root of the variance,
+    which is nearly normal, Wilson and Hilferty, PNAS 17, 684, 1931). Dead is one with less than a twentieth
+    of the median response, if there are flat frames; without a number one that is not finite in some dark
+    frame.
 
     The neighbours are the eight around; where none lives, they get theirs before.
 
@@ -137,19 +138,25 @@ class _Sums:
         return torch.as_tensor(self.level / self.n)
 
     def unlike(self) -> dict[str, torch.Tensor]:
-        """The pixels that differ from the others, by kind."""
+        """The pixels that differ from those around them, by kind."""
         variance = torch.as_tensor(self.square / max(1, self.changes))
-        noisy = _far(variance.pow(1 / 3)) & (variance > LEAST**2 + variance.nanmedian())
-        hot = _far(self.mean) & ((self.mean - self.mean.nanmedian()).abs() > LEAST)
+        noisy = _far(variance.pow(1 / 3)) & (_above(variance) > LEAST**2)
+        hot = _far(self.mean) & (_above(self.mean).abs() > LEAST)
         return {"hot": hot & ~noisy, "blinking": noisy, "no number": ~self.mean.isfinite()}
 
 
 def _far(values: torch.Tensor) -> torch.Tensor:
-    """Which of them are far from their median; what is not finite is not."""
-    off = (values - values.nanmedian()).abs()
+    """Which of them are far from those around them; what is not finite is not."""
+    off = _above(values).abs()
     # whole grey values may agree in most pixels: then the mean tells the spread, clamped against outliers
     spread = torch.maximum(1.4826 * off.nanmedian(), 1.2533 * off.clamp(max=LEAST).nanmean())
     return off > FAR * spread
+
+
+def _above(values: torch.Tensor) -> torch.Tensor:
+    """How much each is above the median of itself and its eight neighbours."""
+    pictures = pad(values.reshape(-1, 1, *values.shape[-2:]), (1, 1, 1, 1), mode="replicate")
+    return values - unfold(pictures, 3).nanmedian(1).values.reshape(values.shape)
 
 
 def _dead(flat: Frames | None, dark_level: torch.Tensor, before: Calibration) -> torch.Tensor:

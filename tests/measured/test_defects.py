@@ -27,6 +27,14 @@ def test_a_healthy_camera_loses_no_pixels(tmp_path, frames, whole):
     assert int((~step.parameters["alive"]).sum()) < GAUSSIAN * dsnu.numel()
 
 
+def test_the_glow_of_an_amplifier_is_no_defect(tmp_path):
+    g = torch.Generator().manual_seed(0)
+    y, x = torch.meshgrid(torch.arange(100.0), torch.arange(100.0), indexing="ij")
+    dark = 64 + 200 * torch.exp(-(y**2 + x**2) / 20**2) + 2 * torch.randn(8, 100, 100, generator=g)
+    step = step_of(tmp_path / "a.h5", dark)
+    assert bool(step.parameters["alive"].all())
+
+
 def test_the_virtual_camera_has_no_defects(tmp_path):
     run_bench(device(**ERRORS), pictures(), tmp_path / "a.h5", interval=60.0)
     with MeasuredData(tmp_path / "a.h5") as data:
