@@ -45,7 +45,7 @@ def import_(
 
 @app.command()
 def calibrate(file: Annotated[Path, typer.Argument(help="A file of raw frames.")]) -> None:
-    """Fit dark signal, linearity, drift and flat field, and print the residual before and after each."""
+    """Fit defects, dark signal, linearity, drift and flat field, and print the residuals of each."""
     from ..measured import MeasuredData
     from ..measured import calibrate as fit
 
