@@ -73,7 +73,7 @@ print(check(folder / "learn.h5") or "nothing wrong with the file")
 # %%
 # Calibration: each step is fitted to frames of the file and told by frames it was not fitted to. The geometry
 # comes last, and before the binning: a feature map of 4 x 4 pixels a value would alias what is displaced.
-photometry = ["dark", "linearity", "drift", "flat", correct_flicker(plan.psf())]
+photometry = ["defects", "dark", "linearity", "drift", "flat", correct_flicker(plan.psf())]
 steps = [*photometry, correct_geometry(plan.psf())]
 
 

@@ -16,13 +16,13 @@ app = typer.Typer(help="Files of measured data: check one, or make one from pict
 
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="A file of measured data.")]) -> None:
-    """Say in words what is wrong with a file; exit 1 if anything is."""
+    """Say in words what is wrong with a file; exit 1 if anything is, doubts apart."""
     from ..measured import check as find
 
     findings = find(file)
     for finding in findings:
-        typer.echo(str(finding))
-    if findings:
+        typer.echo(f"{'doubt: ' if finding.kind == 'doubt' else ''}{finding}")
+    if any(finding.kind != "doubt" for finding in findings):
         raise typer.Exit(FAULTY)
     typer.echo(f"{file}: nothing wrong")
 
@@ -34,17 +34,18 @@ def import_(
     bits: Annotated[int | None, typer.Option(help="Resolution of the camera's converter.")] = None,
     camera: Annotated[str, typer.Option(help="Reference of the camera.")] = "",
     mask: Annotated[str, typer.Option(help="Reference of the mask.")] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
 ) -> None:
     """Build a file of measured data from pictures and their table."""
     from ..measured import import_folder
 
-    import_folder(folder, file, bits=bits, camera=camera, mask=mask)
+    import_folder(folder, file, bits=bits, camera=camera, mask=mask, overwrite=overwrite)
     typer.echo(f"wrote {file}")
 
 
 @app.command()
 def calibrate(file: Annotated[Path, typer.Argument(help="A file of raw frames.")]) -> None:
-    """Fit dark signal, linearity, drift and flat field, and print the residual before and after each."""
+    """Fit defects, dark signal, linearity, drift and flat field, and print the residuals of each."""
     from ..measured import MeasuredData
     from ..measured import calibrate as fit
 

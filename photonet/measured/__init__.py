@@ -5,11 +5,14 @@ from __future__ import annotations
 from .bench import run_bench
 from .captures import cut_windows, join_windows, signed_maps
 from .check import check
+from .dark import correct_dark
+from .defects import correct_defects
 from .device import ERRORS, Device, make_devices
 from .drift import DriftMonitor, Look
 from .exposure import ExposureChoice, choose_exposure
 from .faults import Finding
 from .features import Measured
+from .flat import correct_flat
 from .geometry import correct_geometry
 from .importer import import_folder
 from .known_scenes import (
@@ -20,7 +23,8 @@ from .known_scenes import (
     estimate_psf,
     mean_point,
 )
-from .photometry import STEPS, calibrate, correct_dark, correct_drift, correct_flat
+from .light import correct_drift
+from .photometry import STEPS, calibrate
 from .planner import Needed, PilotPlan, plan_pilot
 from .reader import Frames, MeasuredData
 from .register import Registration, register
@@ -52,6 +56,7 @@ __all__ = [
     "choose_exposure",
     "correct_crosstalk",
     "correct_dark",
+    "correct_defects",
     "correct_drift",
     "correct_flat",
     "correct_flicker",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..errors import DataError, DataMissing
 from .container import SealedFile
+from .doubts import doubts
 from .faults import FAULTS, Finding, faults
 from .reader import MeasuredData
 
@@ -20,7 +21,7 @@ def check(path: str | Path) -> list[Finding]:
 
     Returns:
         Damage first (with the frames it concerns, where that can still be told), then faults of what
-        was measured.
+        was measured, then doubts: findings of the kind ``doubt`` do not keep `MeasuredData` from reading.
 
     Raises:
         DataMissing: there is no such file.
@@ -45,7 +46,8 @@ def check(path: str | Path) -> list[Finding]:
     try:
         with MeasuredData(path, accept=FAULTS) as measured:
             found = [_placed(measured, *range_) for range_ in ranges]
-            return found + faults(measured.scenes, measured.dark, measured.flat, measured.psf)
+            found += faults(measured.scenes, measured.dark, measured.flat, measured.psf)
+            return found if ranges else found + doubts(measured)
     except DataError as error:  # in the structure, so that nothing more can be told
         return found or [Finding("damage", str(path), str(error).removeprefix(f"{path}: "))]
 

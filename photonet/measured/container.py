@@ -69,6 +69,7 @@ class SealedFile(io.RawIOBase):
         path: a file made by `seal`.
 
     Attributes:
+        checksum: of all that is in the file.
         damage: the first damage that was met, in words, or None. (The HDF5 library turns the exception
             into one of its own, so the reader looks here.)
 
@@ -119,7 +120,7 @@ class SealedFile(io.RawIOBase):
         table = self._pread(DIGEST * count, self.end)
         if hashlib.sha256(table).digest() != table_digest:
             raise DataError(f"{self.path}: the table of checksums (from byte {self.end}) is damaged")
-        self._table = table
+        self._table, self.checksum = table, table_digest.hex()
 
     def _pread(self, count: int, position: int) -> bytes:
         parts = []

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..errors import InvalidArgument
-from .photometry import correct_dark
+from .dark import correct_dark
 from .reader import MeasuredData
 from .series import correct_linearity, exposure_series
 from .steps import Calibration, Shots, chunk_of, column

@@ -7,22 +7,23 @@ from typing import Any
 
 import torch
 
-__all__ = ["FAULTS", "Finding", "faults"]
+from .shutter import SAME, are_among
+
+__all__ = ["FAULTS", "OF_FRAMES", "Finding", "faults", "faulty_frames", "in_words"]
 
 FAULTS = ("dark", "exposure", "labels", "saturated", "values")
 """Kinds of findings that the reader can be told to accept; ``damage`` is not among them."""
+
+OF_FRAMES = ("saturated", "values")
+"""Those of single frames."""
 
 SATURATED_SHARE = 1e-3
 """Share of saturated pixels from which a frame counts as saturated (fewer may be hot pixels)."""
 
 
-SAME_EXPOSURE = 1e-3
-"""Relative difference of exposure times that are the same."""
-
-
 @dataclass(frozen=True)
 class Finding:
-    """One fault: its kind, where it is, and what it is."""
+    """One finding: its kind (damage, one of `FAULTS`, or doubt), where it is, and what it is."""
 
     kind: str
     place: str
@@ -30,6 +31,11 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.place}: {self.message}"
+
+
+def faulty_frames(group: Any) -> dict[str, torch.Tensor]:
+    """Which frames of a group are wrong in themselves, by the kind of fault: bool [n]."""
+    return dict(zip(OF_FRAMES, (group.saturated > SATURATED_SHARE, ~torch.isfinite(group.mean)), strict=True))
 
 
 def faults(scenes: Any, dark: Any = None, flat: Any = None, psf: Any = None) -> list[Finding]:
@@ -42,35 +48,38 @@ def faults(scenes: Any, dark: Any = None, flat: Any = None, psf: Any = None) -> 
     for name, group in {"scenes": scenes, "dark": dark, "flat": flat, "psf": psf}.items():
         if group is None:
             continue
-        wrong = ~torch.isfinite(group.mean)
+        full, wrong = faulty_frames(group).values()
         if bool(wrong.any()):
-            found.append(Finding("values", f"{name}, {_frames(wrong)}", "NaN or infinite values"))
-        full = group.saturated > SATURATED_SHARE
+            found.append(Finding("values", f"{name}, {in_words(wrong)}", "NaN or infinite values"))
+        for column in ("temperature", "time"):
+            endless = getattr(group, column).isinf()
+            if bool(endless.any()):
+                found.append(Finding("values", f"{name}, {in_words(endless)}", f"an infinite {column}"))
         if name != "dark" and bool(full.any()):
             share = 100 * group.saturated.max().item()
             found.append(
-                Finding("saturated", f"{name}, {_frames(full)}", f"saturated in {share:.3g} % of the pixels")
+                Finding("saturated", f"{name}, {in_words(full)}", f"saturated in {share:.3g} % of the pixels")
             )
     if dark is not None:
         level = scenes.mean.median()
         # a longer exposure, of the flats or the point sources, may be brighter than the scenes
-        bright = (dark.mean >= level) & (dark.exposure <= (1 + SAME_EXPOSURE) * scenes.exposure.max())
+        bright = (dark.mean >= level) & (dark.exposure <= (1 + SAME) * scenes.exposure.max())
         if bool(bright.any()):
             message = f"not darker than the scenes (mean {dark.mean[bright].max():.4g}, scenes {level:.4g})"
-            found.append(Finding("dark", f"dark, {_frames(bright)}", message))
-        known = torch.cat([g.exposure for g in (scenes, flat, psf) if g is not None]).unique()
-        other = ~torch.isclose(dark.exposure[:, None], known[None, :], rtol=SAME_EXPOSURE, atol=0).any(1)
+            found.append(Finding("dark", f"dark, {in_words(bright)}", message))
+        known = torch.cat([g.exposure for g in (scenes, flat, psf) if g is not None])
+        other = ~are_among(dark.exposure, known)
         if bool(other.any()):
             message = f"an exposure of {dark.exposure[other][0]:g} s, at which there are no other frames"
-            found.append(Finding("exposure", f"dark, {_frames(other)}", message))
+            found.append(Finding("exposure", f"dark, {in_words(other)}", message))
     if scenes.label is not None:
         missing = (scenes.label.flatten(1) == -1).any(1) if scenes.label.ndim > 1 else scenes.label == -1
         if bool(missing.any()):
-            found.append(Finding("labels", f"scenes, {_frames(missing)}", "no label"))
+            found.append(Finding("labels", f"scenes, {in_words(missing)}", "no label"))
     return found
 
 
-def _frames(which: torch.Tensor) -> str:
+def in_words(which: torch.Tensor) -> str:
     """The marked frames in words."""
     numbers = which.nonzero()[:, 0].tolist()
     if len(numbers) == 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +10,16 @@ from typing import Any
 
 import torch
 
+from .. import checks
 from ..arrays import UNLABELLED
-from ..checks import finite
-from ..errors import InvalidArgument
+from ..errors import DataError, InvalidArgument
 from .captures import cut_windows, signed_maps
+from .faults import OF_FRAMES, faults, faulty_frames
 from .photometry import Fit, calibrate
 from .reader import Frames, MeasuredData
-from .steps import Calibration, chunk_of
+from .repeats import repeats
+from .shutter import by_exposure
+from .steps import Calibration, chunk_of, column
 from .writer import Part, write
 
 __all__ = ["Measured"]
@@ -30,6 +33,7 @@ class Measured:
         scenes: [n, c, y, x], what the display showed.
         features: [n, k, v, u], signed feature maps after the subtraction of the two captures.
         labels: int64 [n] or of every pixel [n, y, x], -100 where unknown; None if all of them are.
+        dropped: number of faulty frames that were left out.
 
     Raises:
         InvalidArgument: different numbers of scenes, features and labels, or values that are not finite.
@@ -42,10 +46,11 @@ class Measured:
     scenes: torch.Tensor
     features: torch.Tensor
     labels: torch.Tensor | None = None
+    dropped: int = 0
 
     def __post_init__(self) -> None:
-        finite("scenes", self.scenes)
-        finite("features", self.features)
+        checks.finite("scenes", self.scenes)
+        checks.finite("features", self.features)
         if len(self.features) != len(self.scenes):
             raise InvalidArgument("features", f"{len(self.scenes)} maps, one per scene", len(self.features))
         if self.labels is not None and len(self.labels) != len(self.scenes):
@@ -62,6 +67,8 @@ class Measured:
         binning: int = 1,
         rows: Any = slice(None),
         scenes: torch.Tensor | None = None,
+        drop: str | Collection[str] = (),
+        merge: bool = False,
     ) -> Measured:
         """Feature maps from a file of raw frames (or of feature maps), ready for `photonet.correct`.
 
@@ -70,7 +77,8 @@ class Measured:
 
         Args:
             source: a file, or one that is open.
-            gain: [2, k], digital gains at the subtraction (`MaskDesign.gain`); not for a file of features.
+            gain: [2, k], digital gains at the subtraction (`MaskDesign.gain`); this, ``layout`` and
+                ``binning`` are not for a file of features.
             calibration: fitted steps, or which to fit; by default all that the file has frames for
                 (`photonet.measured.calibrate`), and ``()`` for none.
             layout: captures on the sensor along (y, x), the positive ones first; by default (2 k, 1), one
@@ -78,10 +86,17 @@ class Measured:
             binning: pixels averaged into a feature, along each axis.
             rows: which scenes: a slice or a list of numbers.
             scenes: [n, c, y, x], what was shown, if the file does not hold it; of all its rows.
+            drop: faults of single frames, ``saturated`` or ``values``, of which scenes are left out; how many
+                is ``dropped``. Other groups must be without.
+            merge: one map for each scene, from all of its frames (of equal name, and equal ``shown`` where
+                the file has it): their mean, weighted by the exposure time, as the light's noise has it.
+
+        Frames of several exposure times are scaled to the usual one, unless the step ``flat`` has done so.
 
         Raises:
             DataError: the file is damaged or faulty.
-            InvalidArgument: no scenes, no gain, or a layout or binning that does not fit the frames.
+            InvalidArgument: no scenes, no gain, a layout or binning that does not fit the frames, or nothing
+                that tells which frames to merge.
 
         Example:
             >>> import tempfile
@@ -91,28 +106,41 @@ class Measured:
             <Measured scenes (2, 1, 28, 28), features (2, 8, 7, 7), without labels>
         """
         with ExitStack() as stack:
-            data = source if isinstance(source, MeasuredData) else stack.enter_context(MeasuredData(source))
+            kinds = [drop] if isinstance(drop, str) else list(drop)
+            for kind in kinds:
+                checks.choice("drop", kind, OF_FRAMES)
+            data = source if isinstance(source, MeasuredData) else stack.enter_context(_open(source, kinds))
             taken = data.scenes
             numbers = torch.arange(len(taken))[rows].reshape(-1)
+            wanted = len(numbers)
+            for kind in kinds:
+                numbers = numbers[~faulty_frames(taken)[kind][numbers]]
+            dropped = wanted - len(numbers)
+            if dropped and dropped == wanted:
+                raise InvalidArgument(
+                    "drop", "faults of some scenes", f"{', '.join(kinds)}: all {wanted} have them"
+                )
             shown = _shown(taken, scenes, numbers)
+            if data.kind == "features":
+                frames_only = {"gain": gain, "layout": layout, "binning": None if binning == 1 else binning}
+                for name, value in frames_only.items():
+                    if value is not None:
+                        raise InvalidArgument(name, "nothing: the file holds feature maps", "a value")
+                maps = taken[numbers]
+            elif gain is None:
+                raise InvalidArgument("gain", "the digital gains [2, k] of the captures", None)
+            else:
+                if not isinstance(calibration, Calibration):
+                    calibration = calibrate(data, calibration)
+                maps = _maps(taken, numbers, calibration, gain, layout, binning)
+            if merge:
+                maps, first = _merged(taken, numbers, maps)
+                shown, numbers = shown[first], numbers[first]
             labels = None
             if taken.label is not None:
                 labels = taken.label[numbers]
                 labels = torch.where(labels < 0, UNLABELLED, labels)
-            if data.kind == "features":
-                if gain is not None:
-                    raise InvalidArgument("gain", "None: the file holds feature maps", "gains")
-                return cls(shown, taken[numbers], labels)
-            if gain is None:
-                raise InvalidArgument("gain", "the digital gains [2, k] of the captures", None)
-            if not isinstance(calibration, Calibration):
-                calibration = calibrate(data, calibration)
-            windows = layout or (gain.numel(), 1)
-            parts = []
-            for some in numbers.split(chunk_of(taken)):
-                captures = cut_windows(calibration.read(taken, some), windows)
-                parts.append(signed_maps(captures, gain, binning))
-            return cls(shown, torch.cat(parts), labels)
+            return cls(shown, maps, labels, dropped)
 
     def to_file(self, path: str | Path, **attributes: Any) -> None:
         """Write the feature maps with their scenes and labels to a file of measured data.
@@ -135,12 +163,66 @@ class Measured:
 
     def __repr__(self) -> str:
         known = "without labels" if self.labels is None else f"labels {tuple(self.labels.shape)}"
+        known += f", {self.dropped} frames left out" if self.dropped else ""
         return f"<Measured scenes {tuple(self.scenes.shape)}, features {tuple(self.features.shape)}, {known}>"
 
     def __getitem__(self, index: torch.Tensor | slice) -> Measured:
         """The same for some of the scenes."""
         labels = self.labels[index] if self.labels is not None else None
         return Measured(self.scenes[index], self.features[index], labels)
+
+
+def _open(path: str | Path, drop: Sequence[str]) -> MeasuredData:
+    """The file, if none but its scenes have the faults that are dropped."""
+    data = MeasuredData(path, accept=drop)
+    others = faults(data.scenes, data.dark, data.flat, data.psf)
+    found = [f for f in others if f.kind in drop and not f.place.startswith("scenes")]
+    if found:
+        data.close()
+        raise DataError(f"{path}: {found[0]}; drop leaves out scenes only")
+    return data
+
+
+def _maps(
+    frames: Frames,
+    rows: torch.Tensor,
+    calibration: Calibration,
+    gain: torch.Tensor,
+    layout: tuple[int, int] | None,
+    binning: int,
+) -> torch.Tensor:
+    """Signed maps of some frames, a few of these at a time."""
+    scale = _scale(frames, calibration)
+    parts = []
+    for some in rows.split(chunk_of(frames)):
+        pictures = calibration.read(frames, some)
+        captures = cut_windows(pictures * column(scale[some], pictures), layout or (gain.numel(), 1))
+        parts.append(signed_maps(captures, gain, binning))
+    return torch.cat(parts)
+
+
+def _scale(frames: Frames, calibration: Calibration) -> torch.Tensor:
+    """Factor of each frame that makes its exposure the usual one, if no step has divided by it, [n]."""
+    exposure = frames.exposure
+    if len(by_exposure(exposure)) == 1 or any(step.name == "flat" for step in calibration.steps):
+        return torch.ones_like(exposure)
+    return exposure.median() / exposure
+
+
+def _merged(frames: Frames, rows: torch.Tensor, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean maps of each scene, and which of the rows is its first."""
+    if frames.name is None:
+        raise InvalidArgument("merge", "False: the file has no names, which tell the scenes", True)
+    scene = torch.empty(len(frames), dtype=torch.long)
+    for number, same in enumerate(repeats(frames)):
+        scene[same] = number
+    found, back = scene[rows].unique(return_inverse=True)
+    first = torch.full((len(found),), len(rows)).scatter_reduce(0, back, torch.arange(len(rows)), "amin")
+    weight = frames.exposure[rows].to(maps)
+    total = maps.new_zeros(len(found), *maps.shape[1:]).index_add(0, back, maps * column(weight, maps))
+    mean = total / column(maps.new_zeros(len(found)).index_add(0, back, weight), total)
+    order = first.argsort()
+    return mean[order], first[order]
 
 
 def _shown(frames: Frames, scenes: torch.Tensor | None, rows: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, DataMissing
+from ..errors import DataError, DataMissing, InvalidArgument
 from .schema import GROUPS
 from .writer import Part, write
 
@@ -50,6 +50,7 @@ def import_folder(
     mask: str = "",
     wavelength: Any = None,
     notes: str = "",
+    overwrite: bool = False,
 ) -> None:
     """Build a file of measured data from pictures and ``frames.csv``, which has one row per picture.
 
@@ -64,8 +65,10 @@ def import_folder(
         folder: where the pictures and the table lie.
         path: the file to write.
         bits, camera, mask, wavelength, notes: as in `write`.
+        overwrite: replace a file that is there; otherwise it is kept and the import refused.
 
     Raises:
+        InvalidArgument: the file to write is already there.
         DataMissing: the folder, the table or a picture is not there.
         DataError: a row or a picture cannot be used; the message names the row and the file.
 
@@ -82,6 +85,8 @@ def import_folder(
         ...     print(measured.scenes.shape, measured.scenes.label.tolist())
         torch.Size([2, 4, 5]) [7, 2]
     """
+    if Path(path).exists() and not overwrite:
+        raise InvalidArgument("path", "a file that is not there yet", path, "overwrite=True replaces it")
     folder = Path(folder)
     table = folder / TABLE
     if not table.is_file():
@@ -242,6 +247,8 @@ def _numbers(table: Path, rows: list[tuple[int, Row]], column: str) -> np.ndarra
         except ValueError:
             what = "seconds or ISO 8601 with a time zone" if column == "time" else "a number"
             raise DataError(f"{table}, line {line}: {column} {text!r} is not {what}") from None
+        if np.isinf(values[i]):
+            raise DataError(f"{table}, line {line}: {column} {text!r} is not finite")
         if column == "exposure" and not 0 < values[i] < np.inf:
             raise DataError(f"{table}, line {line}: exposure {text!r} is not a positive time in s")
     return values

@@ -292,12 +292,13 @@ def correct_flicker(psf: torch.Tensor, layout: tuple[int, int] | None = None) ->
         psf, layout: as in `correct_crosstalk`; at least two captures.
 
     Returns:
-        A function for `calibrate`; the file must hold what was shown. Frames of other groups are left alone.
+        A function for `calibrate`; the file must hold what was shown. Frames of other groups are left alone,
+        those of another file are refused: theirs was another light.
     """
     known = Expected(psf, layout)
 
     def fit(data: MeasuredData, earlier: Calibration) -> Step:
-        light = []
+        file, light = data.scenes.file, []
         for rows in torch.arange(len(data.scenes)).split(chunk_of(data.scenes)):
             light.append([c.sum((-2, -1)) for c in known.captures(data, earlier, rows)])
         seen, expected = (torch.cat(part) for part in zip(*light, strict=True))
@@ -314,7 +315,11 @@ def correct_flicker(psf: torch.Tensor, layout: tuple[int, int] | None = None) ->
             factor, after = torch.ones_like(factor), before
 
         def apply(frames: torch.Tensor, shots: Shots) -> torch.Tensor:
-            return frames / column(factor[shots.rows], frames) if shots.group == "scenes" else frames
+            if shots.group != "scenes":
+                return frames
+            if shots.file != file:
+                raise InvalidArgument("shots", "scenes of the file it was fitted to", "another file's")
+            return frames / column(factor[shots.rows], frames)
 
         return Step(
             "flicker",

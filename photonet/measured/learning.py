@@ -100,8 +100,8 @@ def fit_curves(
         scores: of each picture in [0, 1], float64 [s, splits, pictures], NaN where the picture was not
             held out. Every size needs some picture held out.
         generator: of all random numbers.
-        control: scores of the same pictures, [pictures], by something whose mean score is known better, and
-            its scores of other pictures, [others].
+        control: scores of the same pictures, [pictures], NaN where unknown, by something whose mean score is
+            known better, and its scores of other pictures, [others].
 
     Returns:
         The curves, and the bootstrapped mean scores [bootstraps, s].
@@ -113,11 +113,12 @@ def fit_curves(
         y = _bootstrap(values, held, doubt.expand(2, len(sizes)), generator)
     else:
         own, other = (one.double().expand(1, 1, -1) for one in control)
-        both = torch.cat([values, own.expand(1, *values.shape[1:])])
-        every = torch.cat([held, torch.ones_like(held[:1])])
+        own = own.expand(1, *values.shape[1:])
+        both = torch.cat([values, own.nan_to_num(0.0)])
+        every = torch.cat([held, own.isfinite()])
         either = torch.stack([torch.tensor([a] * len(sizes) + [b]) for a in (0.0, 1.0) for b in (0.0, 1.0)])
         y = _bootstrap(both, every, either, generator)
-        true = _bootstrap(other, other.isfinite(), doubt, generator)
+        true = _bootstrap(other, torch.ones_like(other, dtype=torch.bool), doubt, generator)
         y, reference = y[:, :-1], y[:, -1:]
         off = reference - reference.mean()
         y = y - (off * y).mean(0) / off.square().mean() * (reference - true)

@@ -32,6 +32,9 @@ LEAST_PILOT = 20
 LEAST_SIZE = 8
 """Frames that a correction is tried with at least (it holds out some of them itself)."""
 
+LEAST_JUDGES = 2
+"""Labelled samples that are held out of the largest of the trial corrections."""
+
 LARGEST_SHARE = 0.8
 """Of the pilot, in the largest of the trial corrections; the others judge it."""
 
@@ -185,7 +188,8 @@ def plan_pilot(
 
     Args:
         student: the simulated network.
-        pilot: frames of the device. Without labels the score is agreement with the simulated network.
+        pilot: frames of the device. Without labels the score is agreement with the simulated network; where
+            some are not labelled (-100), these are corrected with, but judge nothing.
         correct: `photonet.correct`, or a function that is called like it:
             ``correct(student, measured, fraction=1.0, seed=..., **options)``, with the corrected network as
             ``student`` of its answer. (It is passed because `photonet.measured` stands below it.)
@@ -204,7 +208,8 @@ def plan_pilot(
         `PilotPlan`: print it, ask ``needed(0.95)``, draw it with `photonet.plot.learning_curve`.
 
     Raises:
-        InvalidArgument: fewer than 20 samples, sizes that do not fit, or another argument out of range.
+        InvalidArgument: fewer than 20 samples, too few labels, sizes that do not fit, or another argument
+            out of range.
 
     Example:
         >>> from photonet import correct
@@ -234,6 +239,14 @@ def plan_pilot(
     wanted = simulated if pilot.labels is None else pilot.labels
     generator = stream(seed, "pilot")
     orders = [torch.randperm(count, generator=generator) for _ in range(repeats)]
+    known = (wanted >= 0).reshape(count, -1).any(1).cpu()
+    if min(int(known[order[tried[-1] :]].sum()) for order in orders) < LEAST_JUDGES:
+        raise InvalidArgument(
+            "pilot",
+            f"labels of some of the samples that judge, {LEAST_JUDGES} in every part",
+            f"{int(known.sum())} labelled samples of {count}",
+            "without any labels, pass None",
+        )
     seeds = torch.randint(2**31, (repeats,), generator=generator).tolist()
     scores = torch.full((len(tried), repeats, count), torch.nan, dtype=torch.float64)
     jobs = [(s, r) for s in range(len(tried)) for r in range(repeats)]
@@ -245,8 +258,8 @@ def plan_pilot(
         scores[s, r, orders[r][tried[s] :]] = right.cpu()
     control = None
     if clean is not None:
-        known = _score(_answers(network, clean[0]), clean[1])
-        control = _score(simulated, wanted).cpu(), known.cpu()
+        others = _score(_answers(network, clean[0]), clean[1])
+        control = _score(simulated, wanted).cpu(), others[others.isfinite()].cpu()
     curves, means = fit_curves(torch.tensor(tried), scores, stream(seed, "learning curve"), control)
 
     before = _score(_answers(network.backend, pilot.features), wanted)
@@ -260,7 +273,7 @@ def plan_pilot(
         **{name: value for name, value in options.items() if isinstance(value, (str, int, float))},
     )
     curve = _dataset(curves, tried, means, count, attrs)
-    return PilotPlan(curve, float(before.mean()), float(_score(simulated, wanted).mean()), curves)
+    return PilotPlan(curve, float(before.nanmean()), float(_score(simulated, wanted).nanmean()), curves)
 
 
 def _sizes(count: int, sizes: Sequence[int] | None) -> list[int]:
@@ -285,11 +298,11 @@ def _answers(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
 def _score(answers: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """Share of right answers of each sample, float64 [n]: pixels of a scene are not independent.
 
-    Negative labels are of pixels that belong to no class.
+    Negative labels are of pixels that belong to no class. What has no other is not judged, NaN.
     """
     known = (wanted >= 0).double().flatten(1) if wanted.ndim > 1 else (wanted >= 0).double()[:, None]
     right = (answers == wanted).double().reshape(known.shape)
-    return (right * known).sum(1) / known.sum(1).clamp_min(1)
+    return (right * known).sum(1) / known.sum(1)
 
 
 def _quantiles(curves: Curves, n: torch.Tensor, level: float) -> tuple[torch.Tensor, ...]:

@@ -70,9 +70,10 @@ class Frames(Pictures):
     Attributes:
         shape: [n, ..., y, x].
         group: its name in the file.
+        file: checksum of the file.
         exposure, temperature, time: float64 [n]; in s, degrees C and s since 1970.
         mean: mean value of each frame, float64 [n].
-        saturated: share of saturated pixels of each frame, float64 [n] (0 if the bits are unknown).
+        saturated: share of saturated pixels of each frame, float64 [n] (see `write` for unknown bits).
         shown: what the display showed, `Pictures` [n, c, y, x] in [0, 1], or None.
         label: int64 [n] or [n, y, x], or None.
         name: identifiers, or None.
@@ -81,7 +82,7 @@ class Frames(Pictures):
 
     def __init__(self, owner: MeasuredData, where: str, source: Any) -> None:
         super().__init__(owner, where, source["data"])
-        self.group = where
+        self.group, self.file = where, owner.sealed.checksum
 
         def column(name: str) -> torch.Tensor:
             return torch.from_numpy(owner.guard(lambda: source[name][()], f"{where}/{name}"))
@@ -110,7 +111,8 @@ class MeasuredData:
 
     Args:
         path: a file made by `write` or `import_folder`.
-        accept: kinds of findings to live with: ``dark``, ``exposure``, ``labels``, ``saturated``, ``values``.
+        accept: kind of findings to live with, or several: ``dark``, ``exposure``, ``labels``, ``saturated``,
+            ``values``.
 
     Attributes:
         scenes: what the camera saw.
@@ -122,7 +124,8 @@ class MeasuredData:
         DataError: the file is damaged or faulty; the message names the file and the place.
     """
 
-    def __init__(self, path: str | Path, accept: Collection[str] = ()) -> None:
+    def __init__(self, path: str | Path, accept: str | Collection[str] = ()) -> None:
+        accept = (accept,) if isinstance(accept, str) else accept
         for name in accept:
             checks.choice("accept", name, FAULTS)
         self.path, self.accept = Path(path), tuple(accept)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 
 from ..detector.bench import TRANSFER_RANGE, Estimate, system_gain
 from ..errors import InvalidArgument
-from .faults import SAME_EXPOSURE, SATURATED_SHARE
+from . import dark
+from .faults import SATURATED_SHARE
 from .reader import Frames, MeasuredData
-from .steps import Calibration, Shots, Step
+from .shutter import by_exposure, repeated_near
+from .steps import Calibration, Shots, Step, needed
 
-__all__ = ["correct_linearity", "exposure_series", "gain_of_series", "is_unsaturated"]
+__all__ = ["correct_linearity", "exposure_series", "gain_of_series", "is_unsaturated", "lacks"]
 
 BRIGHTNESSES = 8
 """Groups of pixels of equal brightness."""
@@ -25,6 +29,15 @@ KNOTS = (0, 1, 2, 3, 4, 6, 8)
 """Numbers of knots of the correction that left-out exposure times choose from."""
 
 
+def lacks(data: MeasuredData) -> str | None:
+    """What a file lacks for the step, or None."""
+    if dark.lacks(data):
+        return f"{dark.lacks(data)}, without which the black level passes for light"
+    if data.flat is None or len(_repeated_times(data.flat)) < FEWEST:
+        return f"pairs of unsaturated flat frames at fewer than {FEWEST} exposure times"
+    return None
+
+
 def correct_linearity(data: MeasuredData, earlier: Calibration | None = None) -> Step:
     r"""Undo a response that bends, from flat frames at rising exposure times.
 
@@ -37,11 +50,11 @@ def correct_linearity(data: MeasuredData, earlier: Calibration | None = None) ->
     the one that predicts left-out exposure times best; with none, nothing is corrected.
 
     Args:
-        data: a file with flat frames at three or more exposure times.
-        earlier: steps before this one (``dark``).
+        data: a file with dark frames, and with flat frames at three or more exposure times.
+        earlier: steps before this one, ``dark`` among them.
 
     Raises:
-        InvalidArgument: too few exposure times.
+        InvalidArgument: too few dark frames or exposure times.
 
     Example:
         >>> import tempfile
@@ -51,12 +64,14 @@ def correct_linearity(data: MeasuredData, earlier: Calibration | None = None) ->
         >>> seconds = torch.arange(1, 11).repeat_interleave(2) * 1e-3
         >>> bent = 2000 * torch.tanh(0.1 * torch.arange(1, 11).repeat_interleave(2))
         >>> flat = Part(bent[:, None, None].expand(-1, 4, 4), seconds)
-        >>> write(path, Part(torch.full((1, 4, 4), 900.0), 1e-3), flat=flat)
+        >>> dark = Part(torch.zeros(2, 4, 4), 1e-3)  # of a camera without a black level
+        >>> write(path, Part(torch.full((1, 4, 4), 900.0), 1e-3), dark=dark, flat=flat)
         >>> with MeasuredData(path) as data:
         ...     step = correct_linearity(data)
         >>> step.before > 5, step.after < 1
         (True, True)
     """
+    needed("linearity", data.flat, lacks(data))
     seconds, frames = exposure_series(data, earlier or Calibration())
     order = frames.mean((0, 1)).argsort()
     groups = order.tensor_split(min(BRIGHTNESSES, max(1, len(order) // 16)))
@@ -91,36 +106,61 @@ def correct_linearity(data: MeasuredData, earlier: Calibration | None = None) ->
     )
 
 
-def gain_of_series(data: MeasuredData, earlier: Calibration | None = None) -> Estimate:
+def gain_of_series(data: MeasuredData) -> Estimate:
     r"""The system gain K by photon transfer: what the variance of two equal frames grows by with their mean.
 
-    The slope through zero of the variance above the dark, over 70 % of the brightest signal that still makes
-    noise, from the difference of two frames at each exposure time (EMVA 1288 release 4.0, section 6.6). With
-    it grey values are electrons.
+    The slope through zero of variance over signal, both above the dark, over 70 % of the brightest signal
+    that still makes noise, from the difference of two frames at each exposure time (EMVA 1288 release 4.0,
+    section 6.6). With it grey values are electrons.
 
     Args:
-        data: a file with pairs of flat frames at three or more exposure times, and dark frames.
-        earlier: the step ``dark``, and no other (the later ones scale the noise).
+        data: a file with pairs of flat frames at three or more exposure times, and two dark frames of one.
 
     Returns:
         K in DN per electron, with its 95 % interval.
 
     Raises:
         InvalidArgument: too few frames.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from photonet.measured import MeasuredData, Part, write
+        >>> g = torch.Generator().manual_seed(0)
+        >>> seconds = torch.arange(1, 11).repeat_interleave(2) * 1e-3
+        >>> electrons = torch.poisson(4e5 * seconds[:, None, None].expand(-1, 32, 32), generator=g)
+        >>> dark = 64 + torch.randn(4, 32, 32, generator=g)
+        >>> path = Path(tempfile.mkdtemp()) / "a.h5"
+        >>> flat = Part(64 + 0.5 * electrons, seconds)
+        >>> write(path, Part(dark + 500, 1e-3), dark=Part(dark, 1e-3), flat=flat)
+        >>> with MeasuredData(path) as data:
+        ...     gain = gain_of_series(data)
+        >>> gain.low < 0.5 < gain.high
+        True
     """
-    if data.dark is None or len(data.dark) < 2:
-        raise InvalidArgument("data", "two or more dark frames", "fewer")
-    _, frames = exposure_series(data, earlier or Calibration())
-    dark = data.dark[:2].double().flatten(1)
-    variance = (frames[:, 0] - frames[:, 1]).square() / 2 - (dark[0] - dark[1]).square().mean() / 2
+    seconds, frames = exposure_series(data, Calibration())
+    # mean and noise of one set of dark frames: dark current adds to both, along the same line
+    black, noise_without = _unlit(data.dark, float(seconds.median()))
+    signal = frames.mean(1) - black
+    variance = (frames[:, 0] - frames[:, 1]).square() / 2 - noise_without
     groups = torch.arange(frames.shape[-1]).tensor_split(min(16, frames.shape[-1]))
-    mean = torch.stack([frames.mean(1)[:, g].mean(1) for g in groups], 1)
+    mean = torch.stack([signal[:, g].mean(1) for g in groups], 1)
     noise = torch.stack([variance[:, g].mean(1) for g in groups], 1)
     used = mean.mean(1) <= TRANSFER_RANGE * mean[noise.mean(1).argmax()].mean()
     gains = system_gain(mean[used], noise[used])
     gain = float(system_gain(mean[used].flatten()[:, None], noise[used].flatten()[:, None]))
     reach = 1.96 * float(gains.std()) / len(groups) ** 0.5
     return Estimate(gain, gain - reach, gain + reach, "DN/e-")
+
+
+def _unlit(dark: Frames | None, seconds: float) -> tuple[float, float]:
+    """Mean and temporal variance of the dark frames, at the exposure time of two or more that is nearest."""
+    rows = repeated_near(dark.exposure, seconds) if dark is not None else None
+    if dark is None or rows is None:
+        raise InvalidArgument("data", "two or more dark frames of one exposure time", "fewer")
+    # the variance over pixels leaves out that a whole frame may be warmer than the one before
+    noise = [float((dark[a].double() - dark[b]).var()) / 2 for a, b in pairwise(rows.tolist())]
+    return float(dark.mean[rows].mean()), sum(noise) / len(noise)
 
 
 def is_unsaturated(frames: Frames) -> torch.Tensor:
@@ -141,29 +181,24 @@ def exposure_series(data: MeasuredData, earlier: Calibration) -> tuple[torch.Ten
     flat = data.flat
     if flat is None:
         raise InvalidArgument("data", "flat frames at 3 exposure times", "no flat frames")
-    anchor = flat.time[flat.exposure.argmax()].nan_to_num(0.0)
-    seconds, pairs = [], []
-    for t in _different(flat.exposure):
-        same = (flat.exposure - t).abs() <= SAME_EXPOSURE * t
-        rows = (same & is_unsaturated(flat)).nonzero()[:, 0]
-        if len(rows) >= 2:
-            near = (flat.time[rows].nan_to_num(0.0) - anchor).abs().argsort(stable=True)[:2]
-            pairs.append(earlier.read(flat, rows[near].sort().values).double().flatten(1))
-            seconds.append(t)
-    if len(seconds) < 3:
+    groups = _repeated_times(flat)
+    if len(groups) < FEWEST:
         raise InvalidArgument(
-            "data", "pairs of unsaturated flat frames at 3 exposure times", f"at {len(seconds)}"
+            "data", "pairs of unsaturated flat frames at 3 exposure times", f"at {len(groups)}"
         )
-    return torch.tensor(seconds, dtype=torch.float64), torch.stack(pairs)
+    anchor = flat.time[flat.exposure.argmax()].nan_to_num(0.0)
+    pairs = []
+    for rows in groups:
+        near = (flat.time[rows].nan_to_num(0.0) - anchor).abs().argsort(stable=True)[:2]
+        pairs.append(earlier.read(flat, rows[near].sort().values).double().flatten(1))
+    return torch.stack([flat.exposure[rows].median() for rows in groups]), torch.stack(pairs)
 
 
-def _different(exposure: torch.Tensor) -> list[float]:
-    """Exposure times in rising order, without those that differ by rounding alone."""
-    found: list[float] = []
-    for t in exposure.unique().tolist():
-        if not found or t > (1 + SAME_EXPOSURE) * found[-1]:
-            found.append(t)
-    return found
+def _repeated_times(flat: Frames) -> list[torch.Tensor]:
+    """The unsaturated frames of each exposure time that has two or more of them."""
+    usable = is_unsaturated(flat)
+    groups = [rows[usable[rows]] for rows in by_exposure(flat.exposure)]
+    return [rows for rows in groups if len(rows) >= 2]
 
 
 def _still_rising(seconds: torch.Tensor, y: torch.Tensor) -> int:

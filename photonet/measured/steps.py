@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from .. import checks
-from .reader import Frames
+from ..errors import InvalidArgument
+from .reader import Frames, Pictures
 
-__all__ = ["Calibration", "Shots", "Step", "chunk_of", "chunks", "column"]
+__all__ = ["Calibration", "Shots", "Step", "chunk_of", "chunks", "column", "needed"]
 
 AT_ONCE = 64 << 20
 """Bytes of frames in memory at a time."""
@@ -23,7 +24,8 @@ class Shots:
 
     Attributes:
         exposure, temperature, time: float64 [n] in s, degrees C and s since 1970; the last two may be NaN.
-        group, rows: which frames of the file they are, if they are of one: name and numbers [n].
+        group, rows: which frames of a file they are, if they are of one: name and numbers [n].
+        file: checksum of that file.
     """
 
     exposure: torch.Tensor
@@ -31,11 +33,13 @@ class Shots:
     time: torch.Tensor
     group: str = ""
     rows: torch.Tensor | slice | None = None
+    file: str = ""
 
     @classmethod
     def of(cls, frames: Frames, rows: torch.Tensor | slice = slice(None)) -> Shots:
         """Those of some frames of a file."""
-        return cls(frames.exposure[rows], frames.temperature[rows], frames.time[rows], frames.group, rows)
+        columns = frames.exposure[rows], frames.temperature[rows], frames.time[rows]
+        return cls(*columns, frames.group, rows, frames.file)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -97,8 +101,8 @@ class Calibration:
         return "\n".join(lines)
 
 
-def chunk_of(frames: Frames) -> int:
-    """How many of these frames may be in memory at a time."""
+def chunk_of(frames: Pictures) -> int:
+    """How many of these pictures may be in memory at a time."""
     return max(1, AT_ONCE // (8 * frames.shape[1:].numel()))
 
 
@@ -111,3 +115,14 @@ def chunks(frames: Frames, calibration: Calibration) -> Iterator[tuple[torch.Ten
 def column(values: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
     """[n] as a factor of frames [n, ..., y, x]."""
     return values.to(frames).reshape(-1, *[1] * (frames.ndim - 1))
+
+
+def needed(step: str, frames: Frames | None, lacks: str | None) -> Frames:
+    """The frames that a step is fitted to.
+
+    Raises:
+        InvalidArgument: the file lacks something for it.
+    """
+    if frames is None or lacks:
+        raise InvalidArgument("data", f"frames for the step {step!r}", lacks)
+    return frames

@@ -81,7 +81,8 @@ def write(
         flat: frames of uniform light.
         psf: frames of point sources.
         kind: ``"frames"`` as the camera gave them, or ``"features"``, maps that were made of them.
-        bits: resolution of the camera, to tell saturation by; None when unknown.
+        bits: resolution of the camera, to tell saturation by. When unknown, the brightest value of all frames
+            counts as saturated if a converter of 8 bits or more may end there (4095, but not 4000).
         camera, mask: what was measured with: a name, a file, a serial number.
         wavelength: in m, one or more; None when unknown.
         notes: anything else.
@@ -114,8 +115,11 @@ def write(
         if not isinstance(text, str) or "\0" in text or len(text.encode()) > TEXT_BYTES:
             raise InvalidArgument(name, f"a text of at most {TEXT_BYTES} bytes", repr(text)[:80])
         attributes[name] = np.bytes_(text.encode())  # fixed length: nothing in the file points elsewhere
-    full = SATURATED * (2**bits - 1) if bits and kind == "frames" else np.inf
+    full = SATURATED * (2**bits - 1) if bits else None
+    if kind != "frames":
+        full = np.inf
     parts = {"scenes": scenes, "dark": dark, "flat": flat, "psf": psf}
+    peaks: dict[str, Peaks] = {}
     with atomic_path(path) as temporary:
         with h5py.File(temporary, "w", userblock_size=HEADER_BYTES) as f:
             for key, value in attributes.items():
@@ -123,30 +127,58 @@ def write(
             shape: tuple[int, ...] | None = None
             for name, part in parts.items():
                 if part is not None:
-                    shape = _write_part(f.create_group(name), name, part, shape, full)
+                    shape, peaks[name] = _write_part(f.create_group(name), name, part, shape, full)
+            for name, shares in _saturated(peaks, full).items():
+                f[name]["saturated"] = shares
         seal(temporary)
 
 
+Peaks = tuple[np.ndarray, np.ndarray]
+"""The largest value of each frame of a part, and the share of its pixels that are saturated if it is."""
+
+
+def _saturated(peaks: dict[str, Peaks], full: float | None) -> dict[str, np.ndarray]:
+    """The share of saturated pixels of each frame.
+
+    Where the resolution is unknown, the largest value of all is full scale if a converter may end there.
+    """
+    if full is not None:
+        return {name: share for name, (_, share) in peaks.items()}
+    top = float(np.fmax.reduce(np.concatenate([peak for peak, _ in peaks.values()])))
+    ends = _ends_a_converter(top)
+    return {name: np.where(ends & (peak == top), share, 0.0) for name, (peak, share) in peaks.items()}
+
+
+def _ends_a_converter(value: float) -> bool:
+    """Whether it is 2^k - 1, k being 8 or more, or that shifted to the left, as to fill 16 bits."""
+    if not 0 < value < np.inf or not value.is_integer():
+        return False
+    ones = int(value) // (int(value) & -int(value))
+    return ones >= 255 and ones & (ones + 1) == 0
+
+
 def _write_part(
-    group: Any, name: str, part: Part, shape: tuple[int, ...] | None, full: float
-) -> tuple[int, ...]:
+    group: Any, name: str, part: Part, shape: tuple[int, ...] | None, full: float | None
+) -> tuple[tuple[int, ...], Peaks]:
     """Stream one part into its group; returns the shape of a frame."""
-    means: list[np.ndarray] = []
-    shares: list[np.ndarray] = []
+    means, peaks, shares = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
 
     def count(batch: np.ndarray) -> None:
         flat = batch.reshape(len(batch), -1)
         with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are kept, and found by `check`
             means.append(flat.mean(1, dtype=np.float64))
-        shares.append((flat >= full).mean(1))
+            peaks.append(flat.max(1))
+        shares.append((flat >= (peaks[-1][:, None] if full is None else full)).mean(1))
 
     n, *sides = _stream(group, "data", f"{name}.data", part.data, shape, count)
     shape = tuple(sides)
-    group["mean"], group["saturated"] = np.concatenate(means), np.concatenate(shares)
+    group["mean"] = np.concatenate(means)
     for column in ("exposure", "temperature", "time"):
         values = _column(f"{name}.{column}", getattr(part, column), n)
         if column == "exposure" and not (np.isfinite(values) & (values > 0)).all():
             raise InvalidArgument(f"{name}.exposure", "positive times in s", values.min())
+        if np.isinf(values).any():
+            raise InvalidArgument(f"{name}.{column}", "finite numbers, and NaN where unknown", "infinity")
         group[column] = values
     if part.shown is not None:
         if name != "scenes":
@@ -167,7 +199,7 @@ def _write_part(
                 f"{name}.position", f"[{n}, 2] finite positions of psf sources", position.shape
             )
         group["position"] = position
-    return shape
+    return shape, (np.concatenate(peaks), np.concatenate(shares))
 
 
 def _stream(

@@ -88,7 +88,7 @@ def test_what_is_missing_is_named(tmp_path):
     write(path, Part(frames, USUAL), dark=Part(frames, USUAL))
     with (
         MeasuredData(path, accept=["dark"]) as data,
-        pytest.raises(InvalidArgument, match="flat frames at 3 exposure times"),
+        pytest.raises(InvalidArgument, match="flat frames at fewer than 3 exposure times"),
     ):
         choose_exposure(data)
     pilot(path, scenes(5e4))

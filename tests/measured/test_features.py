@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from photonet import correct
-from photonet.errors import DataError, GridMismatch, InvalidArgument
+from photonet.errors import DataError, GridMismatch, InvalidArgument, UnknownName
 from photonet.measured import (
     Measured,
     MeasuredData,
@@ -94,6 +94,13 @@ def test_from_a_file_to_a_corrected_network_in_two_lines(tmp_path):
     assert result.kept == "calibration"
 
 
+def test_maps_take_no_arguments_of_frames(tmp_path):
+    Measured(torch.rand(3, 1, 9, 9), torch.rand(3, 2, 3, 3)).to_file(tmp_path / "a.h5")
+    for name, value in {"gain": GAIN, "layout": (2, 1), "binning": 3}.items():
+        with pytest.raises(InvalidArgument, match=f"{name}: expected nothing: the file holds feature maps"):
+            Measured.from_file(tmp_path / "a.h5", **{name: value})
+
+
 PIXELS = torch.arange(3 * 81).reshape(3, 9, 9) % 5
 PIXELS[0, 0, 0] = -100
 
@@ -116,6 +123,67 @@ def test_a_faulty_file_is_refused(tmp_path):
     write(path, Part(torch.full((3, 4, 4), 4095), 1.0, shown=torch.rand(3, 1, 4, 4)), bits=12)
     with pytest.raises(DataError, match="scenes, frames 0 to 2: saturated"):
         Measured.from_file(path, GAIN)
+
+
+def brackets(seed=0, repeats=4):
+    """Frames of 30 scenes at several exposure times, with shot noise: Poisson of 100 electrons a ms."""
+    g = torch.Generator().manual_seed(seed)
+    shown = torch.rand(30, 1, 8, 4, generator=g).repeat(repeats, 1, 1, 1)
+    seconds = torch.tensor([1e-3, 2e-3, 2e-3, 4e-3]).repeat_interleave(30)
+    light = shown[:, 0] * seconds[:, None, None] * 1e5
+    names = [f"scene {i % 30}" for i in range(30 * repeats)]
+    part = Part(64 + torch.poisson(light, generator=g), seconds, shown=shown, name=names)
+    darks = Part(torch.full((6, 8, 4), 64.0), [1e-3, 1e-3, 2e-3, 2e-3, 4e-3, 4e-3])
+    return part, darks
+
+
+def test_frames_of_several_exposure_times_are_of_one_scale_without_flats(tmp_path):
+    scenes, dark = brackets()
+    write(tmp_path / "a.h5", scenes, dark=dark)
+    single = Measured.from_file(tmp_path / "a.h5", torch.tensor([[1.0], [0.0]]))
+    level = single.features.unflatten(0, (4, 30)).mean((1, 2, 3, 4))
+    torch.testing.assert_close(level / level[1], torch.ones(4), atol=0.01, rtol=0)
+
+
+def test_repeated_frames_become_one_of_less_noise(tmp_path):
+    scenes, dark = brackets()
+    write(tmp_path / "a.h5", replace(scenes, label=torch.arange(120) % 30), dark=dark)
+    gain = torch.tensor([[1.0], [0.0]])
+    single, merged = (Measured.from_file(tmp_path / "a.h5", gain, merge=on) for on in (False, True))
+    assert len(merged) == 30
+    assert merged.labels.tolist() == list(range(30))
+    truth = merged.scenes[:, :, :4] * 200  # at the usual 2 ms
+    assert torch.equal(merged.scenes, single.scenes[:30])
+    error = [float((one.features - truth.repeat(len(one) // 30, 1, 1, 1)).var()) for one in (single, merged)]
+    # electrons on average: one over the mean of (1/1, 1/2, 1/2, 1/4) ms, and 9 ms together
+    assert error[1] / error[0] == pytest.approx((1 / 9) / (2.25 / 4), rel=0.2)
+    some = Measured.from_file(tmp_path / "a.h5", gain, merge=True, rows=[95, 5, 34])
+    assert torch.equal(some.scenes, single.scenes[[5, 4]])
+    write(tmp_path / "a.h5", replace(scenes, name=None), dark=dark)
+    with pytest.raises(InvalidArgument, match="merge: expected False: the file has no names"):
+        Measured.from_file(tmp_path / "a.h5", gain, merge=True)
+
+
+def test_faulty_scenes_are_left_out_and_counted(tmp_path):
+    path, gain = tmp_path / "a.h5", torch.tensor([[1.0], [0.0]])
+    data = torch.arange(1.0, 7.0)[:, None, None] * torch.ones(6, 4, 4)
+    data[1], data[4, 0, 0] = 4095.0, float("nan")
+    scenes = Part(data, 1.0, shown=data.nan_to_num()[:, None] / 4095)
+    write(path, scenes, bits=12)
+    found = Measured.from_file(path, gain, drop=("saturated", "values"))
+    assert found.features[:, 0, 0, 0].tolist() == [1, 3, 4, 6]
+    assert found.dropped == 2
+    assert "2 frames left out" in repr(found)
+    assert Measured.from_file(path, gain, drop=("saturated", "values"), rows=[0, 1]).dropped == 1
+    with pytest.raises(DataError, match="scenes, frame 4: NaN"):
+        Measured.from_file(path, gain, drop="saturated")
+    with pytest.raises(UnknownName, match="drop: expected one of saturated, values"):
+        Measured.from_file(path, gain, drop=["everything"])
+    with pytest.raises(InvalidArgument, match="drop: expected .*all 1 have them"):
+        Measured.from_file(path, gain, drop=("saturated", "values"), rows=[1])
+    write(path, scenes, psf=Part(data, 1.0), bits=12)
+    with pytest.raises(DataError, match="psf, frame 4: NaN .*; drop leaves out scenes only"):
+        Measured.from_file(path, gain, drop=("saturated", "values"))
 
 
 def test_what_is_missing_is_named(file, tmp_path):

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from photonet.errors import DataError, DataMissing
+from photonet.errors import DataError, DataMissing, InvalidArgument
 from photonet.measured import MeasuredData, import_folder
 
 TABLE = """file, group, exposure, name, label, temperature, time, y, x
@@ -58,6 +58,7 @@ SPOILT = [
         edit("T10:00:00+00:00", "T10:00:00"),
         r"line 2: time '2026-11-23T10:00:00' is not seconds or ISO 8601 with",
     ),
+    (edit("25.5", "inf"), r"line 3: temperature 'inf' is not finite"),
     (edit("two, 2,", "two, 2.5,"), r"line 3: label '2\.5' is not a whole number"),
     (edit("dark", "darks"), r"line 4: group 'darks' is none of"),
     (edit("0, -1e-3", "0,"), "both y and x"),
@@ -97,6 +98,16 @@ def test_an_empty_label_is_a_missing_one(folder):
     import_folder(folder, folder / "out.h5")
     with pytest.raises(DataError, match="scenes, frame 1: no label"):
         MeasuredData(folder / "out.h5")
+
+
+def test_an_import_replaces_no_file_unless_told(folder):
+    path = folder / "out.h5"
+    path.write_text("the only copy")
+    with pytest.raises(InvalidArgument, match="overwrite=True replaces it"):
+        import_folder(folder, path)
+    assert path.read_text() == "the only copy"
+    import_folder(folder, path, overwrite=True)
+    MeasuredData(path).close()
 
 
 def save(path, pixels):

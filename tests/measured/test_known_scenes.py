@@ -125,8 +125,11 @@ def test_flicker_is_seen_by_all_captures_alike_and_divided_out(design, tmp_path)
                 assert step.after < 0.1 * step.before
                 psf = found.read(data.psf)
                 assert torch.equal(step.apply(psf, type("S", (), {"group": "psf"})()), psf)
+                flickering = found
             else:
                 assert found["flicker"].after <= found["flicker"].before
+    with MeasuredData(tmp_path / "steady.h5") as data, pytest.raises(InvalidArgument, match="another file's"):
+        flickering.read(data.scenes)
     gain = (features["flicker"] * features["steady"]).sum() / features["steady"].square().sum()
     assert distance(features["flicker"], gain * features["steady"]) < 0.02
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from photonet.errors import DataError, DataMissing, InvalidArgument
+from photonet.errors import DataError, DataMissing, InvalidArgument, UnknownName
 from photonet.measured import MeasuredData, Part, check, write
 from photonet.measured.container import BLOCK, HEADER_BYTES, SealedFile
 from tests.measured.fuzz import everything, reseal, run, same, sample
@@ -194,6 +194,8 @@ def test_workers_read_for_themselves(path):
         ),
         ({"scenes": Part(frames(), exposure=[1.0, 2.0])}, "scenes.exposure"),
         ({"scenes": Part(frames(), exposure=0.0)}, "scenes.exposure"),
+        ({"scenes": Part(frames(), exposure=1.0, temperature=float("inf"))}, "scenes.temperature"),
+        ({"dark": Part(frames(), exposure=1.0, time=float("-inf"))}, "dark.time"),
         ({"scenes": Part(frames(), exposure="long")}, "scenes.exposure"),
         ({"scenes": Part(frames(), exposure=1.0, label=[1, 2])}, "scenes.label"),
         ({"scenes": Part(frames(), exposure=1.0, label=[0.5] * 10)}, "scenes.label"),
@@ -225,6 +227,8 @@ MAPS[3, 0, 0] = -1
 
 BRIGHT = frames()
 BRIGHT[6] = 4095
+HALF_BRIGHT = frames()
+HALF_BRIGHT[6, :3] = 4095
 NAN = Part(torch.full((2, 3, 3), float("nan")), exposure=1.0)
 FAULTY = {
     "dark, frames 0 to 2: not darker than the scenes": (
@@ -250,6 +254,14 @@ FAULTY = {
         {"scenes": Part(BRIGHT, exposure=1e-3)},
     ),
     "flat, frame 6: saturated": ("saturated", {"scenes": SCENES, "flat": Part(BRIGHT, exposure=1e-3)}),
+    "flat, frame 6: saturated in 100 %": (
+        "saturated",
+        {"scenes": SCENES, "flat": Part(BRIGHT, exposure=1e-3), "bits": None},
+    ),
+    "flat, frame 6: saturated in 50 %": (  # 12 bits at the upper end of 16
+        "saturated",
+        {"scenes": SCENES, "flat": Part(16 * HALF_BRIGHT, exposure=1e-3), "bits": None},
+    ),
     "scenes, frames 0 to 1: NaN": ("values", {"scenes": NAN, "kind": "features"}),
 }
 
@@ -265,6 +277,30 @@ def test_faulty_measurements_are_found_and_refused_unless_accepted(path, message
         MeasuredData(path)
     MeasuredData(path, accept=[kind]).close()
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("top", [4000, 127, 4095.5])
+def test_the_brightest_value_is_no_saturation_where_no_converter_ends(path, top):
+    write(path, Part(torch.full((3, 6, 7), top), exposure=1e-3))
+    assert check(path) == []
+
+
+def test_one_kind_can_be_accepted_by_its_name_as_the_message_says(path):
+    write(path, Part(BRIGHT, exposure=1e-3), bits=12)
+    MeasuredData(path, accept="saturated").close()
+    with pytest.raises(UnknownName, match="accept: expected one of .*; did you mean saturated"):
+        MeasuredData(path, accept="saturate")
+
+
+def test_an_infinite_temperature_is_found(path):
+    write(path, SCENES)
+
+    def change(file):
+        file["scenes/temperature"][3] = np.inf
+
+    reseal(path, change)
+    (finding,) = check(path)
+    assert str(finding) == "scenes, frame 3: an infinite temperature"
 
 
 def test_damage_cannot_be_accepted(path):

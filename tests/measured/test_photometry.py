@@ -46,6 +46,11 @@ def plain(frames):
     return Part(frames, exposure=1e-3, time=torch.arange(float(len(frames))))
 
 
+def black(frames, level=0.0):
+    """Two dark frames for them."""
+    return plain(torch.full((2, *frames.shape[1:]), level))
+
+
 def shots(n=1, exposure=1e-2, temperature=25.0, time=0.0):
     column = torch.ones(n, dtype=torch.float64)
     return Shots(exposure * column, temperature * column, time * column)
@@ -54,8 +59,8 @@ def shots(n=1, exposure=1e-2, temperature=25.0, time=0.0):
 def test_every_step_reports_a_smaller_residual_and_finds_what_the_device_is(file):
     with MeasuredData(file) as data:
         found = calibrate(data)
-    assert [step.name for step in found.steps] == ["dark", "linearity", "drift", "flat"]
-    assert all(step.after < 0.1 * step.before for step in found.steps)
+    assert [step.name for step in found.steps] == ["defects", "dark", "linearity", "drift", "flat"]
+    assert all(step.after < 0.1 * step.before for step in found.steps[1:])
     # read noise and rounding: 7 e- and the dark current's shot noise at 0.12 DN/e-
     assert 0.8 < found["dark"].after < 4.0
     assert found["drift"].parameters["change"] == pytest.approx(math.expm1(-0.5 * 59 / 60), abs=0.005)
@@ -63,9 +68,9 @@ def test_every_step_reports_a_smaller_residual_and_finds_what_the_device_is(file
     rate = found["flat"].parameters["rate"]
     assert float(rate[0, 0] / rate[12 - 2 : 12 + 2, 10:14].mean()) == pytest.approx(0.65, abs=0.12)
     text = str(found)
-    assert text.count("\n") == 4
+    assert text.count("\n") == 5
     assert "held-out dark frames" in text
-    assert repr(found) == "<Calibration dark, linearity, drift, flat>"
+    assert repr(found) == "<Calibration defects, dark, linearity, drift, flat>"
 
 
 def test_a_saturating_response_is_made_straight(file):
@@ -97,7 +102,7 @@ def test_exposure_times_that_nearly_coincide_cut_nothing_off(tmp_path, flicker):
     bent = 3000 * torch.tanh(light / 3000)  # slope 0.42 at the end: not flat
     frames = bent[:, None, None].expand(-1, 8, 8) * torch.linspace(0.9, 1.1, 8, dtype=torch.float64)
     frames = frames + torch.randn(frames.shape, generator=g, dtype=torch.float64)
-    write(tmp_path / "a.h5", plain(frames[:1]), flat=Part(frames, seconds))
+    write(tmp_path / "a.h5", plain(frames[:1]), dark=black(frames), flat=Part(frames, seconds))
     with MeasuredData(tmp_path / "a.h5") as data:
         step = calibrate(data, ["linearity"])["linearity"]
     assert step.parameters["top"] > 0.97 * float(frames.max())
@@ -107,7 +112,7 @@ def test_levels_at_which_the_response_is_flat_do_not_count(tmp_path):
     levels = torch.arange(1.0, 11.0, dtype=torch.float64).repeat_interleave(2)
     bent = 1000 * torch.tanh(levels / 2)  # flat from the fifth level on
     frames = bent[:, None, None].expand(-1, 8, 8)
-    write(tmp_path / "a.h5", plain(frames[:1]), flat=Part(frames, 1e-3 * levels))
+    write(tmp_path / "a.h5", plain(frames[:1]), dark=black(frames), flat=Part(frames, 1e-3 * levels))
     with MeasuredData(tmp_path / "a.h5") as data:
         step = calibrate(data, ["linearity"])["linearity"]
     assert step.parameters["top"] < 0.995 * float(frames.max())
@@ -127,6 +132,26 @@ def test_the_dark_current_follows_exposure_and_temperature(file):
         assert abs(float(left.mean())) < 0.5
 
 
+@pytest.mark.parametrize("unknown", ["dark", "scenes", "both"])
+def test_a_temperature_known_on_one_side_only_changes_nothing(tmp_path, unknown):
+    level = torch.tensor([70.0] * 4 + [80.0] * 4)[:, None, None].expand(-1, 8, 8)
+    dark = Part(level, [1e-2] * 4 + [2e-2] * 4, temperature=math.nan if unknown != "scenes" else 31.5)
+    scenes = Part(torch.full((2, 8, 8), 500.0), 1e-2, temperature=31.5 if unknown == "dark" else math.nan)
+    write(tmp_path / "a.h5", scenes, dark=dark)
+    with MeasuredData(tmp_path / "a.h5", accept="exposure") as data:
+        found = calibrate(data, ["dark"])
+        assert found["dark"].parameters["dark current"] == "one"
+        torch.testing.assert_close(found.read(data.scenes), torch.full((2, 8, 8), 430.0))
+
+
+def test_a_black_level_does_not_pass_for_a_bent_response(tmp_path):
+    seconds = torch.arange(1.0, 11.0).repeat_interleave(2)
+    frames = 64 + 200 * seconds[:, None, None].expand(-1, 8, 8)
+    write(tmp_path / "a.h5", plain(frames[:1]), flat=Part(frames, seconds))
+    with MeasuredData(tmp_path / "a.h5") as data:
+        assert calibrate(data).steps == ()
+
+
 def test_without_dark_current_the_mean_dark_frame_is_enough(tmp_path):
     g = torch.Generator().manual_seed(0)
     dark = torch.randint(60, 64, (16, 8, 8), generator=g)
@@ -142,10 +167,31 @@ def test_without_dark_current_the_mean_dark_frame_is_enough(tmp_path):
 
 def test_photon_transfer_finds_the_gain(file):
     with MeasuredData(file) as data:
-        gain = gain_of_series(data, calibrate(data, ["dark"]))
+        gain = gain_of_series(data)
     assert gain.low > 0
     assert gain.value == pytest.approx(0.12, rel=0.08)
     assert gain.high - gain.low < 0.04
+
+
+def test_the_gain_needs_no_order_of_the_dark_frames(tmp_path):
+    g = torch.Generator().manual_seed(0)
+    seconds = torch.arange(1, 11).repeat_interleave(2).double() * 1e-3
+    light = 0.5 * torch.poisson((4e5 * seconds).float()[:, None, None].expand(-1, 24, 24), generator=g)
+    current = 1000.0  # DN per second
+    times = torch.tensor([1e-3, 1e-2]).repeat(8).double()
+    dark = 64 + current * times[:, None, None] + torch.randn(16, 24, 24, generator=g)
+    flat = 64 + current * seconds[:, None, None] + light
+    write(tmp_path / "a.h5", Part(flat[:4], 1e-3), dark=Part(dark, times), flat=Part(flat, seconds))
+    with MeasuredData(tmp_path / "a.h5") as data:
+        gain = gain_of_series(data)
+    assert gain.value == pytest.approx(0.5, rel=0.05)  # 7 levels of 576 pixels: sqrt(2 / 4032) = 2 %
+    one_each = Part(dark[:2], times[:2])
+    write(tmp_path / "a.h5", Part(flat[:4], 1e-3), dark=one_each, flat=Part(flat, seconds))
+    with (
+        MeasuredData(tmp_path / "a.h5") as data,
+        pytest.raises(InvalidArgument, match="of one exposure time"),
+    ):
+        gain_of_series(data)
 
 
 def test_drift_is_told_by_scenes_of_one_name_too(tmp_path):
@@ -160,6 +206,36 @@ def test_drift_is_told_by_scenes_of_one_name_too(tmp_path):
     assert step.parameters["change"] == pytest.approx(math.expm1(-0.3), rel=1e-6)
     assert step.after < 1e-4 < step.before
     torch.testing.assert_close(even, torch.full_like(even, 1000.0))
+
+
+@pytest.mark.parametrize("differ", ["shown", "exposure"])
+def test_a_name_that_many_scenes_share_tells_no_drift(tmp_path, differ):
+    """As names of classes do, or of scenes that were exposed longer and longer."""
+    level = torch.arange(20.0)[:, None, None]
+    shown = level[:, None] / 20 * torch.ones(20, 1, 4, 4) if differ == "shown" else None
+    seconds = 1e-3 * (1 + torch.arange(20)) if differ == "exposure" else 1e-3
+    frames = 500 + 20 * level * torch.ones(20, 4, 4)
+    part = Part(frames, seconds, time=list(range(20)), name=["digit 7"] * 20, shown=shown)
+    write(tmp_path / "a.h5", part)
+    with MeasuredData(tmp_path / "a.h5") as data:
+        assert calibrate(data).steps == ()
+
+
+def test_scenes_without_a_time_are_not_corrected_by_that_of_others(tmp_path):
+    times = 60.0 * torch.arange(12)
+    fading = 1000 * torch.exp(-times / 1000)[:, None, None].expand(-1, 8, 8)
+    parts = {"dark": black(fading), "flat": Part(fading, 1e-2, time=times)}
+    write(tmp_path / "a.h5", Part(fading, 1e-2), **parts)
+    with MeasuredData(tmp_path / "a.h5", accept="exposure") as data:
+        assert [step.name for step in calibrate(data).steps] == ["defects", "dark", "flat"]
+        with pytest.raises(InvalidArgument, match="scenes frames without a time"):
+            calibrate(data, ["drift"])
+        untimed = Shots(data.scenes.exposure, data.scenes.temperature, data.scenes.time)
+    write(tmp_path / "a.h5", Part(fading, 1e-2, time=times), **parts)
+    with MeasuredData(tmp_path / "a.h5", accept="exposure") as data:
+        step = calibrate(data, ["drift"])["drift"]
+    with pytest.raises(InvalidArgument, match="shots: expected a time of each frame"):
+        step.apply(fading, untimed)
 
 
 def test_no_drift_is_left_as_it_is(tmp_path):
@@ -177,33 +253,15 @@ def test_a_hot_pixel_does_not_make_a_frame_saturated(tmp_path):
     flat = torch.full((4, 40, 40), 1000)
     flat[:, 2, 3] = 4095  # 1 of 1,600 pixels
     path = tmp_path / "a.h5"
-    write(path, Part(flat, 0.5), flat=Part(flat, 1.0), bits=12)
+    dark = Part(torch.zeros(2, 40, 40), 1.0)
+    write(path, Part(flat, 0.5), dark=dark, flat=Part(flat, 1.0), bits=12)
     with MeasuredData(path) as data:
-        assert [step.name for step in calibrate(data).steps] == ["flat"]
+        assert [step.name for step in calibrate(data).steps] == ["defects", "dark", "flat"]
     flat[2:] = 4095
-    write(path, Part(flat[:2], 0.5), flat=Part(flat, 1.0), bits=12)
+    write(path, Part(flat[:2], 0.5), dark=dark, flat=Part(flat, 1.0), bits=12)
     with MeasuredData(path, accept=["saturated"]) as data:
         rate = calibrate(data)["flat"].parameters["rate"]
     assert rate.median() == 1000
-
-
-def test_the_neighbours_stand_for_dead_pixels(tmp_path):
-    flat = torch.full((4, 8, 8), 1000.0)
-    flat[:, 2, 3] = 3.0
-    flat[:, 5:, :3] = 0.0  # a corner: its own corner has no living neighbour
-    slope = torch.arange(8.0).expand(4, 8, 8) * 100 + 200
-    path = tmp_path / "a.h5"
-    write(path, Part(torch.where(flat > 10, slope, 7.0), 1.0), flat=Part(flat, 1.0))
-    with MeasuredData(path) as data:
-        found = calibrate(data, ["flat"])
-        picture = found.read(data.scenes)[0]
-    assert found["flat"].parameters["dead"] == 10
-    expected = slope[0] / 1000
-    alive = flat[0] > 10
-    torch.testing.assert_close(picture[alive], expected[alive])
-    torch.testing.assert_close(picture[2, 3], expected[2, 3])  # the mean of a straight slope
-    assert (picture[5:, :3] - expected[5:, :3]).abs().max() < 0.35
-    assert (picture[5:, :3] > 0.2).all()
 
 
 def test_what_the_file_lacks_is_named_and_left_out(tmp_path):
@@ -213,17 +271,26 @@ def test_what_the_file_lacks_is_named_and_left_out(tmp_path):
         assert calibrate(data).steps == ()
         assert str(calibrate(data)).startswith("step")
         for step, what in (
+            ("defects", "fewer than 2 dark frames of one exposure time"),
             ("dark", "fewer than 2 dark frames"),
-            ("linearity", "flat frames"),
+            ("linearity", "fewer than 2 dark frames, without which the black level passes for light"),
             ("drift", "nothing that was recorded at 4 or more times"),
+            ("flat", "fewer than 2 dark frames, without which the black level passes for light"),
+        ):
+            with pytest.raises(InvalidArgument, match=f"data: expected .*{what}"):
+                calibrate(data, [step])
+        with pytest.raises(InvalidArgument, match="no flat frames"):
+            gain_of_series(data)
+        with pytest.raises(UnknownName, match="did you mean flat"):
+            calibrate(data, ["flatt"])
+    write(path, Part(torch.rand(3, 4, 4), 1.0), dark=Part(torch.zeros(3, 4, 4), 1.0))
+    with MeasuredData(path) as data:
+        for step, what in (
+            ("linearity", "at fewer than 3 exposure times"),
             ("flat", "fewer than 2 flat frames"),
         ):
             with pytest.raises(InvalidArgument, match=f"data: expected .*{what}"):
                 calibrate(data, [step])
-        with pytest.raises(InvalidArgument, match="two or more dark frames"):
-            gain_of_series(data)
-        with pytest.raises(UnknownName, match="did you mean flat"):
-            calibrate(data, ["flatt"])
     write(path, Part(torch.rand(3, 2, 4, 4), 1.0), kind="features")
     with MeasuredData(path) as data, pytest.raises(InvalidArgument, match="a file of raw frames"):
         calibrate(data)

@@ -73,6 +73,24 @@ def test_the_band_holds_the_truth_in_most_cases_with_and_without_clean_scenes():
     assert np.median(widths[True]) < 0.75 * np.median(widths[False])
 
 
+def test_samples_without_a_label_judge_nothing():
+    measured = pictures(100, 0)
+    half = torch.where(torch.arange(100) % 2 == 0, measured.labels, -100)
+    some = plan_pilot(STUDENT, Measured(measured.scenes, measured.features, half), correct)
+    assert some.simulated == pytest.approx(SIMULATED, abs=0.1)
+    _, low, high = some.at(200)
+    assert low <= skill(200) <= high
+    clean = pictures(1000, 5)
+    unknown = torch.where(torch.arange(1000) % 2 == 0, clean.labels, -100)
+    helped = plan_pilot(
+        STUDENT, Measured(measured.scenes, measured.features, half), correct, clean=(clean.scenes, unknown)
+    )
+    _, low, high = helped.at(200)
+    assert low <= skill(200) <= high
+    with pytest.raises(InvalidArgument, match="pilot: expected labels of some"):
+        plan_pilot(STUDENT, Measured(measured.scenes, measured.features, 0 * half - 100), correct)
+
+
 def test_a_larger_pilot_knows_more():
     narrow, wide = (plan_pilot(STUDENT, pictures(n, 1), correct) for n in (400, 50))
     spans = [high - low for _, low, high in (p.at(120) for p in (narrow, wide))]
