@@ -29,6 +29,9 @@ from .views import seen_through
 
 __all__ = ["Answers", "Query", "Step", "reseed"]
 
+RESIDUAL_DIRECTIONS = 16
+"""Random directions of a dense teacher's kernel at each step: all would be a backward pass per output."""
+
 
 @dataclass(frozen=True, eq=False)
 class Query:
@@ -39,6 +42,7 @@ class Query:
         seen: the views that outputs and features are of, [b, ...].
         labels: of the views.
         directions: of the tangent kernels, [m, outputs].
+        residual: directions of the teacher's kernel in whose norm a residual is measured, [m, outputs].
         seed: of the noise inside the student.
     """
 
@@ -46,6 +50,7 @@ class Query:
     seen: torch.Tensor
     labels: torch.Tensor | None
     directions: torch.Tensor | None
+    residual: torch.Tensor | None
     seed: int | None
 
 
@@ -118,7 +123,8 @@ class Step:
         self.whole = parts * processes.count == 1
         # inputs may be whole numbers: what the model says tells the precision
         self.like = predict(model, train.inputs[:1])
-        self.outputs = self.like.numel()
+        self.shape = self.like.shape[1:]
+        self.outputs, self.classes = self.shape.numel(), self.shape[0] if self.shape else 1
         if self.kernel is not None and self.kernel.outputs != "random" and self.outputs > MOST_OUTPUTS:
             raise InvalidArgument(
                 "NTK outputs", f"'random' for more than {MOST_OUTPUTS} outputs", self.kernel.outputs
@@ -132,21 +138,33 @@ class Step:
         train = self.train
         labels = train.labels[chosen] if train.labels is not None else None
         seen, labels = seen_through(train.views, train.inputs[chosen], labels, generator)
-        directions = self._directions(generator, self.like) if "gram" in wanted else None
+        directions = self._directions(generator).to(self.like) if "gram" in wanted else None
+        residual = self._residual(generator).to(self.like) if "kernel" in wanted else None
         noisy = self.noise is not None or not self.whole
-        return Query(chosen, seen, labels, directions, seed if noisy else None)
+        return Query(chosen, seen, labels, directions, residual, seed if noisy else None)
 
-    def _directions(self, generator: torch.Generator, like: torch.Tensor) -> torch.Tensor:
-        outputs, kernel = self.outputs, self.kernel
-        centred = kernel is not None and kernel.centred and outputs > 1
+    def _directions(self, generator: torch.Generator) -> torch.Tensor:
+        kernel = self.kernel
+        centred = kernel is not None and kernel.centred and self.classes > 1
         if kernel is not None and kernel.outputs != "random":
-            return _classes(outputs, centred).to(like)
-        if not centred:
-            return ntk.random_directions(outputs, generator, like=like)
-        direction = ntk.centred_directions(outputs, generator=generator)
-        while not direction.any():  # all signs alike, which is every second draw for two classes
-            direction = ntk.centred_directions(outputs, generator=generator)
-        return direction.to(like)
+            return self._all(centred)
+        return self._centred(generator, 1) if centred else ntk.random_directions(self.outputs, generator)
+
+    def _residual(self, generator: torch.Generator) -> torch.Tensor:
+        if self.outputs <= MOST_OUTPUTS:
+            return self._all(centred=self.classes > 1)
+        if self.classes > 1:
+            return self._centred(generator, RESIDUAL_DIRECTIONS)
+        return ntk.random_directions(self.outputs, generator, count=RESIDUAL_DIRECTIONS)
+
+    def _all(self, centred: bool) -> torch.Tensor:
+        return ntk.centred_directions(self.shape) if centred else torch.eye(self.outputs)
+
+    def _centred(self, generator: torch.Generator, count: int) -> torch.Tensor:
+        found = ntk.centred_directions(self.shape, generator=generator, count=count)
+        while not found.any():  # all signs alike, which is every second draw for two classes
+            found = ntk.centred_directions(self.shape, generator=generator, count=count)
+        return found
 
     def student(self, query: Query, wanted: set[str], rows: slice) -> Answers:
         """What the student says to some rows of the batch."""
@@ -199,9 +217,7 @@ class Step:
             full = kernel is not None and kernel.outputs == "full"
             batch.grams = gram_of(answers.tangents, full), train.gram(query.chosen, query.directions, full)
         if "kernel" in wanted and train.gram is not None:
-            few = self.outputs <= MOST_OUTPUTS
-            directions = _classes(self.outputs, centred=self.outputs > 1).to(answers.logits) if few else None
-            batch.kernel = train.gram(query.chosen, directions)
+            batch.kernel = train.gram(query.chosen, query.residual)
         return batch
 
     def gradients(self, query: Query, wanted: set[str], weights: Sequence[float]) -> torch.Tensor:
@@ -260,10 +276,6 @@ class Step:
     def wanted(self, weights: Sequence[float]) -> set[str]:
         """What the terms of positive weight need."""
         return needs(term for term, weight in zip(self.terms, weights, strict=True) if weight)
-
-
-def _classes(outputs: int, centred: bool) -> torch.Tensor:
-    return ntk.centred_directions(outputs) if centred else torch.eye(outputs)
 
 
 def reseed(model: nn.Module, seed: int) -> None:

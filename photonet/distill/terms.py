@@ -76,7 +76,8 @@ class Batch:
         teacher: the teacher's logits for what the student saw.
         temperature: of distillation, where a term names none.
         grams: the student's Gram and the teacher's, [n, n] each ([n C, n C] of whole class blocks).
-        kernel: the teacher's class-centred Gram, summed over the classes, [n, n].
+        kernel: the teacher's class-centred Gram, summed over the outputs (or estimated from random directions
+            where there are many), [n, n].
         features: the student's penultimate features and the teacher's, [n, ...] each.
     """
 
@@ -233,7 +234,8 @@ class NTK(Term):
 
     Args:
         form: of the comparison, see `losses.ntk_matching`.
-        centred: leave out of the directions what all classes share, which softmax does not see.
+        centred: leave out of the directions what all classes share (at each pixel of dense outputs), which
+            softmax does not see.
         outputs: ``"random"`` looks along one random direction per step, an unbiased estimate of the trace;
             ``"trace"`` sums over all classes; ``"full"`` compares all pairs of classes of all pairs of
             samples. The last two cost about as many backward passes as there are classes.
@@ -274,7 +276,8 @@ class Features(Term):
 class KernelResidual(Term):
     """The difference of the logits in the norm of the teacher's kernel, see `losses.kernel_residual`.
 
-    The kernel is that of the inputs themselves, also where the logits are of other views of them.
+    The kernel is that of the inputs themselves, also where the logits are of other views of them. Of dense
+    outputs it is estimated from a few random directions, other ones at each step.
 
     Args:
         strength: of the ridge, over the mean diagonal of the kernel.

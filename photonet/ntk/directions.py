@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -39,29 +42,43 @@ def random_directions(
 
 
 def centred_directions(
-    outputs: int, *, generator: torch.Generator | None = None, count: int = 1, like: Tensor | None = None
+    outputs: int | Sequence[int],
+    *,
+    generator: torch.Generator | None = None,
+    count: int = 1,
+    like: Tensor | None = None,
 ) -> Tensor:
-    """Directions without what all classes share, which softmax does not see.
+    """Directions without what all classes share, which softmax does not see: in dense outputs, at each pixel.
 
     Args:
-        outputs: number of classes.
-        generator: None for all directions, I - 1/C; else ``count`` random ones with that covariance.
+        outputs: number of classes, or the shape (C, ...) of one sample's output with the classes first.
+        generator: None for all directions, I - 1/C at each pixel; else ``count`` random ones with that
+            covariance.
 
     Returns:
-        [C, C] or [count, C].
+        [outputs, outputs] or [count, outputs], outputs the product of the shape.
+
+    Raises:
+        InvalidArgument: fewer than two classes.
 
     Example:
         >>> centred_directions(4).sum(1).abs().max().item()
         0.0
+        >>> centred_directions((2, 8, 8)).unflatten(1, (2, 64)).sum(1).abs().max().item()
+        0.0
     """
-    if checks.count("outputs", outputs) < 2:
+    sizes = outputs if isinstance(outputs, Sequence) else (outputs,)
+    shape = tuple(checks.count("outputs", size) for size in sizes)
+    if not shape or shape[0] < 2:
         raise InvalidArgument("outputs", "at least 2 classes to centre", outputs)
+    width = math.prod(shape)
     if generator is not None:
-        v = random_directions(outputs, generator, count=count, like=like)
+        v = random_directions(width, generator, count=count, like=like)
     else:
         dtype, device = (like.dtype, like.device) if like is not None else (torch.get_default_dtype(), None)
-        v = torch.eye(outputs, dtype=dtype, device=device)
-    return v - v.mean(1, keepdim=True)
+        v = torch.eye(width, dtype=dtype, device=device)
+    classes = v.unflatten(1, (shape[0], -1))
+    return (classes - classes.mean(1, keepdim=True)).flatten(1)
 
 
 def pixel_directions(

@@ -21,6 +21,20 @@ def test_centred_directions_project_out_the_mean(generator: torch.Generator) -> 
         ntk.centred_directions(1)
 
 
+def test_classes_of_dense_outputs_are_centred_pixel_by_pixel(generator: torch.Generator) -> None:
+    like = torch.ones(1, dtype=torch.float64)
+    v = ntk.centred_directions((3, 2, 2), like=like)
+    torch.testing.assert_close(v @ v, v)  # a projection, one centring for each of the four pixels
+    one = ntk.centred_directions(3, like=like)
+    torch.testing.assert_close(v, torch.kron(one, torch.eye(4, dtype=torch.float64)))
+    drawn = ntk.centred_directions((3, 2, 2), generator=generator, count=20_000, like=like)
+    assert drawn.unflatten(1, (3, 4)).sum(1).abs().max() < 1e-12
+    # entries are means of 20,000 bounded products: five standard errors
+    assert (drawn.mT @ drawn - v).abs().max() < 5 / 20_000**0.5
+    with pytest.raises(InvalidArgument, match="2 classes"):
+        ntk.centred_directions((1, 8, 8))
+
+
 def test_pixels_estimate_the_trace(generator: torch.Generator) -> None:
     rows = [ntk.pixel_directions((2, 3), generator, count=2) for _ in range(3000)]
     mean = torch.stack([v.mT @ v for v in rows]).mean(0)
