@@ -50,7 +50,7 @@ def forward_tangents(
         x: [n, ...].
         outputs: as in `gram`, except that all directions come from one pass.
         size: how many tangents.
-        seed: of the tangents, the same for all batches.
+        seed: of the tangents, the same for all batches, and of dropout.
 
     Example:
         >>> model = nn.Linear(3, 2)
@@ -70,7 +70,9 @@ def forward_tangents(
     result = x
     for _ in range(checks.count("size", size)):
         along = {name: torch.randn(p.shape, generator=generator).to(p) for name, p in values.items()}
-        with warnings.catch_warnings():
+        # all tangents are of one network: with the same units dropped
+        with torch.random.fork_rng([x.device] if x.is_cuda else []), warnings.catch_warnings():
+            torch.manual_seed(seed)
             # torch's own rules for forward derivatives are compiled on first use by a deprecated function
             warnings.filterwarnings("ignore", message=".*torch.jit.script.*")
             pushed = torch.func.jvp(forward, (values,), (along,))

@@ -271,6 +271,73 @@ def test_the_slow_road_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
         ntk.gram(model, x, method="structured")
 
 
+class Recurrent(nn.Module):
+    def __init__(self, kind: type[nn.RNNBase], dtype: torch.dtype, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.layer = kind(3, 4, batch_first=True, num_layers=2, dropout=dropout, dtype=dtype)
+        self.head = nn.Linear(4, 2, dtype=dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layer(x)[0][:, -1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", [nn.GRU, nn.RNN, nn.LSTM])
+def test_recurrent_layers_go_sample_by_sample_where_vmap_cannot(
+    kind: type[nn.RNNBase], dtype: torch.dtype, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.manual_seed(0)
+    model, x = Recurrent(kind, dtype), torch.randn(4, 5, 3, dtype=dtype)
+    with caplog.at_level(logging.WARNING, "photonet.ntk"):
+        found = ntk.gram(model, x)
+        ntk.gram(model, x)
+    assert caplog.text.count("one by one") == (0 if (kind, dtype) == (nn.LSTM, torch.float32) else 1)
+    j = reference(model, x)
+    torch.testing.assert_close(found, torch.einsum("acp,bcp->ab", j, j))
+    # and its gradient, against a difference: along one direction of one weight
+    weight, step = model.layer.weight_hh_l0, 1e-4
+    if dtype == torch.float64:
+        slope = torch.autograd.grad(found.sum(), weight)[0].sum()
+        sums = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                weight.add_(sign * step)
+                sums.append(float(ntk.gram(model, x).sum()))
+                weight.sub_(sign * step)
+        # central differences: error of order step^2
+        assert (sums[0] - sums[1]) / (2 * step) == pytest.approx(float(slope), rel=1e-5)
+
+
+class Dropping(nn.Module):
+    """A parameter without a layer, behind dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(5, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, 0.5, self.training) @ self.weight
+
+
+def test_dropped_units_are_those_of_the_forward_pass_or_refused() -> None:
+    torch.manual_seed(0)
+    one, x = nn.Sequential(nn.Dropout(0.5), nn.Linear(1, 1)), torch.ones(40, 1)
+    # a dropped sample leaves the bias alone, the others are doubled
+    for options in ({}, {"method": "jvp", "size": 4000, "generator": torch.Generator().manual_seed(0)}):
+        diagonal = ntk.gram(one, x, **options).detach().diagonal()
+        near = torch.minimum((diagonal - 1).abs(), (diagonal - 5).abs() / 5)
+        assert float(near.max()) < 5 * (2 / 4000) ** 0.5  # five standard errors of the estimate
+        assert 1.5 < float(diagonal.mean()) < 4.5
+    for model, x, method in (
+        (one, torch.ones(3, 1), "jacobian"),
+        (Dropping(), torch.ones(3, 5), "auto"),
+        (Recurrent(nn.GRU, torch.float32, dropout=0.5), torch.ones(3, 4, 3), "auto"),
+    ):
+        with pytest.raises(InvalidArgument, match=r"^model: .*no random numbers.*model\.eval"):
+            ntk.gram(model, x, method=method)
+        assert ntk.gram(model.eval(), x, method=method).shape == (3, 3)
+
+
 def test_bad_input_is_named() -> None:
     model, x = build("linear")
     with pytest.raises(UnknownName, match="jacobian"):
