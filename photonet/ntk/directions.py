@@ -14,6 +14,14 @@ from ..errors import InvalidArgument
 __all__ = ["centred_directions", "output_directions", "pixel_directions", "random_directions"]
 
 
+def source(generator: object, purpose: str) -> torch.Generator:
+    """``generator`` if it is one of torch's; ``purpose`` says what it is for."""
+    if not isinstance(generator, torch.Generator):
+        hint = "torch.Generator().manual_seed(0) is one"
+        raise InvalidArgument("generator", f"a torch.Generator for {purpose}", repr(generator), hint)
+    return generator
+
+
 def random_directions(
     outputs: int, generator: torch.Generator, *, count: int = 1, like: Tensor | None = None
 ) -> Tensor:
@@ -36,7 +44,8 @@ def random_directions(
         >>> v.abs().unique().tolist()
         [0.5]
     """
-    signs = torch.randint(0, 2, (checks.count("count", count), outputs), generator=generator)
+    shape = checks.count("count", count), outputs
+    signs = torch.randint(0, 2, shape, generator=source(generator, "random directions"))
     dtype, device = (like.dtype, like.device) if like is not None else (torch.get_default_dtype(), None)
     return (2 * signs - 1).to(device=device, dtype=dtype) / count**0.5
 
@@ -102,7 +111,7 @@ def pixel_directions(
     outputs = torch.Size(shape).numel()
     if checks.count("count", count) > outputs:
         raise InvalidArgument("count", f"at most the {outputs} outputs", count)
-    chosen = torch.randperm(outputs, generator=generator)[:count]
+    chosen = torch.randperm(outputs, generator=source(generator, "random places"))[:count]
     dtype, device = (like.dtype, like.device) if like is not None else (torch.get_default_dtype(), None)
     v = torch.zeros(count, outputs, dtype=dtype, device=device)
     v[torch.arange(count), chosen] = (outputs / count) ** 0.5
@@ -124,9 +133,7 @@ def output_directions(
             raise InvalidArgument("outputs", f"directions [m, {width}]", f"shape {tuple(outputs.shape)}")
         return v
     if checks.choice("outputs", outputs, ("trace", "sum", "random", "full")) == "random":
-        if generator is None:
-            raise InvalidArgument("generator", "a torch.Generator for outputs='random'", None)
-        return random_directions(width, generator, count=count, like=like)
+        return random_directions(width, source(generator, "outputs='random'"), count=count, like=like)
     if outputs == "sum":
         return like.new_ones(1, width)
     return torch.eye(width, dtype=like.dtype, device=like.device)

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from .. import checks
 from ..errors import InvalidArgument
-from .directions import output_directions
+from .directions import output_directions, source
 from .estimates import forward_tangents, sketched
 from .factors import trace_product
 from .jacobian import Tangents, tangents
-from .parameters import Selection, batch, select
+from .parameters import Selection, answers, batch, select
 from .sketch import Sketch
 
 __all__ = ["adam_rates", "forward_gram", "gram"]
@@ -66,7 +66,8 @@ def gram(
 
     Raises:
         InvalidArgument: frozen or unknown parameters, batch normalisation in training, samples that do not
-            stay on the first axis, a missing generator, or a shape that does not fit.
+            stay on the first axis or that the model does not take, outputs that are not one tensor, a missing
+            generator, or a shape that does not fit.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
@@ -79,14 +80,13 @@ def gram(
     full = isinstance(outputs, str) and outputs == "full"
     if isinstance(outputs, str) and outputs == "random":
         with torch.no_grad():
-            like = model(x[:1])
+            like = answers(model, x[:1])
         outputs = output_directions("random", like, generator, directions)  # the same for all chunks
     if rates is not None:
         _known_rates(model, rates, method)
     if method in ("jvp", "sketch"):
-        if generator is None:
-            raise InvalidArgument("generator", f"a torch.Generator for method={method!r}", None)
-        seed = int(torch.randint(2**62, (), generator=generator))
+        draws = source(generator, f"method={method!r}")
+        seed = int(torch.randint(2**62, (), generator=draws))
         if method == "jvp":
             ask = functools.partial(
                 forward_tangents, model, select(model, params), outputs=outputs, size=size, seed=seed
@@ -151,7 +151,7 @@ def _blocks(
     size = max(len(x), len(other)) if chunk is None else checks.count("chunk", chunk)
     done: list[list[Tensor]] = []
     for j, right_x in enumerate(other.split(size)):
-        right = ask(right_x)
+        right = ask(right_x) if x2 is None else _of_x2(ask, right_x)
         column = []
         for i, left_x in enumerate(x.split(size)):
             if x2 is None and i > j:
@@ -166,6 +166,16 @@ def _blocks(
             column.extend(flip(done[i][j]) for i in range(j + 1, len(done)))
     columns = [torch.cat(column) for column in done]
     return torch.cat(columns, dim=1)
+
+
+def _of_x2(ask: Callable[[Tensor], Tangents], x2: Tensor) -> Tangents:
+    """What is wrong with ``x`` of `tangents` is wrong with ``x2`` of the caller."""
+    try:
+        return ask(x2)
+    except InvalidArgument as error:
+        if error.argument != "x":
+            raise
+        raise InvalidArgument("x2", error.expected, error.got, error.hint) from error
 
 
 def forward_gram(

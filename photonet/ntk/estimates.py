@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Mapping
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from .. import checks
 from .directions import output_directions
 from .jacobian import Tangents, tangents
-from .parameters import Selection, independent_samples
+from .parameters import Selection, answers, independent_samples
 from .sketch import Sketch
 
 __all__ = ["forward_tangents", "sketched"]
@@ -63,8 +64,7 @@ def forward_tangents(
     values = dict(chosen)
 
     def forward(parameters: dict[str, Tensor]) -> Tensor:
-        result: Tensor = torch.func.functional_call(model, parameters, (x,))
-        return result
+        return answers(functools.partial(torch.func.functional_call, model, parameters), x)
 
     columns = []
     result = x

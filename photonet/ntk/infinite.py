@@ -70,7 +70,7 @@ def infinite_gram(
         x: images [n, c, y, x].
         x2: [n2, c, y, x]; None for x itself.
         kernel: side of the optical kernels, pixels.
-        padding: pixels of zeros around the image; None keeps the size (odd kernels).
+        padding: pixels of zeros around the image; None keeps the size, which odd kernels can.
         pool: side of the average pool behind the convolution (the sensor's binning).
         hidden: ReLU layers between the feature maps and the readout; 0 is the linear readout.
         weight_variance: of the dense weights; 2 keeps the scale through ReLU layers (He et al. 2015).
@@ -81,7 +81,8 @@ def infinite_gram(
         (covariance of the outputs, tangent kernel), each [n, n2].
 
     Raises:
-        InvalidArgument: not images of the same size, or a pool larger than the maps.
+        InvalidArgument: not images of the same size, an even kernel without padding, or a pool larger than
+            the maps.
 
     Example:
         >>> x = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -94,10 +95,16 @@ def infinite_gram(
     weights = checks.positive("weight_variance", weight_variance)
     biases = checks.non_negative("bias_variance", bias_variance)
     other = x if x2 is None else x2
+    for name, images in (("x", x), ("x2", other)):
+        if not isinstance(images, Tensor) or not images.is_floating_point():
+            got = images.dtype if isinstance(images, Tensor) else type(images).__name__
+            raise InvalidArgument(name, "a tensor of images [n, c, y, x], floating-point", got)
     if x.ndim != 4 or other.shape[1:] != x.shape[1:]:
         raise InvalidArgument(
             "x", "images [n, c, y, x], all alike", f"{tuple(x.shape)}, {tuple(other.shape)}"
         )
+    if padding is None and kernel % 2 == 0:
+        raise InvalidArgument("padding", f"pixels, as no border keeps the size for an even {kernel}", None)
     border = kernel // 2 if padding is None else checks.count("padding", padding, 0)
     if min(x.shape[2:]) + 2 * border - kernel + 1 < pool:
         raise InvalidArgument("pool", "at most the side of the feature maps", pool)

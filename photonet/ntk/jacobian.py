@@ -22,7 +22,7 @@ from ..errors import InvalidArgument
 from .directions import output_directions
 from .factors import Factor, full_product, merge, trace_product
 from .layers import conv_pool, per_sample_vjp, rule_for
-from .parameters import Selection, batch, independent_samples, select
+from .parameters import Selection, answers, batch, independent_samples, select
 from .record import Call, record
 
 __all__ = ["Tangents", "tangents"]
@@ -110,12 +110,12 @@ def tangents(
     with torch.inference_mode(False), torch.enable_grad():
         x = x.clone() if x.is_inference() else x  # an inference tensor cannot enter a graph
         if method == "jacobian":
-            result, strays = model(x), set(chosen)
+            result, strays = answers(model, x), set(chosen)
         else:
             result, calls, strays = record(model, x, chosen)
             if strays:
                 _report(model, strays, refuse=method == "structured")
-        v = output_directions(outputs, _checked(result, len(x)), generator, directions)
+        v = output_directions(outputs, result, generator, directions)
         found, rules = _layer_factors(result, v, calls, strays, keep_graph)
         if strays:
             # every sample looks along the same directions
@@ -126,13 +126,6 @@ def tangents(
     if not keep_graph:
         result, found = result.detach(), _detach(found)
     return Tangents(result, found, rules, len(v))
-
-
-def _checked(result: Any, n: int) -> Tensor:
-    if not isinstance(result, Tensor) or result.ndim == 0 or len(result) != n:
-        got = f"shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
-        raise InvalidArgument("model", f"one tensor [{n}, ...] as its output", got)
-    return result
 
 
 def _detach(found: Mapping[str, Factor]) -> dict[str, Factor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -110,3 +111,22 @@ def batch(name: str, x: object) -> Tensor:
         got = f"shape {tuple(x.shape)}" if isinstance(x, torch.Tensor) else type(x).__name__
         raise InvalidArgument(name, "a tensor [n, ...] of at least one sample", got)
     return x
+
+
+def answers(model: Callable[[Tensor], Any], x: Tensor) -> Tensor:
+    """What a model says to a batch, if that is one tensor with a row for each sample.
+
+    Raises:
+        InvalidArgument: samples that the model does not take, or outputs that are not one tensor [n, ...].
+    """
+    try:
+        result = model(x)
+    except (torch.OutOfMemoryError, NotImplementedError):
+        raise
+    except RuntimeError as error:  # how torch says that shapes or types do not fit
+        got = f"shape {tuple(x.shape)} of {x.dtype}"
+        raise InvalidArgument("x", "samples that the model takes", got, str(error).split("\n")[0]) from error
+    if not isinstance(result, Tensor) or result.ndim == 0 or len(result) != len(x):
+        got = f"shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
+        raise InvalidArgument("model", f"one tensor [{len(x)}, ...] as its output", got)
+    return result

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from .layers import AVERAGE_POOLS, Pool, folds
+from .parameters import answers
 
 __all__ = ["Call", "record"]
 
@@ -56,7 +57,7 @@ def _key(edge: GradientEdge) -> Key:
 
 def record(
     model: nn.Module, x: Tensor, chosen: Mapping[str, nn.Parameter]
-) -> tuple[Any, list[Call], set[str]]:
+) -> tuple[Tensor, list[Call], set[str]]:
     """Run the model once.
 
     Args:
@@ -99,11 +100,11 @@ def record(
         elif isinstance(layer, AVERAGE_POOLS):
             handles.append(layer.register_forward_hook(note_pool))
     try:
-        result = model(x)
+        result = answers(model, x)
     finally:
         for handle in handles:
             handle.remove()
-    if isinstance(result, Tensor) and result.requires_grad:
+    if result.requires_grad:
         outside, readers = _walk(result, calls, names)
         strays |= outside
         for key, pool, end, elements in pools:

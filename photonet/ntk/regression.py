@@ -23,6 +23,24 @@ def _kernel(k: Tensor) -> Tensor:
     return checks.finite("k", k.detach())
 
 
+def _against(name: str, k: Tensor, n: int) -> Tensor:
+    """A kernel of any samples against the n training samples."""
+    if not isinstance(k, Tensor) or k.ndim == 0 or k.shape[-1] != n:
+        got = f"shape {tuple(k.shape)}" if isinstance(k, Tensor) else type(k).__name__
+        raise InvalidArgument(name, f"a kernel [..., {n}] against the training samples", got)
+    return k
+
+
+def _targets(name: str, y: Tensor, n: int, c: int | None = None) -> Tensor:
+    """Targets of n samples, [n, c]."""
+    flat = y.detach().unsqueeze(1) if isinstance(y, Tensor) and y.ndim == 1 else y
+    if not isinstance(flat, Tensor) or flat.ndim != 2 or len(flat) != n or c not in (None, flat.shape[1]):
+        got = f"shape {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
+        wanted = f"targets [{n}] or [{n}, c]" if c is None else f"targets [{n}, {c}]"
+        raise InvalidArgument(name, wanted, got)
+    return checks.finite(name, flat.detach())
+
+
 @dataclass(frozen=True)
 class Spectrum:
     """Eigenvalues of a kernel, largest first, and what they say.
@@ -79,8 +97,15 @@ class Regression:
     left_out: Tensor
 
     def predict(self, k: Tensor) -> Tensor:
-        """[n_test, c] from the kernel [n_test, n] of test against training samples."""
-        return k @ self.coefficients + self.intercept
+        """Predictions [n_test, c].
+
+        Args:
+            k: kernel of test against training samples, [n_test, n].
+
+        Raises:
+            InvalidArgument: a kernel with other than the n training samples.
+        """
+        return _against("k", k, len(self.coefficients)) @ self.coefficients + self.intercept
 
 
 def regress(
@@ -113,11 +138,16 @@ def regress(
         6.0
     """
     k = _kernel(k)
-    flat = y.ndim == 1
-    y = y.detach().to(k).unsqueeze(1) if flat else y.detach().to(k)
-    if y.ndim != 2 or len(y) != len(k):
-        raise InvalidArgument("y", f"targets [{len(k)}] or [{len(k)}, c]", f"shape {tuple(y.shape)}")
-    checks.finite("y", y)
+    y = _targets("y", y, len(k)).to(k)
+    judge = None
+    if validation is not None:
+        if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+            got = type(validation).__name__
+            raise InvalidArgument("validation", "a pair of a kernel [n_val, n] and targets [n_val, c]", got)
+        held_out = checks.finite(
+            "validation[0]", _against("validation[0]", validation[0], len(k)).detach().to(k)
+        )
+        judge = held_out, _targets("validation[1]", validation[1], len(held_out), y.shape[1]).to(k)
     s = spectrum(center(k))
     values, vectors = s.values.clamp_min(0), s.vectors
     mean = y.mean(0)
@@ -134,11 +164,8 @@ def regress(
         return Regression(coefficients, intercept, ridge, left_out)
 
     def error(found: Regression) -> float:
-        if validation is None:
-            return float((found.left_out - y).square().mean())
-        targets = validation[1].to(k)
-        targets = targets.unsqueeze(1) if targets.ndim == 1 else targets
-        return float((found.predict(validation[0].to(k)) - targets).square().mean())
+        answers, wanted = (found.left_out, y) if judge is None else (found.predict(judge[0]), judge[1])
+        return float((answers - wanted).square().mean())
 
     if strength is not None:
         return fit(checks.positive("strength", strength))

@@ -156,9 +156,13 @@ def sketch_error(features: Tensor, blocks: int = 4) -> Tensor:
 
     Args:
         features: [n, m, size] of a `Sketch` with that many blocks.
+        blocks: at least 2.
 
     Returns:
         [], the standard error over the norm of the kernel.
+
+    Raises:
+        InvalidArgument: not features of so many blocks.
 
     Example:
         >>> from photonet.ntk import tangents
@@ -166,6 +170,10 @@ def sketch_error(features: Tensor, blocks: int = 4) -> Tensor:
         >>> 0 < sketch_error(features).item() < 1
         True
     """
+    checks.count("blocks", blocks, 2)
+    if not isinstance(features, Tensor) or features.ndim != 3 or features.shape[2] % blocks:
+        got = f"shape {tuple(features.shape)}" if isinstance(features, Tensor) else type(features).__name__
+        raise InvalidArgument("features", f"a tensor [n, m, size] of {blocks} equal blocks", got)
     n, m, size = features.shape
     parts = features.reshape(n, m, blocks, size // blocks).permute(2, 0, 1, 3).flatten(2)
     kernels = blocks * parts @ parts.mT

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -42,3 +44,9 @@ def test_pixels_estimate_the_trace(generator: torch.Generator) -> None:
     assert (mean - torch.eye(6)).abs().max() < 5 * (2 / 3000) ** 0.5
     with pytest.raises(InvalidArgument, match="at most the 6"):
         ntk.pixel_directions((2, 3), generator, count=7)
+
+
+@pytest.mark.parametrize("draw", [ntk.random_directions, ntk.pixel_directions])
+def test_a_seed_is_not_a_generator(draw: Any) -> None:
+    with pytest.raises(InvalidArgument, match=r"^generator: expected a torch\.Generator.*got 0"):
+        draw(*((4,) if draw is ntk.random_directions else ((2, 2),)), 0, count=1)

@@ -359,6 +359,52 @@ def test_bad_input_is_named() -> None:
         ntk.gram(model.requires_grad_(False), x)
 
 
+ROADS: list[dict[str, Any]] = [
+    {},
+    {"method": "jacobian"},
+    {"method": "jvp"},
+    {"method": "sketch"},
+    {"outputs": "random"},
+]
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_samples_that_the_model_does_not_take_are_named(
+    road: dict[str, Any], generator: torch.Generator
+) -> None:
+    model, x = build("linear")
+    with pytest.raises(InvalidArgument, match=r"^x: .*the model takes, got shape \(\d, 4\)"):
+        ntk.gram(model, x[:, :4], generator=generator, **road)
+    with pytest.raises(InvalidArgument, match=r"^x2: .*the model takes, got shape \(5, 4\)"):
+        ntk.gram(model, x, x[:, :4], generator=generator, **road)
+    with pytest.raises(InvalidArgument, match=r"^x: .*of torch\.float32"):
+        ntk.gram(model, x.float(), generator=generator, **road)
+
+
+class Several(nn.Module):
+    def __init__(self, kind: type) -> None:
+        super().__init__()
+        self.kind, self.layer = kind, nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.kind({"logits": self.layer(x)}.items())
+
+
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("kind", [tuple, dict])
+def test_outputs_that_are_not_one_tensor_are_named(
+    kind: type, road: dict[str, Any], generator: torch.Generator
+) -> None:
+    with pytest.raises(InvalidArgument, match=rf"^model: expected one tensor .*got {kind.__name__}"):
+        ntk.gram(Several(kind), torch.ones(2, 5), generator=generator, **road)
+
+
+@pytest.mark.parametrize("road", [{"method": "jvp"}, {"method": "sketch"}, {"outputs": "random"}])
+def test_a_seed_is_not_a_generator(road: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument, match=r"^generator: expected a torch\.Generator for .*got 0"):
+        ntk.gram(*build("linear"), generator=0, **road)
+
+
 def test_batch_normalisation_must_be_frozen() -> None:
     model, x = build("batch_norm2d")
     model.train()

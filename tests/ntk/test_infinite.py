@@ -84,3 +84,10 @@ def test_bad_input_is_named() -> None:
         ntk.infinite_gram(torch.ones(3, 4), kernel=3)
     with pytest.raises(InvalidArgument, match="pool"):
         ntk.infinite_gram(torch.ones(3, 1, 4, 4), kernel=3, pool=5)
+    with pytest.raises(InvalidArgument, match=r"^x: expected a tensor of images.*got list"):
+        ntk.infinite_gram([[1.0]], kernel=3)
+    with pytest.raises(InvalidArgument, match=r"^x2: .*floating-point, got torch\.int64"):
+        ntk.infinite_gram(torch.ones(3, 1, 4, 4), torch.ones(3, 1, 4, 4).long(), kernel=3)
+    with pytest.raises(InvalidArgument, match="^padding: expected pixels.*an even 4"):
+        ntk.infinite_gram(torch.ones(3, 1, 4, 4), kernel=4)
+    assert ntk.infinite_gram(torch.ones(3, 1, 4, 4), kernel=4, padding=1)[0].shape == (3, 3)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -89,9 +91,34 @@ def test_greedy_choice_is_the_best_next_sample() -> None:
 def test_bad_input_is_named() -> None:
     with pytest.raises(InvalidArgument, match=r"targets \[3\]"):
         ntk.regress(torch.eye(3), torch.ones(4))
+    with pytest.raises(InvalidArgument, match=r"targets \[3\].*got list"):
+        ntk.regress(torch.eye(3), [1.0, 2.0, 3.0])
     with pytest.raises(InvalidArgument, match="NaN"):
         ntk.regress(torch.full((2, 2), torch.nan), torch.ones(2))
     with pytest.raises(InvalidArgument, match="at most the 2"):
         ntk.informative(torch.eye(2), 3, strength=1.0)
     with pytest.raises(InvalidArgument, match="at least 2 samples"):
         ntk.spectrum(torch.ones(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("validation", "message"),
+    [
+        ((torch.ones(2, 5), torch.ones(2, 2)), r"validation\[0\]: expected a kernel \[..., 3\].*\(2, 5\)"),
+        ((torch.ones(2, 3), torch.ones(4, 2)), r"validation\[1\]: expected targets \[2, 2\].*\(4, 2\)"),
+        ((torch.ones(2, 3), torch.ones(2)), r"validation\[1\]: expected targets \[2, 2\].*\(2,\)"),
+        (torch.ones(2, 3), "validation: expected a pair .*got Tensor"),
+    ],
+)
+def test_validation_of_another_shape_is_named(validation: Any, message: str) -> None:
+    # targets of one column would be compared with both, without a word
+    with pytest.raises(InvalidArgument, match=message):
+        ntk.regress(torch.eye(3), torch.ones(3, 2), validation=validation)
+
+
+def test_predictions_take_the_kernel_with_the_training_samples() -> None:
+    fit = ntk.regress(torch.eye(3), torch.ones(3), strength=1.0)
+    with pytest.raises(InvalidArgument, match=r"^k: expected a kernel \[..., 3\].*\(2, 4\)"):
+        fit.predict(torch.ones(2, 4))
+    k = torch.ones(2, 3, requires_grad=True)
+    assert fit.predict(k).requires_grad

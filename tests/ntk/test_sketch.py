@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -103,3 +105,21 @@ def test_bad_sketches_are_refused() -> None:
     model, x = build("linear")
     with pytest.raises(InvalidArgument, match="generator"):
         ntk.gram(model, x, method="sketch")
+
+
+@pytest.mark.parametrize(
+    ("features", "blocks", "message"),
+    [
+        (
+            torch.ones(3, 8),
+            4,
+            r"^features: expected a tensor \[n, m, size\] of 4 equal blocks, got shape \(3, 8\)",
+        ),
+        (torch.ones(3, 2, 6), 4, r"^features: .*\(3, 2, 6\)"),
+        ([1.0], 4, "^features: .*got list"),
+        (torch.ones(3, 2, 8), 1, "^blocks: expected a whole number of at least 2"),  # no spread to be seen
+    ],
+)
+def test_the_error_of_what_is_no_sketch_is_refused(features: Any, blocks: int, message: str) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        ntk.sketch_error(features, blocks)
