@@ -18,7 +18,7 @@ from photonet.data import Splits
 from photonet.distill import METHODS, Term, TrainConfig, accuracy, distill, mean_iou, predict
 from photonet.distill.views import Views
 from photonet.files import atomic_path
-from photonet.provenance import config_hash, tensor_hash
+from photonet.provenance import config_hash, module_hash, tensor_hash
 
 from .cells import Cells
 
@@ -145,7 +145,8 @@ def scores(
             student = new(arm.student, seed)
             # by what is run: neither a table with a row of this name nor an older setting is resumed
             folder = work / config_hash(settings)
-            tangents = work / f"tangents-{teacher[1]}-{tensor_hash(data.train.pixels)}.h5"
+            asked = "none" if teacher[0] is None else module_hash(teacher[0])
+            tangents = work / f"tangents-{asked}-{tensor_hash(data.train.pixels)}.h5"
             if tangents.exists():  # of this teacher and these pictures, whatever the arm
                 folder.mkdir(parents=True, exist_ok=True)
                 with contextlib.suppress(FileExistsError):

@@ -14,6 +14,7 @@ from torch import nn
 
 from .. import ntk
 from ..errors import DataError, DataMissing, InvalidArgument
+from ..progress import bar
 from .terms import Term, needs
 
 __all__ = ["MOST_OUTPUTS", "Gram", "gram_of", "penultimate", "tangent_gram", "teacher_targets"]
@@ -40,8 +41,8 @@ def tangent_gram(teacher: nn.Module, inputs: torch.Tensor, folder: str | Path | 
     Args:
         teacher: any module; taken in evaluation mode.
         inputs: [n, ...], the training inputs.
-        folder: where ``teacher.h5`` is kept, and found again for the same teacher and inputs; without it a
-            temporary file is used, which goes with the function returned.
+        folder: where ``teacher.h5`` is kept, and found again for the same teacher and inputs, also half-way;
+            without it a temporary file is used, which goes with the function returned.
 
     Returns:
         A function (indices [b], directions [m, outputs] or None) to the Gram [b, b], without gradient.
@@ -72,15 +73,13 @@ def tangent_gram(teacher: nn.Module, inputs: torch.Tensor, folder: str | Path | 
         return direct
     if folder is None:
         temporary = tempfile.TemporaryDirectory(prefix="photonet-")
-        stored = ntk.TeacherFeatures.compute(
-            Path(temporary.name) / "teacher.h5", model, inputs, sketch=SKETCH
-        )
+        stored = _sketched(Path(temporary.name) / "teacher.h5", model, inputs)
     else:
         path = Path(folder) / "teacher.h5"
         try:
-            stored = ntk.TeacherFeatures.open(path, teacher=model, x=inputs)
+            stored = ntk.TeacherFeatures.open(path, teacher=model, x=inputs, sketch=SKETCH)
         except DataMissing:
-            stored = ntk.TeacherFeatures.compute(path, model, inputs, sketch=SKETCH)
+            stored = _sketched(path, model, inputs)
         except DataError as error:
             raise DataError(f"{error}; or choose another out= folder, or pass resume=False") from None
 
@@ -91,6 +90,18 @@ def tangent_gram(teacher: nn.Module, inputs: torch.Tensor, folder: str | Path | 
     if folder is None:
         weakref.finalize(gram, temporary.cleanup)
     return gram
+
+
+def _sketched(path: Path, model: nn.Module, inputs: torch.Tensor) -> ntk.TeacherFeatures:
+    with bar("sketching the teacher's tangents", total=len(inputs)) as advance:
+        shown = 0
+
+        def progress(done: int, of: int) -> None:
+            nonlocal shown
+            advance(done - shown)
+            shown = done
+
+        return ntk.TeacherFeatures.compute(path, model, inputs, sketch=SKETCH, progress=progress)
 
 
 def gram_of(found: ntk.Tangents, full: bool = False) -> torch.Tensor:

@@ -77,6 +77,7 @@ def gram(
     """
     checks.choice("method", method, ("auto", "structured", "jacobian", "jvp", "sketch"))
     batch("x", x)
+    params = list(select(model, params).values())  # an iterator of parameters serves one chunk
     full = isinstance(outputs, str) and outputs == "full"
     if isinstance(outputs, str) and outputs == "random":
         with torch.no_grad():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,34 +14,48 @@ from torch import Tensor, nn
 from .. import checks
 from ..errors import DataError, DataMissing, InvalidArgument
 from ..files import atomic_path
+from ..provenance import config_hash, module_hash, tensor_hash
 from .jacobian import tangents
-from .parameters import Selection, batch
-from .sketch import Sketch
+from .parameters import Selection, batch, select
+from .sketch import Sketch, sketch_error
 
-__all__ = ["TeacherFeatures", "fingerprint"]
+__all__ = ["TeacherFeatures"]
 
 
-def fingerprint(what: nn.Module | Tensor) -> str:
-    """Hash of a model's weights and buffers, or of a tensor's values, shape and precision.
+WORDS = {
+    "teacher": "teacher",
+    "parameters": "choice of parameters",
+    "data": "data",
+    "size": "sketch size",
+    "kind": "sketch kind",
+    "seed": "sketch seed",
+    "blocks": "number of sketch blocks",
+}
+"""What decides the features, and how an error calls it."""
 
-    Example:
-        >>> fingerprint(torch.zeros(3)) == fingerprint(torch.zeros(3)) != fingerprint(torch.zeros(4))
-        True
-    """
-    digest = hashlib.sha256()
-    items = {"": what}.items() if isinstance(what, Tensor) else sorted(what.state_dict().items())
-    for name, value in items:
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)};".encode())
-        for row in value.detach().reshape(1, -1).split(2**24, dim=1):
-            digest.update(row.contiguous().cpu().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+
+def _made_of(
+    teacher: nn.Module | None, x: Tensor | None, sketch: Sketch | None, params: Selection
+) -> dict[str, Any]:
+    """The attributes of a file that these arguments decide."""
+    found: dict[str, Any] = {}
+    if teacher is not None:
+        found |= {"teacher": module_hash(teacher), "parameters": ", ".join(select(teacher, params))}
+    if x is not None:
+        found["data"] = tensor_hash(x)
+    if sketch is not None:
+        found |= {name: getattr(sketch, name) for name in ("size", "kind", "seed", "blocks")}
+    return found
 
 
 class TeacherFeatures:
     """Sketched tangents and outputs of a teacher on a data set, memory-mapped from one HDF5 file.
 
-    Made by `compute`; `open` reads them again and refuses those of another teacher or other data.
-    The features keep one row per output, so the kernel along any direction can be taken later.
+    Made by `compute`; `open` reads them again and refuses those of another teacher, other data or another
+    sketch. The features keep one row per output, so the kernel along any direction can be taken later.
+
+    Attributes:
+        attributes: what decided the features, and ``error``, the `sketch_error` of the first chunk's kernel.
 
     Example:
         >>> import tempfile
@@ -86,7 +100,10 @@ class TeacherFeatures:
         chunk: int = 128,
         progress: Callable[[int, int], None] | None = None,
     ) -> TeacherFeatures:
-        """Sketch the teacher's per-sample gradients of every output and store them, atomically.
+        """Sketch the teacher's per-sample gradients of every output and store them.
+
+        The file appears when it is whole. Until then the chunks are kept beside it, and an interrupted
+        computation goes on from them to the same file.
 
         Args:
             path: the file, HDF5.
@@ -98,47 +115,62 @@ class TeacherFeatures:
             progress: called with (done, of) after each chunk.
         """
         import h5py
+        from safetensors.torch import load_file
 
         sketch = Sketch() if sketch is None else sketch
         total, chunk = len(batch("x", x)), checks.count("chunk", chunk)
-        with atomic_path(path) as temporary, h5py.File(temporary, "w") as file, torch.no_grad():
-            for start in range(0, total, chunk):
-                found = tangents(teacher, x[start : start + chunk], params=params)
-                rows = {"features": sketch(found), "outputs": found.outputs}
+        params = list(select(teacher, params).values())  # an iterator of parameters serves once
+        made = _made_of(teacher, x, sketch, params)
+        folder, key = Path(path).with_suffix(".parts"), config_hash({**made, "chunk": chunk})
+        parts = {start: folder / f"{key}-{start}.safetensors" for start in range(0, total, chunk)}
+        for start, part in parts.items():
+            if not part.exists():
+                _write_part(part, teacher, x[start : start + chunk], sketch, params)
+            if progress is not None:
+                progress(min(start + chunk, total), total)
+        with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+            for start, part in parts.items():
+                rows = load_file(part)
                 for name, row in rows.items():
-                    # numpy has no bfloat16
-                    values = (row.float() if row.dtype.itemsize < 4 else row).cpu().numpy()
+                    values = row.numpy()
                     target = file.require_dataset(name, (total, *values.shape[1:]), values.dtype)
                     target[start : start + len(values)] = values
-                if progress is not None:
-                    progress(min(start + chunk, total), total)
-            file.attrs.update(
-                teacher=fingerprint(teacher),
-                data=fingerprint(x),
-                parameters=", ".join(found.factors),
-                size=sketch.size,
-                kind=sketch.kind,
-                seed=sketch.seed,
-                blocks=sketch.blocks,
-            )
+                if start == 0:
+                    made["error"] = float(sketch_error(rows["features"], sketch.blocks))
+            file.attrs.update(made)
+        shutil.rmtree(folder)
         return cls(path)
 
     @classmethod
     def open(
-        cls, path: str | Path, *, teacher: nn.Module | None = None, x: Tensor | None = None
+        cls,
+        path: str | Path,
+        *,
+        teacher: nn.Module | None = None,
+        x: Tensor | None = None,
+        sketch: Sketch | None = None,
+        params: Selection = None,
     ) -> TeacherFeatures:
-        """Read stored features, after a check that they belong to this teacher and these inputs.
+        """Read stored features, after a check that they are what `compute` would make of these arguments.
+
+        Args:
+            path: the file.
+            teacher: None leaves the teacher unchecked, and its parameters.
+            x: the inputs; None leaves them unchecked.
+            sketch: None leaves it unchecked.
+            params: which of the teacher's parameters.
 
         Raises:
             DataMissing: no such file.
-            DataError: damaged, or made with other weights or data.
+            DataError: damaged, or made of something else; says what differs.
         """
         stored = cls(path)
-        for name, given in (("teacher", teacher), ("data", x)):
-            if given is not None and fingerprint(given) != stored.attributes.get(name):
+        for name, wanted in _made_of(teacher, x, sketch, params).items():
+            got = stored.attributes.get(name)
+            if got != wanted:
                 raise DataError(
-                    f"{stored.path}: features of another {name} (its hash differs); "
-                    "compute them again with TeacherFeatures.compute"
+                    f"{stored.path}: features of another {WORDS[name]} ({str(got)[:80]} in place of "
+                    f"{str(wanted)[:80]}); compute them again with TeacherFeatures.compute"
                 )
         return stored
 
@@ -172,3 +204,15 @@ class TeacherFeatures:
         """Estimated kernel of a batch, [b, b], summed over the directions (or over all outputs)."""
         rows = self.features(indices, directions).flatten(1)
         return rows @ rows.mT
+
+
+def _write_part(path: Path, teacher: nn.Module, x: Tensor, sketch: Sketch, params: Selection) -> None:
+    from safetensors.torch import save_file
+
+    with torch.no_grad():
+        found = tangents(teacher, x, params=params)
+        rows = {"features": sketch(found), "outputs": found.outputs}
+    # numpy has no bfloat16
+    short = {name: row.float() if row.dtype.itemsize < 4 else row for name, row in rows.items()}
+    with atomic_path(path) as temporary:
+        save_file({name: row.cpu().contiguous() for name, row in short.items()}, temporary)

@@ -1,5 +1,8 @@
 """The stored kernel of a teacher against the exact one."""
 
+import contextlib
+import importlib
+
 import pytest
 import torch
 from torch import nn
@@ -57,7 +60,22 @@ def test_a_folder_keeps_the_sketch_and_refuses_another_teachers(teacher, student
     assert (tmp_path / "teacher.h5").stat().st_mtime_ns == written
     with pytest.raises(DataError, match=r"teacher.h5: features of another teacher .*resume=False"):
         tangent_gram(student, data[0], tmp_path)
+    with pytest.raises(DataError, match=r"features of another teacher"):  # the same weights, another network
+        tangent_gram(nn.Sequential(teacher[0], nn.ReLU(), teacher[2]), data[0], tmp_path)
     assert (tmp_path / "teacher.h5").stat().st_mtime_ns == written
+
+
+def test_what_takes_long_is_shown(teacher, data, monkeypatch):
+    steps = []
+
+    @contextlib.contextmanager
+    def bar(description, total):
+        steps.append((description, total))
+        yield steps.append
+
+    monkeypatch.setattr(importlib.import_module("photonet.distill.teacher"), "bar", bar)
+    tangent_gram(teacher, data[0].repeat(3, 1))
+    assert steps == [("sketching the teacher's tangents", 270), 128, 128, 14]
 
 
 def test_blocks_of_all_classes_are_the_whole_kernel(teacher, data):
