@@ -29,7 +29,7 @@ from .arms import Arm, train_teacher
 from .cells import Cells
 
 METHODS = ("none", "ce", "kd", "ntkd-paper", "calibration", "calibration+kd")
-ERRORS = DeviceNoise(gain=0.2, shift=1.0, rotation=0.05, kernel=0.5, camera=Detector())
+ERRORS = DeviceNoise(gain=0.1, shift=0.5, rotation=0.03, kernel=0.3, camera=Detector())
 """Shift in pixels of the feature maps; one setting for the three tasks."""
 
 PART = 10

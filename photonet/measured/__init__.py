@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .bench import run_bench
-from .captures import cut_windows, join_windows, signed_maps
+from .captures import Windows, cut_windows, join_windows, signed_maps
 from .check import check
 from .dark import correct_dark
 from .defects import correct_defects
@@ -51,6 +51,7 @@ __all__ = [
     "Registration",
     "Shots",
     "Step",
+    "Windows",
     "calibrate",
     "check",
     "choose_exposure",

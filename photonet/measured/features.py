@@ -13,7 +13,7 @@ import torch
 from .. import checks
 from ..arrays import UNLABELLED
 from ..errors import DataError, InvalidArgument
-from .captures import cut_windows, signed_maps
+from .captures import Layout, cut_windows, signed_maps
 from .faults import OF_FRAMES, faults, faulty_frames
 from .photometry import Fit, calibrate
 from .reader import Frames, MeasuredData
@@ -63,7 +63,7 @@ class Measured:
         gain: torch.Tensor | None = None,
         *,
         calibration: Calibration | Sequence[str | Fit] | None = None,
-        layout: tuple[int, int] | None = None,
+        layout: Layout | None = None,
         binning: int = 1,
         rows: Any = slice(None),
         scenes: torch.Tensor | None = None,
@@ -188,7 +188,7 @@ def _maps(
     rows: torch.Tensor,
     calibration: Calibration,
     gain: torch.Tensor,
-    layout: tuple[int, int] | None,
+    layout: Layout | None,
     binning: int,
 ) -> torch.Tensor:
     """Signed maps of some frames, a few of these at a time."""

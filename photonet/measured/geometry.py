@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..errors import InvalidArgument
-from .captures import cut_windows, join_windows
+from .captures import Layout, cut_windows, join_windows
 from .known_scenes import Expected
 from .photometry import Fit
 from .reader import MeasuredData
@@ -24,7 +24,7 @@ UNIFORM = ("dark", "flat")
 """Groups of frames that no optic has imaged."""
 
 
-def correct_geometry(psf: torch.Tensor, layout: tuple[int, int] | None = None) -> Fit:
+def correct_geometry(psf: torch.Tensor, layout: Layout | None = None) -> Fit:
     r"""A step that turns, shrinks and moves each capture back to where its simulation has it.
 
     The rotation, enlargement and displacement common to all captures are those of `register`, which allows

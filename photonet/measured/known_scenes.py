@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from .. import checks
 from ..errors import GridMismatch, InvalidArgument
 from ..optics.imaging import image_by_kernels
-from .captures import cut_windows, join_windows
+from .captures import Layout, cut_windows, join_windows
 from .photometry import Fit
 from .reader import MeasuredData
 from .ridge import Moments, ridge
@@ -163,9 +163,7 @@ def _centred_power(maps: torch.Tensor) -> torch.Tensor:
     return (maps.double() - maps.double().mean((0, 2, 3), keepdim=True)).square().sum()
 
 
-def mean_point(
-    data: MeasuredData, calibration: Calibration, layout: tuple[int, int] | None = None
-) -> torch.Tensor:
+def mean_point(data: MeasuredData, calibration: Calibration, layout: Layout | None = None) -> torch.Tensor:
     """The mean picture of the point sources of a file, corrected.
 
     After the step ``flat`` it is relative to white at the exposure time of the scenes, and thus the point
@@ -233,7 +231,7 @@ def crosstalk_matrix(measured: torch.Tensor, simulated: torch.Tensor) -> tuple[t
     return weight[:-1].T.to(measured), weight[-1].to(measured)
 
 
-def correct_crosstalk(psf: torch.Tensor, layout: tuple[int, int] | None = None) -> Fit:
+def correct_crosstalk(psf: torch.Tensor, layout: Layout | None = None) -> Fit:
     """A step that gives each capture back the light that others got, and takes what it got of them.
 
     Args:
@@ -281,7 +279,7 @@ def correct_crosstalk(psf: torch.Tensor, layout: tuple[int, int] | None = None) 
     return fit
 
 
-def correct_flicker(psf: torch.Tensor, layout: tuple[int, int] | None = None) -> Fit:
+def correct_flicker(psf: torch.Tensor, layout: Layout | None = None) -> Fit:
     """A step that divides each frame of a scene by the light it had more than the others.
 
     How bright a frame should be is known from its scene; the light of each capture is a line over that of its
@@ -344,7 +342,7 @@ class Expected:
         InvalidArgument: another shape.
     """
 
-    def __init__(self, psf: torch.Tensor, layout: tuple[int, int] | None = None) -> None:
+    def __init__(self, psf: torch.Tensor, layout: Layout | None = None) -> None:
         if psf.ndim != 5 or len(psf) != 2 or psf.shape[2] != 1:
             raise InvalidArgument("psf", "shape [2, k, 1, y, x]", f"{tuple(psf.shape)}")
         self.kernels = psf.detach().flatten(0, 1)

@@ -14,6 +14,7 @@ from photonet.measured import (
     MeasuredData,
     Part,
     Registration,
+    Windows,
     calibrate,
     correct_geometry,
     cut_windows,
@@ -65,6 +66,45 @@ def test_a_turned_bench_gives_the_features_of_an_upright_one(tmp_path):
     assert math.isclose(geometry.scale, -0.12, abs_tol=0.02)
     assert step.after < 0.5 * step.before
     assert distance(undone.features, upright.features) < 0.4 * distance(plain.features, upright.features)
+
+
+def test_captures_may_lie_anywhere_on_a_finer_sensor(tmp_path):
+    device = bench(tmp_path / "tiled.h5", rotation=[0.1])
+    psf, gain = device.design.psf(), device.design.gain
+    with MeasuredData(tmp_path / "tiled.h5") as data:
+        height = data.scenes.shape[1] // device.layout[0]
+        corners = [(3 + 2 * i * (height + 1), 5 + 4 * i) for i in range(device.layout[0])]
+
+        def sensor(group):
+            """Every pixel four times, the captures apart, and light between them."""
+            captures = cut_windows(group[:], device.layout).float()
+            fine = captures.repeat_interleave(2, -2).repeat_interleave(2, -1)
+            rows, columns = corners[-1][0] + 2 * height + 4, corners[-1][1] + 2 * height + 9
+            frames = torch.full((len(fine), rows, columns), float(captures.mean()))
+            for i, (y, x) in enumerate(corners):
+                frames[:, y : y + 2 * height, x : x + 2 * height] = fine[:, i]
+            return frames
+
+        parts = {
+            group.group: Part(sensor(group), group.exposure, time=group.time)
+            for group in (data.dark, data.flat, data.psf)
+        }
+        scenes = Part(sensor(data.scenes), data.scenes.exposure, time=data.scenes.time,
+                      shown=data.scenes.shown[:])  # fmt: skip
+        write(tmp_path / "spread.h5", scenes, **parts)
+        steps = ["dark", "flat", correct_geometry(psf)]
+        tiled = Measured.from_file(data, gain, calibration=calibrate(data, steps), binning=4)
+    places = Windows(corners, size=(2 * height, 2 * height), pixels=2)
+    with MeasuredData(tmp_path / "spread.h5") as data:
+        found = calibrate(data, ["dark", "flat", correct_geometry(psf, places)])
+        spread = Measured.from_file(data, gain, calibration=found, layout=places, binning=4)
+        with pytest.raises(InvalidArgument, match="^layout: expected windows within the frame"):
+            Measured.from_file(data, gain, calibration=(), layout=Windows([(0, 9000)], size=(2, 2)))
+    assert distance(spread.features, tiled.features) < 1e-3
+    with pytest.raises(InvalidArgument, match="^size: expected multiples of 2"):
+        Windows(corners, size=(3, 4), pixels=2)
+    with pytest.raises(InvalidArgument, match="^corners"):
+        Windows([], size=(4, 4))
 
 
 def test_captures_behind_a_lens_are_turned_back(tmp_path):
