@@ -15,17 +15,20 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean, median
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from photonet import data, estimate
+from photonet import Estimate, data, estimate
 from photonet.distill import TrainConfig, distill
 from photonet.files import write_text
 from photonet.nn import HybridNetwork, OpticalConv2d
 
 RESULTS = Path(__file__).parent / "results"
+ANCHORS = (2, 3, 5, 8)
+DRAWS = 200
 SEED = 100  # of the estimates; the trainings begin from seeds 0 and 1
 
 
@@ -139,7 +142,24 @@ def judged(name: str, chosen: list[Design], train: data.Images, means: dict[str,
             for n in names
         },
         "rank": dict(zip(names, ranks, strict=True)),
+        "anchored": {str(k): anchored(found, means, k) for k in ANCHORS},
     }
+
+
+def anchored(found: Estimate, means: dict[str, float], k: int) -> dict[str, float]:
+    """How the others are foretold when k random designs have been trained, over many draws of these."""
+    names = [str(n) for n in found.table.design.values]
+    generator = torch.Generator().manual_seed(SEED)
+    held, widths, errors = [], [], []
+    for _ in range(DRAWS):
+        order = torch.randperm(len(names), generator=generator).tolist()
+        moved = found.anchored({names[i]: means[names[i]] for i in order[:k]}).table
+        for i in order[k:]:
+            row, truth = moved.isel(design=i), means[names[i]]
+            held.append(float(row.low) <= truth <= float(row.high))
+            widths.append(float(row.high - row.low))
+            errors.append(abs(float(row.accuracy) - truth))
+    return {"held": mean(held), "width": median(widths), "error": mean(errors)}
 
 
 def main() -> None:

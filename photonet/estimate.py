@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -61,6 +62,49 @@ class Estimate:
             groups.setdefault(int(rank), []).append(str(name))
         return list(groups.values())
 
+    def anchored(self, reached: Mapping[str, float]) -> Estimate:
+        r"""The same designs at the level of training, which some of them have told.
+
+        All estimates are raised by the mean difference :math:`\bar d` of the trained designs, and the
+        interval becomes that of the next design's training,
+        :math:`\bar d \pm t_{k-1}\, s \sqrt{1 + 1/k}`, with the standard deviation s of the k differences and
+        Student's t, as if differences were normal. The order and the ranks stay.
+
+        Args:
+            reached: accuracy in [0, 1] of two or more trained designs, by name; from three on the intervals
+                are of use. Choose them unlike each other: what they have in common is taken for all.
+
+        Raises:
+            UnknownName: a name that is not in the table.
+            InvalidArgument: fewer than two, or no accuracy.
+
+        Example:
+            >>> from functools import partial
+            >>> from photonet import data
+            >>> from photonet.models import compressed_meta
+            >>> designs = {f"bins of {b}": partial(compressed_meta, binning=b, hidden=16) for b in (4, 7, 14)}
+            >>> found = estimate(designs, data.digits().train, samples=200, initialisations=1)
+            >>> trained = found.anchored({"bins of 4": 0.95, "bins of 14": 0.66})
+            >>> trained.table.attrs["anchors"], bool(trained.table.high.max() <= 1)
+            (2, True)
+        """
+        from scipy.stats import t
+
+        table = self.table
+        for name, accuracy in reached.items():
+            checks.choice("reached", name, table.design.values.tolist())
+            checks.fraction(f"reached[{name!r}]", accuracy)
+        k = len(reached)
+        if k < 2:
+            raise InvalidArgument("reached", "the accuracies of two or more trained designs", k)
+        gaps = [value - float(table.accuracy.sel(design=name)) for name, value in reached.items()]
+        centre = table.accuracy + mean(gaps)
+        quantile = float(t.ppf((1 + table.attrs["confidence"]) / 2, k - 1))
+        half = quantile * stdev(gaps) * (1 + 1 / k) ** 0.5
+        moved = {"accuracy": centre, "low": centre - half, "high": centre + half}
+        found = table.assign({name: value.clip(0, 1) for name, value in moved.items()})
+        return Estimate(found.assign_attrs(anchors=k))
+
     def to_xarray(self) -> xr.Dataset:
         """The whole result, labelled."""
         return self.table
@@ -99,7 +143,7 @@ def estimate(
     ``samples`` pictures. The interval has the spread over pictures (bootstrap, the same draws for all
     designs, so that comparisons are paired) and over initialisations (pooled over the designs). It is an
     interval of the kernel regression, not of the training that follows: the explanation page has the gap
-    between the two.
+    between the two, and `Estimate.anchored` closes it with a few designs that were trained.
 
     Args:
         designs: a function that makes a fresh network (each initialisation calls it), or a network, which

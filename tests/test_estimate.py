@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from photonet import estimate
-from photonet.errors import InvalidArgument
+from photonet.errors import InvalidArgument, UnknownName
 from photonet.models import compressed_meta, random_psfs
 
 
@@ -50,6 +50,28 @@ def test_equal_designs_cannot_be_told_apart():
     assert len(found.ranking) == 1
     assert set(found.ranking[0]) == {"design 1", "design 2", "design 3"}
     assert "too close" in str(found)
+
+
+def test_a_few_trained_designs_tell_the_level():
+    found = estimate({str(n): partial(blind, n) for n in (1, 2, 3, 6)}, blobs(200), samples=200)
+    estimated = {str(n): float(found.table.accuracy.sel(design=str(n))) for n in (1, 2, 3, 6)}
+    same = found.anchored({name: estimated[name] - 0.1 for name in ("1", "3", "6")}).table
+    for name, value in estimated.items():  # an equal gap leaves no doubt
+        for column in ("accuracy", "low", "high"):
+            assert abs(float(same[column].sel(design=name)) - (value - 0.1)) < 1e-9
+    trained = found.anchored({"1": estimated["1"] - 0.1, "3": estimated["3"] - 0.2})
+    half = 12.7062 * 0.1 / 2**0.5 * 1.5**0.5  # Student's t of one degree of freedom
+    row = trained.table.sel(design="2")
+    assert abs(float(row.accuracy) - (estimated["2"] - 0.15)) < 1e-9
+    assert float(row.low) == max(0.0, float(row.accuracy) - half) == 0.0
+    assert trained.ranking == found.ranking
+    assert found.table.accuracy.sel(design="1") == estimated["1"]  # the original is as it was
+    with pytest.raises(UnknownName, match="seven"):
+        found.anchored({"1": 0.5, "seven": 0.5})
+    with pytest.raises(InvalidArgument, match="^reached: expected.*two or more"):
+        found.anchored({"1": 0.5})
+    with pytest.raises(InvalidArgument, match=r"^reached\['1'\]"):
+        found.anchored({"1": 98.0, "2": 97.0})
 
 
 def test_a_kernel_that_knows_the_answer_is_right():
