@@ -17,7 +17,7 @@ from ..nn import HybridNetwork
 from ..provenance import provenance
 from .candidates import Setting, Workshop
 from .config import METHODS, TrainConfig
-from .frames import check_needs, clean_scenes, usable_frames, uses_labels
+from .frames import check_needs, check_order, clean_scenes, usable_frames, uses_labels
 from .inputs import same_outputs
 from .judge import divergence, folds, simplest, unlikelihood
 from .trainer import accuracy, predict
@@ -124,8 +124,9 @@ def correct(
 
     Raises:
         UnknownName: the method does not exist.
-        InvalidArgument: other types, too few frames, labels or teacher missing for the method, labels that
-            the student cannot give, a frontend that no twin can be made of, or maps without any contrast.
+        InvalidArgument: other types, too few frames, frames out of step with their scenes, labels or teacher
+            missing for the method, labels that the student cannot give, a frontend that no twin can be made
+            of, or maps without any contrast.
         GridMismatch: feature maps, scenes or a teacher's outputs of another shape than the student's.
 
     Example:
@@ -143,6 +144,7 @@ def correct(
     check_needs(names, used, teacher)
     clean = None if scenes is None else clean_scenes(scenes, used)
     student = copy.deepcopy(student).eval()
+    check_order(student, measured)
     if teacher is not None:
         same_outputs(*(predict(network, used.scenes[:1]).shape for network in (student, teacher)))
     without: dict[str, str] = {}

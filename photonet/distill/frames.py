@@ -13,13 +13,14 @@ from .. import checks
 from ..arrays import UNLABELLED, as_tensor
 from ..errors import GridMismatch, InvalidArgument
 from ..measured.features import Measured
+from ..measured.order import out_of_step
 from ..nn import HybridNetwork
 from .config import METHODS
 from .inputs import check_classes
 from .samples import predict
 from .terms import needs
 
-__all__ = ["FEWEST", "check_needs", "clean_scenes", "usable_frames", "uses_labels"]
+__all__ = ["FEWEST", "check_needs", "check_order", "clean_scenes", "usable_frames", "uses_labels"]
 
 FEWEST = 6
 """Measured frames without which nothing can be held out."""
@@ -66,6 +67,22 @@ def usable_frames(student: HybridNetwork, measured: Measured, fraction: float, s
         return Measured(used.scenes, used.features)
     check_classes("labels", used.labels, predict(network.backend, maps).shape)
     return used
+
+
+def check_order(student: HybridNetwork, measured: Measured) -> None:
+    """Refuse frames that belong to other scenes than they are said to.
+
+    Raises:
+        InvalidArgument: they fit their neighbours' scenes better, which no correction can mend.
+    """
+    found = out_of_step(predict(student.frontend, measured.scenes), measured.features)
+    if found is not None:
+        first, lag = found
+        raise InvalidArgument(
+            "measured", "frames in the order of their scenes",
+            f"frames about number {first} that fit scenes {abs(lag)} {'later' if lag > 0 else 'earlier'}",
+            "a trigger was missed" if lag > 0 else "a frame is too many",
+        )  # fmt: skip
 
 
 def check_needs(names: Iterable[str], frames: Measured, teacher: nn.Module | None) -> None:
