@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +102,12 @@ def run(folder: str | None, seeds: int, out: Path, work: Path) -> None:
 
 
 def _column(cells: Cells, name: str, task: Task, seeds: int, work: Path) -> None:
-    (teacher, taught), (student, learnt) = (
-        train_teacher(cells, f"{name}, {who}", arm.student, arm, task.splits, work)
-        for who, arm in (("teacher", task.teacher), ("student", task.student))
-    )
+    @cache
+    def trained(who: str) -> tuple[nn.Module, str]:
+        arm = {"student": task.student, "teacher": task.teacher}[who]
+        return train_teacher(cells, f"{name}, {who}", arm.student, arm, task.splits, work)
+
+    student, learnt = trained("student")
     assert isinstance(student, HybridNetwork)
     first = task.splits.test.images[:1]
     if not isinstance(predict_features(student, first), torch.Tensor):
@@ -115,6 +117,7 @@ def _column(cells: Cells, name: str, task: Task, seeds: int, work: Path) -> None
         device = ERRORS.make(student.frontend, generator=torch.Generator().manual_seed(seed))
         shown, test = measured(device, few), measured(device, task.splits.test)
         for method in METHODS:
+            teacher, taught = trained("teacher") if "kd" in method else (None, None)
             settings = {
                 "errors": repr(ERRORS), "device": seed, "method": method, "frames": len(shown),
                 "teacher": taught, "student": learnt,
@@ -127,7 +130,7 @@ def _column(cells: Cells, name: str, task: Task, seeds: int, work: Path) -> None
 def corrected(
     task: Task,
     student: HybridNetwork,
-    teacher: nn.Module,
+    teacher: nn.Module | None,
     shown: Measured,
     test: Measured,
     method: str,
