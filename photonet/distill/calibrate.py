@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from .. import checks
 from ..errors import GridMismatch, InvalidArgument
+from ..measured.ridge import Moments, ridge
 
 __all__ = ["InFront", "check_maps", "fit_full_map", "fit_ridge_map", "fit_wiener_map", "merge_into_backend"]
 
@@ -15,6 +19,9 @@ STRENGTHS = tuple(10.0**e for e in range(-6, 1))
 """Ridge strengths that cross-validation chooses from, relative to the mean diagonal."""
 
 FOLDS = 5
+
+MEMORY = 64 << 20
+"""Bytes of patches at once."""
 
 
 def check_maps(measured: torch.Tensor, simulated: torch.Tensor) -> None:
@@ -72,21 +79,9 @@ def fit_ridge_map(measured: torch.Tensor, simulated: torch.Tensor, neighbourhood
     if checks.count("neighbourhood", neighbourhood) % 2 == 0:
         raise InvalidArgument("neighbourhood", "an odd number of features", neighbourhood)
     check_maps(measured, simulated)
-    patches = F.unfold(measured.double(), neighbourhood, padding=neighbourhood // 2).transpose(1, 2)
-    targets = simulated.double().flatten(2).transpose(1, 2)
-    ones = torch.ones_like(patches[..., :1])
-    design = torch.cat([patches, ones], dim=-1)  # [n, positions, features + 1]
-
     folds = min(FOLDS, len(measured))
-    fold_of = torch.arange(len(measured), device=measured.device) % folds
-    parts = [(design[fold_of == f].flatten(0, 1), targets[fold_of == f].flatten(0, 1)) for f in range(folds)]
-    grams = [(a.T @ a, a.T @ b) for a, b in parts]
-    total = torch.stack([g for g, _ in grams]).sum(0), torch.stack([r for _, r in grams]).sum(0)
-    errors = torch.zeros(len(STRENGTHS), dtype=torch.float64, device=measured.device)
-    for (a, b), (gram, right) in zip(parts, grams, strict=True):
-        for index, strength in enumerate(STRENGTHS):
-            errors[index] += (a @ _solve(total[0] - gram, total[1] - right, strength) - b).square().sum()
-    solution = _solve(*total, STRENGTHS[int(errors.argmin())])
+    moments = [_moments(measured[f::folds], simulated[f::folds], neighbourhood) for f in range(folds)]
+    solution = ridge(moments, torch.zeros_like(moments[0].right), free=1).weight
 
     channels, outputs = measured.shape[1], simulated.shape[1]
     conv = nn.Conv2d(channels, outputs, neighbourhood, padding=neighbourhood // 2)
@@ -192,14 +187,19 @@ def _dense(
     return nn.Sequential(nn.Flatten(), linear, nn.Unflatten(1, tuple(wanted.shape[1:])))
 
 
-def _solve(gram: torch.Tensor, right: torch.Tensor, strength: float) -> torch.Tensor:
-    """Ridge solution from the normal equations; the last column, the intercept, is not penalised."""
-    penalty = torch.full_like(gram[0], strength * float(gram.diagonal()[:-1].mean()))
-    penalty[-1] = 0
-    # a dark or dead channel leaves the matrix singular at small strengths: least squares still answers
-    if gram.device.type == "cpu":
-        return torch.linalg.lstsq(gram + penalty.diag(), right, driver="gelsd").solution
-    return torch.linalg.pinv(gram + penalty.diag(), hermitian=True) @ right
+def _moments(measured: torch.Tensor, simulated: torch.Tensor, neighbourhood: int) -> Moments:
+    """Sums over all positions of some scenes, a few of these at a time: patches are many times the maps."""
+    bytes_each = 8 * measured[0].numel() * neighbourhood**2
+    parts = []
+    for seen, wanted in zip(
+        *(m.split(max(1, MEMORY // bytes_each)) for m in (measured, simulated)), strict=True
+    ):
+        patches = (
+            F.unfold(seen.double(), neighbourhood, padding=neighbourhood // 2).transpose(1, 2).flatten(0, 1)
+        )
+        design = torch.cat([patches, torch.ones_like(patches[:, :1])], dim=1)
+        parts.append(Moments.of(design, wanted.flatten(2).transpose(1, 2).flatten(0, 1)))
+    return functools.reduce(operator.add, parts)
 
 
 class InFront(nn.Sequential):
