@@ -62,7 +62,7 @@ class QuickstartConfig:
     seed: int = 0
     epochs: int = 20
     batch_size: int = 64
-    teacher_epochs: int = 8
+    teacher_epochs: int = 6
     teacher_views: int = 7
     kernels: int = 8
     fraction: float = 0.10
