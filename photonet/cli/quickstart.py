@@ -20,7 +20,7 @@ def quickstart(
     seed: Annotated[int, typer.Option(help="First seed.")] = 0,
     seeds: Annotated[int, typer.Option(help="Number of repetitions.")] = 3,
     train: Annotated[int, typer.Option(help="Most training pictures.")] = 10_000,
-    devices: Annotated[int, typer.Option(help="Devices of the tolerance study.")] = 32,
+    devices: Annotated[int, typer.Option(help="Devices of the tolerance study.")] = 24,
 ) -> None:
     """Distil a teacher into an optical student, design its masks, fabricate, measure and correct it."""
     from ..quickstart import QuickstartConfig

@@ -62,11 +62,11 @@ class QuickstartConfig:
     seed: int = 0
     epochs: int = 20
     batch_size: int = 64
-    teacher_epochs: int = 6
+    teacher_epochs: int = 8
     teacher_views: int = 7
     kernels: int = 8
     fraction: float = 0.10
-    devices: int = 32
+    devices: int = 24
     study_scenes: int = 300
     wavelength: float = 525e-9
     distance: float = 0.8e-3
