@@ -285,7 +285,7 @@ def _table4(cells: Mapping[str, Cell]) -> list[str]:
                 ours = f"{100 * cells[f'{task}, student']['test']:.2f}"
             else:
                 found = [cell["test"] for cell in seeds_of(cells, f"{task}/{method}")]
-                ours = percent(found) if found else ""
+                ours = percent(found) + (" (one device)" if len(found) == 1 else "") if found else ""
             published = paper.get(method, ("",) * 3)[list(titles).index(task)]
             texts.append(f"{ours} ({published})" if published and ours else ours)
         name = {"ce": "labels (`ce`)", "none": "not corrected"}.get(method, method)
