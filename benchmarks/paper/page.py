@@ -275,7 +275,9 @@ def _table4(cells: Mapping[str, Cell]) -> list[str]:
         "nothing where that is better on held-out frames. The students were trained with labels;",
         "calibration uses none.",
         "",
-        "| method | " + " | ".join(titles[task] for task in tasks) + " |",
+        "| method | "
+        + " | ".join(f"{titles[task]}, {len(seeds_of(cells, f'{task}/none'))} devices" for task in tasks)
+        + " |",
         "| --- |" + " --- |" * len(tasks),
     ]
     for method in ("simulated", *METHODS):
@@ -285,7 +287,7 @@ def _table4(cells: Mapping[str, Cell]) -> list[str]:
                 ours = f"{100 * cells[f'{task}, student']['test']:.2f}"
             else:
                 found = [cell["test"] for cell in seeds_of(cells, f"{task}/{method}")]
-                ours = percent(found) + (" (one device)" if len(found) == 1 else "") if found else ""
+                ours = percent(found) if found else ""
             published = paper.get(method, ("",) * 3)[list(titles).index(task)]
             texts.append(f"{ours} ({published})" if published and ours else ours)
         name = {"ce": "labels (`ce`)", "none": "not corrected"}.get(method, method)
