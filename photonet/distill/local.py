@@ -5,12 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ..measured.ridge import Moments, ridge
 from .calibrate import FOLDS, check_maps, fit_ridge_map
 
 __all__ = ["LocalMap", "fit_local_map"]
-
-STRENGTHS = (*(10.0**e for e in range(-5, 2)), torch.inf)
-"""Ridge strengths to choose from, relative to the mean diagonal; the last leaves the shared map alone."""
 
 
 class LocalMap(nn.Module):
@@ -90,24 +88,7 @@ def fit_local_map(measured: torch.Tensor, simulated: torch.Tensor) -> LocalMap:
     a, b = (maps.flatten(2).permute(2, 0, 1) for maps in (rows, left))  # [positions, n, channels]
 
     folds = min(FOLDS, len(measured))
-    parts = [(a[:, fold::folds], b[:, fold::folds]) for fold in range(folds)]
-    moments = [(x.mT @ x, x.mT @ y) for x, y in parts]
-    gram, right = (torch.stack(sums).sum(0) for sums in zip(*moments, strict=True))
-    scale = gram.diagonal(dim1=1, dim2=2).mean().clamp_min(torch.finfo(gram.dtype).tiny)
-    errors = torch.zeros(len(STRENGTHS), dtype=torch.float64, device=seen.device)
-    for (x, y), (g, r) in zip(parts, moments, strict=True):
-        for index, weight in enumerate(_solve(gram - g, right - r, STRENGTHS, scale)):
-            errors[index] += (x @ weight - y).square().sum()
-    weight = _solve(gram, right, (STRENGTHS[int(errors.argmin())],), scale)[0]
-
+    moments = [Moments.of(a[:, fold::folds], b[:, fold::folds]) for fold in range(folds)]
+    weight = ridge(moments, torch.zeros_like(moments[0].right)).weight
     own = weight.permute(2, 1, 0).unflatten(2, measured.shape[-2:])  # [c, c + k + 1, y, x]
     return LocalMap(shared, own[:, :-1].to(measured), (size * own[:, -1]).to(measured))
-
-
-def _solve(
-    gram: torch.Tensor, right: torch.Tensor, strengths: tuple[float, ...], scale: torch.Tensor
-) -> list[torch.Tensor]:
-    """Ridge solutions [positions, a, b] for some strengths, from one decomposition."""
-    power, basis = torch.linalg.eigh(gram)
-    along = basis.mT @ right
-    return [basis @ (along / (power.clamp_min(0) + s * scale)[..., None]) for s in strengths]

@@ -11,16 +11,18 @@ from ..errors import InvalidArgument
 
 __all__ = ["Moments", "Ridge", "ridge"]
 
-STRENGTHS = (0.0, *(10.0**e for e in range(-8, 2)))
-"""Ridge strengths to choose from, relative to the mean diagonal."""
+STRENGTHS = (0.0, *(10.0**e for e in range(-8, 2)), torch.inf)
+"""Ridge strengths to choose from, relative to the mean diagonal; the last leaves the prior as it is."""
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
     """Sums over the rows of a regression of [rows, b] on [rows, a]; they add up.
 
+    Leading axes are regressions of their own, which share a strength.
+
     Attributes:
-        gram: [a, a]; right: [a, b]; power: [b], sums of squares of what is predicted.
+        gram: [..., a, a]; right: [..., a, b]; power: [..., b], sums of squares of what is predicted.
     """
 
     gram: torch.Tensor
@@ -31,7 +33,7 @@ class Moments:
     def of(cls, design: torch.Tensor, target: torch.Tensor) -> Moments:
         """Those of some rows, in float64."""
         a, b = design.double(), target.double()
-        return cls(a.T @ a, a.T @ b, b.square().sum(0))
+        return cls(a.mT @ a, a.mT @ b, b.square().sum(-2))
 
     def __add__(self, other: Moments) -> Moments:
         return Moments(self.gram + other.gram, self.right + other.right, self.power + other.power)
@@ -40,14 +42,14 @@ class Moments:
         return Moments(self.gram - other.gram, self.right - other.right, self.power - other.power)
 
     def squares(self, weight: torch.Tensor) -> torch.Tensor:
-        """Sums [b] of squared residuals of these rows with weights [a, b]."""
-        cross = (weight * self.right).sum(0)
-        return (self.power - 2 * cross + (weight * (self.gram @ weight)).sum(0)).clamp(min=0)
+        """Sums [..., b] of squared residuals of these rows with weights [..., a, b]."""
+        cross = (weight * self.right).sum(-2)
+        return (self.power - 2 * cross + (weight * (self.gram @ weight)).sum(-2)).clamp(min=0)
 
 
 @dataclass(frozen=True, eq=False)
 class Ridge:
-    """Weights [a, b], the strength that was chosen, and the held-out sums of squares [b] with it."""
+    """Weights [..., a, b], the strength that was chosen, and held-out sums of squares [..., b] with it."""
 
     weight: torch.Tensor
     strength: float
@@ -59,7 +61,7 @@ def ridge(folds: Sequence[Moments], prior: torch.Tensor, free: int = 0) -> Ridge
 
     Args:
         folds: sums of two or more disjoint sets of rows.
-        prior: W_0, [a, b].
+        prior: W_0, [..., a, b].
         free: number of the last columns of A that are not drawn (an intercept).
 
     Raises:
@@ -91,22 +93,25 @@ class _Solver:
     """One decomposition for all strengths: the free columns are eliminated first."""
 
     def __init__(self, moments: Moments, prior: torch.Tensor, free: int) -> None:
-        cut = len(prior) - free
-        gram, right, self.prior = moments.gram, moments.right, prior[:cut]
-        self.inverse = torch.linalg.pinv(gram[cut:, cut:], hermitian=True)
-        self.cross, self.right = gram[cut:, :cut], right[cut:]
-        inner = gram[:cut, :cut] - self.cross.T @ self.inverse @ self.cross
+        cut = prior.shape[-2] - free
+        gram, right, self.prior = moments.gram, moments.right, prior[..., :cut, :]
+        self.inverse = torch.linalg.pinv(gram[..., cut:, cut:], hermitian=True)
+        self.cross, self.right = gram[..., cut:, :cut], right[..., cut:, :]
+        inner = gram[..., :cut, :cut] - self.cross.mT @ self.inverse @ self.cross
         power, self.basis = torch.linalg.eigh(inner)
         self.power = power.clamp_min(0)
-        self.along = self.basis.T @ (
-            right[:cut] - self.cross.T @ self.inverse @ self.right - inner @ self.prior
+        self.along = self.basis.mT @ (
+            right[..., :cut, :] - self.cross.mT @ self.inverse @ self.right - inner @ self.prior
         )
-        self.scale = float(gram.diagonal()[:cut].mean())
+        self.scale = float(gram.diagonal(dim1=-2, dim2=-1)[..., :cut].mean())
 
     def weight(self, strength: float) -> torch.Tensor:
-        """[a, b]; directions that the rows do not see keep the prior."""
-        damped = self.power + strength * self.scale
-        seen = damped > len(damped) * torch.finfo(damped.dtype).eps * damped.max()
-        step = torch.where(seen, 1 / damped, 0.0)[:, None] * self.along
-        drawn = self.prior + self.basis @ step
-        return torch.cat([drawn, self.inverse @ (self.right - self.cross @ drawn)])
+        """[..., a, b]; directions that the rows do not see keep the prior."""
+        if strength == torch.inf:
+            drawn = self.prior
+        else:
+            damped = self.power + strength * self.scale
+            least = damped.shape[-1] * torch.finfo(damped.dtype).eps * damped.amax(-1, keepdim=True)
+            step = torch.where(damped > least, 1 / damped, 0.0)[..., None] * self.along
+            drawn = self.prior + self.basis @ step
+        return torch.cat([drawn, self.inverse @ (self.right - self.cross @ drawn)], dim=-2)
