@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -75,7 +76,7 @@ def check_order(student: HybridNetwork, measured: Measured) -> None:
     Raises:
         InvalidArgument: they fit their neighbours' scenes better, which no correction can mend.
     """
-    found = out_of_step(predict(student.frontend, measured.scenes), measured.features)
+    found = out_of_step(partial(predict, student.frontend), measured.scenes, measured.features)
     if found is not None:
         first, lag = found
         raise InvalidArgument(

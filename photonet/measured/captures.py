@@ -58,6 +58,12 @@ class Windows:
         cut = torch.stack([frames[:, y : y + height, x : x + width] for y, x in self.corners], dim=1)
         return F.avg_pool2d(cut, self.pixels) if self.pixels > 1 else cut
 
+    def check_captures(self, captures: torch.Tensor) -> None:
+        """Refuse captures [n, windows, y, x] that are not what `cut` gives."""
+        expected = len(self.corners), *(n // self.pixels for n in self.size)
+        if tuple(captures.shape[1:]) != expected:
+            raise InvalidArgument("layout", f"windows of {tuple(captures.shape[1:])}", expected)
+
 
 Layout = tuple[int, int] | Windows
 """How captures lie on a sensor: so many along (y, x) that fill it, or `Windows`."""
@@ -68,7 +74,7 @@ def cut_windows(frames: torch.Tensor, layout: Layout) -> torch.Tensor:
 
     Args:
         frames: [n, y, x] of the sensor; frames that came in windows, [n, windows, y, x], are returned as they
-            are.
+            are, with `Windows` if they have the scene's pixels.
         layout: number of windows along (y, x), which fill the sensor without gaps, or `Windows`.
 
     Returns:
@@ -83,6 +89,8 @@ def cut_windows(frames: torch.Tensor, layout: Layout) -> torch.Tensor:
     """
     places = layout if isinstance(layout, Windows) else checks.pair("layout", layout)
     if frames.ndim == 4:
+        if isinstance(places, Windows):
+            places.check_captures(frames)
         return frames
     if frames.ndim != 3:
         raise InvalidArgument(

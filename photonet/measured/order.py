@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from ..errors import GridMismatch
@@ -11,6 +13,9 @@ __all__ = ["out_of_step"]
 
 WINDOW = 24
 """Frames that are compared at a place of the run."""
+
+LEAST_FRAMES, LEAST_NUMBERS = 16, 200
+"""In a window, and in one channel of it: fewer could fit another order by chance."""
 
 PLACES = 4
 """Of the run, the first and the last of it included."""
@@ -22,47 +27,53 @@ CLEARLY = 0.9
 """Residual of a displaced order, relative to that of the order as it is, from which it is the right one."""
 
 
-def out_of_step(simulated: torch.Tensor, measured: torch.Tensor) -> tuple[int, int] | None:
+def out_of_step(
+    simulate: Callable[[torch.Tensor], torch.Tensor], scenes: torch.Tensor, measured: torch.Tensor
+) -> tuple[int, int] | None:
     """Where the maps of a run fit their neighbours' scenes better than their own.
 
     At some places of the run a window of measured maps is compared with the simulated ones before and after;
     gain and offset of every channel are free, and so the bench need not be registered. What scenes have in
-    common, being alike or the same, tells nothing, and passes.
+    common, being alike or the same, tells nothing, and passes; so do runs that are too short to tell.
 
     Args:
-        simulated: [n, k, y, x], what the scenes would give, in the order in which they were shown.
-        measured: the same as measured.
+        simulate: from scenes to the maps that they would give, [n, k, y, x].
+        scenes: [n, c, y, x], in the order in which they were shown.
+        measured: [n, k, y, x], the maps that are said to be of these.
 
     Returns:
         Number of a frame about which they are out of step, and by how many scenes the frames are ahead: 1
         where one trigger was missed, -1 where one frame is too many. None where all fit.
 
     Raises:
-        GridMismatch: maps of different shapes.
+        GridMismatch: another number of scenes than of maps, or maps of another shape.
 
     Example:
         >>> maps = torch.rand(50, 2, 8, 8, generator=torch.Generator().manual_seed(0))
         >>> missed = torch.cat([maps[:20], maps[21:], maps[:1]])  # the 21st was not taken
-        >>> out_of_step(maps, maps), out_of_step(maps, missed)
+        >>> as_it_is = torch.clone
+        >>> out_of_step(as_it_is, maps, maps), out_of_step(as_it_is, maps, missed)
         (None, (17, 1))
     """
-    if simulated.shape != measured.shape:
-        raise GridMismatch("measured", f"maps {tuple(simulated.shape)}", tuple(measured.shape))
     n = len(measured)
+    if len(scenes) != n:
+        raise GridMismatch("measured", f"maps of {len(scenes)} scenes", n)
     window = min(WINDOW, n - 2 * REACH)
-    if window < 2 * REACH:
+    if window < LEAST_FRAMES or window * measured[0, 0].numel() < LEAST_NUMBERS:
         return None
     for first in torch.linspace(0, n - window, PLACES).round().long().unique().tolist():
-        seen = measured[first : first + window]
-
-        def left(lag: int, first: int = first, seen: torch.Tensor = seen) -> float:
-            start = first + lag
-            if start < 0 or start + window > n:
-                return torch.inf
-            return float(unexplained(simulated[start : start + window], seen, crosstalk=False).norm())
-
-        lags = [lag for k in range(1, REACH + 1) for lag in (k, -k)]
-        best = min(lags, key=left)
-        if left(best) < CLEARLY * left(0):
+        low, high = max(0, first - REACH), min(n, first + window + REACH)
+        left = _residuals(simulate(scenes[low:high]), measured[first : first + window], first - low)
+        best = min(left, key=left.__getitem__)
+        if left[best] < CLEARLY * left[0]:
             return first, best
     return None
+
+
+def _residuals(simulated: torch.Tensor, seen: torch.Tensor, own: int) -> dict[int, float]:
+    """What the simulated maps leave of a window that is said to begin at ``own``, by how far it is moved."""
+    starts = range(len(simulated) - len(seen) + 1)
+    return {
+        start - own: float(unexplained(simulated[start : start + len(seen)], seen, crosstalk=False).norm())
+        for start in starts
+    }

@@ -160,7 +160,7 @@ def _ends_a_converter(value: float) -> bool:
 def _write_part(
     group: Any, name: str, part: Part, shape: tuple[int, ...] | None, full: float | None
 ) -> tuple[tuple[int, ...], Peaks]:
-    """Stream one part into its group; returns the shape of a frame."""
+    """Stream one part into its group; returns the shape of a frame, and the peaks."""
     means, peaks, shares = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
 
     def count(batch: np.ndarray) -> None:

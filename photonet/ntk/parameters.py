@@ -116,14 +116,16 @@ def batch(name: str, x: object) -> Tensor:
 def answers(model: Callable[[Tensor], Any], x: Tensor) -> Tensor:
     """What a model says to a batch, if that is one tensor with a row for each sample.
 
+    A plain RuntimeError is how torch says that shapes or types do not fit; its words are kept.
+
     Raises:
         InvalidArgument: samples that the model does not take, or outputs that are not one tensor [n, ...].
     """
     try:
         result = model(x)
-    except (torch.OutOfMemoryError, NotImplementedError):
-        raise
-    except RuntimeError as error:  # how torch says that shapes or types do not fit
+    except RuntimeError as error:
+        if type(error) is not RuntimeError:  # out of memory, a device that failed, a missing kernel
+            raise
         got = f"shape {tuple(x.shape)} of {x.dtype}"
         raise InvalidArgument("x", "samples that the model takes", got, str(error).split("\n")[0]) from error
     if not isinstance(result, Tensor) or result.ndim == 0 or len(result) != len(x):

@@ -101,6 +101,8 @@ def test_captures_may_lie_anywhere_on_a_finer_sensor(tmp_path):
         with pytest.raises(InvalidArgument, match="^layout: expected windows within the frame"):
             Measured.from_file(data, gain, calibration=(), layout=Windows([(0, 9000)], size=(2, 2)))
     assert distance(spread.features, tiled.features) < 1e-3
+    with pytest.raises(InvalidArgument, match="^layout: expected windows of"):
+        cut_windows(torch.zeros(2, len(corners), 2 * height, 2 * height), places)  # not yet averaged
     with pytest.raises(InvalidArgument, match="^size: expected multiples of 2"):
         Windows(corners, size=(3, 4), pixels=2)
     with pytest.raises(InvalidArgument, match="^corners"):
