@@ -20,6 +20,7 @@ from photonet import correct, data
 from photonet.data import Images, Splits, cropped
 from photonet.detector import Detector
 from photonet.distill import DeviceNoise, Moved, TrainConfig, accuracy, mean_iou, predict
+from photonet.distill.frames import needs_of
 from photonet.measured import Measured
 from photonet.models import alexnet, compressed_meta, lenet, packed, polychromatic_meta, unet
 from photonet.nn import HybridNetwork
@@ -117,7 +118,7 @@ def _column(cells: Cells, name: str, task: Task, seeds: int, work: Path) -> None
         device = ERRORS.make(student.frontend, generator=torch.Generator().manual_seed(seed))
         shown, test = measured(device, few), measured(device, task.splits.test)
         for method in METHODS:
-            teacher, taught = trained("teacher") if "kd" in method else (None, None)
+            teacher, taught = trained("teacher") if needs_of(method) - {"labels"} else (None, None)
             settings = {
                 "errors": repr(ERRORS), "device": seed, "method": method, "frames": len(shown),
                 "teacher": taught, "student": learnt,

@@ -21,7 +21,7 @@ from .inputs import check_classes
 from .samples import predict
 from .terms import needs
 
-__all__ = ["FEWEST", "check_needs", "check_order", "clean_scenes", "usable_frames", "uses_labels"]
+__all__ = ["FEWEST", "check_needs", "check_order", "clean_scenes", "needs_of", "usable_frames", "uses_labels"]
 
 FEWEST = 6
 """Measured frames without which nothing can be held out."""
@@ -92,7 +92,7 @@ def check_needs(names: Iterable[str], frames: Measured, teacher: nn.Module | Non
     Raises:
         InvalidArgument: fewer than six labels where they are used, or no teacher.
     """
-    wanted = set().union(*map(_needs, names))
+    wanted = set().union(*map(needs_of, names))
     known = (
         0
         if frames.labels is None
@@ -128,9 +128,14 @@ def uses_labels(names: Iterable[str]) -> bool:
         >>> uses_labels(["none", "calibration+ce"]), uses_labels(["none", "self-kd"])
         (True, False)
     """
-    return any("labels" in _needs(name) for name in names)
+    return any("labels" in needs_of(name) for name in names)
 
 
-def _needs(name: str) -> set[str]:
-    """What a candidate asks of the frames beside features."""
+def needs_of(name: str) -> set[str]:
+    """What a candidate asks of labels and teacher beside the frames.
+
+    Example:
+        >>> sorted(needs_of("calibration+kd")), needs_of("self-kd")
+        (['labels', 'teacher'], set())
+    """
     return needs(METHODS.get(name.rpartition("+")[2], ()))
