@@ -30,9 +30,9 @@ import torch
 from photonet import correct, data
 from photonet.design import MaskDesign, kernels_to_masks
 from photonet.detector import Detector
-from photonet.distill import METHODS as LABELLED
 from photonet.distill import DeviceNoise, TrainConfig, accuracy, distill, predict
 from photonet.distill.candidates import Setting, Workshop
+from photonet.distill.chain import needs_of
 from photonet.files import write_text
 from photonet.measured import (
     Device,
@@ -215,7 +215,7 @@ def cell(
             found[method] = {
                 "accuracy": score(own.student.backend, seen), "kept": own.kept, "map": own.calibration
             }  # fmt: skip
-        elif teacher is not None or method.rpartition("+")[2] not in LABELLED:
+        elif teacher is not None or not needs_of(method) - {"labels"}:
             found[method] = {"accuracy": score(workshop.backend(method, chosen), seen)}
     return found
 

@@ -53,8 +53,13 @@ def prepare(splits: data.Splits) -> tuple[HybridNetwork, MaskDesign]:
     return student.freeze_frontend(), design
 
 
+def is_turned(seed: int) -> bool:
+    """Whether a device is turned and enlarged: not in step with `PILOTS`, which change from case to case."""
+    return seed // len(PILOTS) % 3 == 0
+
+
 def device(design: MaskDesign, binning: int, seed: int) -> Device:
-    """Every error is drawn anew; a third of the devices is turned and enlarged besides."""
+    """Every error is drawn anew; a third of the devices, of every size of pilot, is turned and enlarged."""
     g = stream(seed, "planner device")
     normal, uniform = torch.randn(6, generator=g).tolist(), torch.rand(6, generator=g).tolist()
     errors = {
@@ -62,7 +67,7 @@ def device(design: MaskDesign, binning: int, seed: int) -> Device:
         "crosstalk": 0.4 * uniform[1], "vignetting": 0.4 * uniform[2], "pixel_gain": 0.3 * uniform[3],
         "offset": 0.03 * uniform[4], "saturation": 2 * uniform[5],
     }  # fmt: skip
-    if seed % 3 == 0:
+    if is_turned(seed):
         errors |= {"rotation": 0.12 * normal[3], "scale": 0.08 * normal[4]}
     draws = {name: [value] for name, value in errors.items()}
     return make_devices(design, draws, [seed], binning=binning, light=3000.0)[0]
@@ -107,7 +112,8 @@ def real(cases: Sequence[int], methods: list[str], out: Path, result: dict) -> N
         for times in range(1, REACH + 1):
             later = correct(student, frames[: times * count], fraction=1.0, method=method, seed=case)
             row = {
-                "case": case, "method": method, "pilot": count, "times": times, "simulated": simulated,
+                "case": case, "method": method, "pilot": count, "times": times, "turned": is_turned(case),
+                "simulated": simulated,
                 "uncorrected": accuracy(predict(student.backend, seen.features), y),
                 "truth": round(accuracy(predict(later.student.backend, seen.features), y), 5),
             }  # fmt: skip
@@ -179,7 +185,7 @@ def summary(rows: list[dict]) -> dict:
         }  # fmt: skip
 
     parts = {"all": rows}
-    for key in ("times", "pilot", "method", "power"):
+    for key in ("times", "pilot", "turned", "method", "power"):
         for value in sorted({str(r[key]) for r in rows if key in r}):
             parts[f"{key} {value}"] = [r for r in rows if str(r.get(key)) == value]
     return {name: of(some) for name, some in parts.items() if some}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from . import camvid, cifar10, eq11, mnist, search, table4, table5
+from . import camvid, cifar10, eq11, mnist, search, search_wider, table4, table5
 from .page import write_page
 
 TABLES = {
@@ -15,6 +15,8 @@ TABLES = {
     "cifar10": (cifar10.run, 3),
     "camvid": (camvid.run, 3),
     "search": (search.run, 5),
+    "search-devices": (search_wider.run_devices, 5),
+    "search-pixels": (search_wider.run_pixels, 3),
     "table4": (table4.run, 3),
     "table5": (table5.run, 3),
     "eq11": (eq11.run, 3),

@@ -16,6 +16,7 @@ from torch import nn
 
 from photonet.data import Splits
 from photonet.distill import METHODS, Term, TrainConfig, accuracy, distill, mean_iou, predict
+from photonet.distill.noise import Noise
 from photonet.distill.views import Views
 from photonet.files import atomic_path
 from photonet.provenance import config_hash, module_hash, tensor_hash
@@ -41,6 +42,7 @@ class Arm:
         config: of the training.
         views: that student and teacher see, or None.
         unlabelled: whether the rest of the training pictures serves without labels.
+        noise: devices that it is trained as, or None.
         bfloat16: products of training in bfloat16 with float32 sums and weights, half the time on this CPU;
             always measured in float32.
     """
@@ -51,6 +53,7 @@ class Arm:
     config: TrainConfig = field(default_factory=TrainConfig)
     views: Views | None = None
     unlabelled: bool = False
+    noise: Noise | None = None
     bfloat16: bool = False
 
     @property
@@ -61,8 +64,10 @@ class Arm:
     def settings(self, seed: int, data: Splits, more: torch.Tensor | None, teacher: str) -> dict[str, Any]:
         """Everything that decides a result, in plain values."""
         needed = any(term.needs - {"labels"} for term in self.terms)
+        devices = {} if self.noise is None else {"noise": repr(self.noise)}
         return {
             **self.config.as_dict(),
+            **devices,
             "design": self.design,
             "terms": [term.as_dict() for term in self.terms],
             "views": None if self.views is None else getattr(self.views, "__name__", repr(self.views)),
@@ -154,8 +159,8 @@ def scores(
             with precision(arm.bfloat16):
                 result = distill(
                     student, copy.deepcopy(teacher[0]), data.train, val=data.val, method=arm.method,
-                    views=arm.views, unlabelled=more if arm.unlabelled else None, config=arm.config,
-                    out=folder, seed=seed,
+                    views=arm.views, unlabelled=more if arm.unlabelled else None, noise=arm.noise,
+                    config=arm.config, out=folder, seed=seed,
                 )  # fmt: skip
             if (folder / "teacher.h5").exists():
                 (folder / "teacher.h5").replace(tangents)

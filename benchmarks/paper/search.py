@@ -2,7 +2,7 @@
 
 What NTK.md, sections 4 and 6, had tried is not repeated. Every arm has its own rate, chosen on validation
 images; seeds are paired. Besides the test pictures each arm is measured on shifted ones, which nobody was
-trained on.
+trained on. The same losses in other worlds are in `search_wider`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from photonet.distill import (
     CrossEntropy,
     KernelResidual,
     Moved,
+    Term,
     TrainConfig,
     accuracy,
     during,
@@ -43,10 +44,10 @@ HARD = CrossEntropy(0.1)
 SOFT = KD(0.9)
 
 
-def arms() -> dict[str, Arm]:
-    """10,000 images, 10 epochs: what differs is the part that tangent kernels play."""
+def losses() -> dict[str, tuple[Term, ...]]:
+    """What differs is the part that tangent kernels play."""
     aligned = NTK(0.1, form="cka", centred=True)
-    losses = {
+    return {
         "kd": (HARD, SOFT),
         "full class blocks": (HARD, SOFT, replace(aligned, outputs="full")),
         "trace over classes": (HARD, SOFT, replace(aligned, outputs="trace")),
@@ -62,8 +63,12 @@ def arms() -> dict[str, Arm]:
         # so strong a ridge drowns the kernel: the relative squared error of the logits, a control
         "logits in place of kd": (HARD, KernelResidual(5.0, strength=1e3)),
     }
+
+
+def arms() -> dict[str, Arm]:
+    """10,000 images, 10 epochs."""
     config = TrainConfig(epochs=10)
-    return {name: Arm(compressed_meta, "compressed_meta", terms, config) for name, terms in losses.items()}
+    return {name: Arm(compressed_meta, "compressed_meta", terms, config) for name, terms in losses().items()}
 
 
 def few(b: Bench, images: int, how: str) -> Splits:

@@ -20,7 +20,7 @@ from photonet import correct, data
 from photonet.data import Images, Splits, cropped
 from photonet.detector import Detector
 from photonet.distill import DeviceNoise, Moved, TrainConfig, accuracy, mean_iou, predict
-from photonet.distill.frames import needs_of
+from photonet.distill.chain import needs_of
 from photonet.measured import Measured
 from photonet.models import alexnet, compressed_meta, lenet, packed, polychromatic_meta, unet
 from photonet.nn import HybridNetwork

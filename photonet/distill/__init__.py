@@ -1,8 +1,9 @@
 """Knowledge from a digital teacher: training of the student, and correction after fabrication."""
 
 from .calibrate import fit_full_map, fit_ridge_map, fit_wiener_map, merge_into_backend
+from .chain import CORRECTIONS
 from .config import METHODS, TrainConfig
-from .correct import CORRECTIONS, Corrected, correct
+from .correct import Corrected, correct
 from .gauss_newton import gauss_newton
 from .local import LocalMap, fit_local_map
 from .noise import DeviceNoise, MaskNoise

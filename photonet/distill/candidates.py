@@ -51,8 +51,8 @@ FINE_TUNING_STEPS = 300
 FEWEST_PASSES = 10
 """Over the frames: with thousands of them, 300 steps would not see each one often enough."""
 
-CALIBRATED_RATE = 1e-3
-"""Learning rate after a calibration, when little is left to learn."""
+CORRECTED_RATE = 1e-3
+"""Learning rate after a calibration or another step, when little is left to learn."""
 
 TWIN_TUNING = TrainConfig(epochs=8, batch_size=128, lr=3e-3, weight_decay=0.05, temperature=TEMPERATURE)
 COPIES = 3
@@ -219,6 +219,7 @@ class Workshop:
         self.setting, self.frames = setting, frames
         self.answers = predict(setting.student, frames.scenes)
         self._calibrations: dict[str, Calibration] = {}
+        self._backends: dict[tuple[str, str], nn.Module] = {}
 
     def calibration(self, name: str) -> Calibration:
         """One of `MAPS`, fitted once."""
@@ -228,20 +229,24 @@ class Workshop:
         return self._calibrations[name]
 
     def backend(self, method: str, chosen: str) -> nn.Module:
-        """A backend by one of `CORRECTIONS`; ``chosen`` is the calibration where it uses one."""
-        student, (calibrates, tuning) = self.setting.student, _steps(method)
-        _, channels, height, width = self.frames.features.shape
-        shape = (channels, height, width)
-        if tuning == "twin":
+        """A backend by one of `candidates_of`, made once; ``chosen`` is the calibration where it uses one."""
+        if method == "none":
+            return self.setting.student.backend
+        if (method, chosen) not in self._backends:
+            before, _, step = method.rpartition("+")
+            self._backends[method, chosen] = self._after(self.backend(before or "none", chosen), step, chosen)
+        return self._backends[method, chosen]
+
+    def _after(self, start: nn.Module, step: str, chosen: str) -> nn.Module:
+        """What a step makes of a backend."""
+        if step == "twin":
             return self._by_twin()
-        start: nn.Module = student.backend
-        if calibrates:
-            start = self.calibration(chosen).in_front_of(student.backend, shape)
-        if tuning is None:
-            return start
-        if tuning == "gauss-newton":
+        if step == "calibration":
+            _, channels, height, width = self.frames.features.shape
+            return self.calibration(chosen).in_front_of(start, (channels, height, width))
+        if step == "gauss-newton":
             return gauss_newton(start, self.frames.features, self.answers)
-        return self._fine_tuned(start, tuning, calibrates)
+        return self._fine_tuned(start, step)
 
     def _fit(self, fit_map: Callable[[torch.Tensor, torch.Tensor], nn.Module], moved: bool) -> Calibration:
         setting, frames = self.setting, self.frames
@@ -277,14 +282,14 @@ class Workshop:
         fit(backend, samples, held, SELF_KD, TWIN_TUNING, seed=setting.seed, description="correcting (twin)")
         return backend
 
-    def _fine_tuned(self, start: nn.Module, tuning: str, calibrated: bool) -> nn.Module:
+    def _fine_tuned(self, start: nn.Module, tuning: str) -> nn.Module:
         frames, setting = self.frames, self.setting
         terms = SELF_KD if tuning == "self-kd" else METHODS[tuning]
         teacher = setting.student if tuning == "self-kd" else setting.teacher
         config = setting.config
         if config is None:
             steps = max(1, len(frames) // FINE_TUNING.batch_size)
-            rate = CALIBRATED_RATE if calibrated else FINE_TUNING.lr
+            rate = FINE_TUNING.lr if start is setting.student.backend else CORRECTED_RATE
             passes = max(FEWEST_PASSES, math.ceil(FINE_TUNING_STEPS / steps))
             config = replace(FINE_TUNING, epochs=passes, lr=rate)
         samples = Samples(frames.features, frames.labels, **teacher_targets(teacher, frames.scenes, terms))
@@ -298,11 +303,3 @@ def _trainable(start: nn.Module) -> nn.Module:
     """A copy that can be trained, but for a map in front of it."""
     backend = copy.deepcopy(start)
     return backend.trainable() if isinstance(backend, InFront) else backend.requires_grad_(True)
-
-
-def _steps(method: str) -> tuple[bool, str | None]:
-    """Whether a method calibrates, and what refines the backend."""
-    if method in ("none", "calibration"):
-        return method == "calibration", None
-    head, _, tail = method.rpartition("+")
-    return head == "calibration", tail

@@ -9,33 +9,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from .. import checks
 from ..errors import InvalidArgument
 from ..measured.features import Measured
 from ..measured.register import Registration
 from ..nn import HybridNetwork
 from ..provenance import provenance
 from .candidates import Setting, Workshop
-from .config import METHODS, TrainConfig
-from .frames import check_needs, check_order, clean_scenes, usable_frames, uses_labels
+from .chain import candidates_of, uses_labels
+from .config import TrainConfig
+from .frames import check_needs, check_order, clean_scenes, usable_frames
 from .inputs import same_outputs
 from .judge import divergence, folds, simplest, unlikelihood
 from .trainer import accuracy, predict
 from .twin import captures, register_bench
 
-__all__ = ["CORRECTIONS", "Corrected", "correct"]
-
-REFINEMENTS = (*METHODS, "self-kd", "gauss-newton")
-
-CORRECTIONS: dict[str, tuple[str, ...]] = {
-    "none": ("none",),
-    "calibration": ("none", "calibration"),
-    **{name: ("none", name) for name in REFINEMENTS},
-    **{f"calibration+{name}": ("none", "calibration", f"calibration+{name}") for name in REFINEMENTS},
-    "twin": ("none", "twin"),
-    "auto": ("none", "calibration", "calibration+gauss-newton", "calibration+self-kd", "twin"),
-}
-"""Name -> the candidates that are compared, the simplest first."""
+__all__ = ["Corrected", "correct"]
 
 NEGLIGIBLE = 0.01
 """Relative error of feature maps that changes no decision: simpler maps are not left for less."""
@@ -50,7 +38,7 @@ class Corrected:
 
     Args:
         student: the optics as they are, and the corrected backend (a copy: the original is untouched).
-        kept: what was kept: one of the candidates of `CORRECTIONS`.
+        kept: what was kept: the method, one of the steps before its last, or ``none``.
         reason: the numbers that decided, in words, and what was left out because it does not fit.
         metrics: mean loss and agreement of each candidate on held-out frames, relative error of the feature
             maps before and after each calibration that was tried, residual of the registration.
@@ -94,7 +82,7 @@ def correct(
     ``ce``, ``kd``, ...       the methods of `photonet.distill` fine-tune the backend on the frames
     ``self-kd``               distillation of the network's own answers before fabrication. No labels.
     ``gauss-newton``          the same targets by linear algebra in tangent space. No labels.
-    ``calibration+...``       one after the other
+    ``calibration+...``       one after the other, as ``calibration+gauss-newton+self-kd``
     ``twin``                  distillation on clean scenes through a fitted model of the device: of the
                               teacher if there is one, or else of the network's own answers. No labels.
     ``auto``                  the best of none, calibration, calibration with gauss-newton or self-kd after
@@ -112,7 +100,7 @@ def correct(
         measured: frames of the device.
         teacher: for the methods that distil it; those without labels need none, and only ``twin`` uses it.
         fraction: part of ``measured`` that may be used, in (0, 1].
-        method: a key of `CORRECTIONS`.
+        method: one of `CORRECTIONS`, or several joined by a plus, calibration or twin first.
         scenes: clean scenes without labels that were not measured, [m, c, y, x]; some thousands. Moved
             copies of the measured ones otherwise.
         config: of the fine-tuning; by default about 300 steps, or ten passes over the frames if that is
@@ -123,7 +111,7 @@ def correct(
         `Corrected`; its ``student.backend`` takes measured feature maps.
 
     Raises:
-        UnknownName: the method does not exist.
+        UnknownName: the method, or a step of it, does not exist.
         InvalidArgument: other types, too few frames, frames out of step with their scenes, labels or teacher
             missing for the method, labels that the student cannot give, a frontend that no twin can be made
             of, or maps without any contrast.
@@ -139,7 +127,7 @@ def correct(
         >>> result.kept, result.calibration
         ('calibration', 'shared')
     """
-    names = checks.lookup("method", method, CORRECTIONS)
+    names = candidates_of(method)
     used = usable_frames(student, measured, fraction, seed)
     check_needs(names, used, teacher)
     clean = None if scenes is None else clean_scenes(scenes, used)

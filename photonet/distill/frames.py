@@ -16,12 +16,11 @@ from ..errors import GridMismatch, InvalidArgument
 from ..measured.features import Measured
 from ..measured.order import out_of_step
 from ..nn import HybridNetwork
-from .config import METHODS
+from .chain import needs_of
 from .inputs import check_classes
 from .samples import predict
-from .terms import needs
 
-__all__ = ["FEWEST", "check_needs", "check_order", "clean_scenes", "needs_of", "usable_frames", "uses_labels"]
+__all__ = ["FEWEST", "check_needs", "check_order", "clean_scenes", "usable_frames"]
 
 FEWEST = 6
 """Measured frames without which nothing can be held out."""
@@ -119,23 +118,3 @@ def clean_scenes(scenes: Any, frames: Measured) -> torch.Tensor:
         expected = f"scenes [m, c, y, x] of {tuple(frames.scenes.shape[1:])}, as the measured ones"
         raise GridMismatch("scenes", expected, tuple(clean.shape[1:]))
     return clean
-
-
-def uses_labels(names: Iterable[str]) -> bool:
-    """Whether one of the candidates learns from labels.
-
-    Example:
-        >>> uses_labels(["none", "calibration+ce"]), uses_labels(["none", "self-kd"])
-        (True, False)
-    """
-    return any("labels" in needs_of(name) for name in names)
-
-
-def needs_of(name: str) -> set[str]:
-    """What a candidate asks of labels and teacher beside the frames.
-
-    Example:
-        >>> sorted(needs_of("calibration+kd")), needs_of("self-kd")
-        (['labels', 'teacher'], set())
-    """
-    return needs(METHODS.get(name.rpartition("+")[2], ()))

@@ -1,9 +1,12 @@
 import importlib
+from dataclasses import replace
 
 import pytest
 import torch
 
-from photonet.distill import CORRECTIONS, TrainConfig, correct, distill, fit_twin, predict
+from photonet.distill import CORRECTIONS, TrainConfig, correct, distill, fit_twin, gauss_newton, predict
+from photonet.distill.candidates import Setting, Workshop
+from photonet.distill.chain import candidates_of
 from photonet.errors import GridMismatch, InvalidArgument, UnknownName
 from photonet.grid import Grid
 from photonet.measured import Measured
@@ -44,14 +47,21 @@ def test_calibration_brings_a_linear_error_back_without_labels(trained, scenes):
     assert wins(result.student, measured, scenes[1]) == 1.0
 
 
-KINDS = ["none", "ntkd-paper", "self-kd", "gauss-newton", "calibration+kd", "calibration+gauss-newton"]
+KINDS = [
+    "none",
+    "ntkd-paper",
+    "self-kd",
+    "gauss-newton",
+    "calibration+kd",
+    "calibration+gauss-newton+self-kd",
+]
 
 
 @pytest.mark.parametrize("method", KINDS)
 def test_what_is_kept_is_not_worse_on_frames_that_were_held_out(method, trained, scenes):
     measured = measure(trained, scenes, swap)
     result = correct(trained, measured, teacher=trained, fraction=0.5, method=method, config=QUICK)
-    assert result.kept in CORRECTIONS[method]
+    assert result.kept in candidates_of(method)
     assert result.metrics[f"{result.kept}/loss"] <= result.metrics["none/loss"]
     assert result.reason.startswith(result.kept)
 
@@ -67,9 +77,35 @@ def test_fine_tuning_takes_300_steps_or_ten_passes(frames, passes, network, scen
     assert [config.epochs for config in seen] == [passes]
 
 
-def test_every_refinement_has_a_name_with_and_without_calibration():
-    assert set(CORRECTIONS["calibration+ntkd"]) == {"none", "calibration", "calibration+ntkd"}
-    assert {"ce", "kd", "ntkd-paper", "ntkd", "self-kd", "gauss-newton", "twin", "auto"} <= set(CORRECTIONS)
+@pytest.mark.parametrize("refinement", [*CORRECTIONS[CORRECTIONS.index("twin") + 1 :]])
+def test_every_refinement_can_follow_a_calibration_and_another(refinement):
+    found = candidates_of(f"calibration+self-kd+{refinement}")
+    assert found == ("none", "calibration", "calibration+self-kd", f"calibration+self-kd+{refinement}")
+
+
+def test_a_chain_starts_where_its_last_step_ended(trained, scenes):
+    measured = measure(trained, scenes, swap)
+    setting = Setting(trained, measured.scenes, config=QUICK)
+    workshop = Workshop(setting, measured)
+    solved = gauss_newton(trained.backend, measured.features, predict(trained, measured.scenes))
+    nothing = TrainConfig(epochs=1, batch_size=64, lr=1e-12, weight_decay=0.0)
+    left = Workshop(replace(setting, config=nothing), measured).backend("gauss-newton+self-kd", "")
+    seen = [predict(backend, measured.features) for backend in (solved, left, trained.backend)]
+    assert torch.allclose(seen[0], seen[1], atol=1e-4)
+    assert not torch.allclose(seen[0], seen[2], atol=1e-2)
+    assert workshop.backend("gauss-newton+self-kd", "") is workshop.backend("gauss-newton+self-kd", "")
+
+
+@pytest.mark.parametrize("method", ["kd+calibration", "calibration+twin", "none+kd", "calibration+auto"])
+def test_chains_in_no_order(method, trained, scenes):
+    with pytest.raises(InvalidArgument, match=r"^method: expected calibration or twin first"):
+        correct(trained, measure(trained, scenes), method=method)
+
+
+@pytest.mark.parametrize("method", ["", "calibration+", "calibration+magic", "+kd"])
+def test_steps_that_do_not_exist(method, trained, scenes):
+    with pytest.raises(UnknownName, match="^method"):
+        correct(trained, measure(trained, scenes), method=method)
 
 
 def test_a_perfect_device_stays_as_it_is(trained, scenes):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from photonet.distill import CORRECTIONS, correct, fit_full_map, fit_twin, merge_into_backend, predict
+from photonet.distill.chain import candidates_of
 from photonet.distill.judge import divergence
 from photonet.distill.twin import Displaced, Twin, captures, displaced_scenes
 from photonet.errors import GridMismatch, InvalidArgument, UnknownName
@@ -85,7 +86,7 @@ def test_a_device_that_is_only_noisy_is_not_made_worse(student):
 def test_auto_is_never_worse_on_held_out_frames_and_says_why(student, quick):
     shown = scenes(50)
     result = correct(student, Measured(shown, turned(student, shown)), fraction=1.0, scenes=scenes(400, 1))
-    losses = {name: result.metrics[f"{name}/loss"] for name in CORRECTIONS["auto"]}
+    losses = {name: result.metrics[f"{name}/loss"] for name in candidates_of("auto")}
     assert losses[result.kept] < losses["none"] / 4
     assert result.calibration.startswith("registered")
     assert result.reason.startswith(f"{result.kept} ({result.calibration}): loss")
