@@ -13,10 +13,13 @@ import torch
 from .checks import finite
 from .errors import InvalidArgument
 
-__all__ = ["UNLABELLED", "as_tensor", "complex_dtype", "real_dtype"]
+__all__ = ["UNLABELLED", "as_tensor", "batches", "complex_dtype", "real_dtype"]
 
 UNLABELLED = -100
 """The label of a picture (or pixel) whose class is not known: left out of every loss and score."""
+
+MOST_NUMBERS = 2**22
+"""In a batch of `batches`: 1,024 small pictures, but few large scenes, whose maps need the memory."""
 
 
 def as_tensor(name: str, value: Any, *, least_dims: int = 0, whole: bool = False) -> torch.Tensor:
@@ -79,3 +82,21 @@ def real_dtype(dtype: torch.dtype) -> torch.dtype:
         torch.float32
     """
     return torch.float64 if dtype in (torch.float64, torch.complex128) else torch.float32
+
+
+def batches(inputs: torch.Tensor, size: int | None = None) -> tuple[torch.Tensor, ...]:
+    """Some samples at a time, for what a model says without gradients.
+
+    Args:
+        inputs: [n, ...].
+        size: by default 1,024 samples, and fewer where those are large.
+
+    Example:
+        >>> [len(batch) for batch in batches(torch.zeros(5, 3), size=2)]
+        [2, 2, 1]
+        >>> len(batches(torch.zeros(8, 1, 1).expand(8, 2**11, 2**11))[0])
+        1
+    """
+    if size is None:
+        size = max(1, min(1024, MOST_NUMBERS // max(1, inputs[:1].numel())))
+    return inputs.split(size)

@@ -157,24 +157,38 @@ def feature_matching(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tens
     """One minus the centred alignment of two feature spaces over the same batch.
 
     The features may differ in number and scale, as only the inner products between samples are compared
-    (linear CKA: Kornblith et al., ICML 2019, arXiv 1905.00414), so no adapter has to be trained.
+    (linear CKA: Kornblith et al., ICML 2019, arXiv 1905.00414), so no adapter has to be trained. Of maps
+    every pixel is a sample; the finer maps are averaged to the grid of the coarser ones.
 
     Args:
-        student: [n, ...], differentiable.
-        teacher: [n, ...].
+        student: [n, ...], differentiable; maps are [n, c, y, x].
+        teacher: [n, ...], maps if the student's are.
 
     Raises:
-        InvalidArgument: a batch of one, or batches of different length.
+        InvalidArgument: a batch of one, batches of different length, or maps beside other features.
 
     Example:
         >>> x = torch.randn(6, 3)
         >>> float(feature_matching(5 * x, x)) < 1e-6
         True
+        >>> maps = torch.randn(2, 3, 4, 4)
+        >>> float(feature_matching(maps, maps.repeat_interleave(2, -1))) < 1e-6
+        True
     """
-    if len(student) != len(teacher) or len(student) < 2:
+    maps = student.ndim == 4
+    if len(student) != len(teacher) or (len(student) < 2 and not maps):
         raise InvalidArgument(
             "teacher", "features of the same batch of two or more", f"{len(teacher)} for {len(student)}"
         )
+    if maps != (teacher.ndim == 4):
+        got = f"{tuple(teacher.shape[1:])} beside {tuple(student.shape[1:])}"
+        raise InvalidArgument("teacher", "feature maps [c, y, x] of both or of neither", got)
+    if maps:
+        size = min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3])
+        a, b = (F.adaptive_avg_pool2d(m, size).movedim(1, -1).flatten(0, -2) for m in (student, teacher))
+        a, b = (m - m.mean(0) for m in (a, b))  # as many rows as pixels: the same by the smaller products
+        own = torch.linalg.matrix_norm(a.mT @ a) * torch.linalg.matrix_norm(b.mT @ b)
+        return 1 - (a.mT @ b).square().sum() / own.clamp_min(torch.finfo(own.dtype).tiny)
     a, b = student.flatten(1), teacher.flatten(1)
     return 1 - ntk.alignment(a @ a.mT, b @ b.mT)
 

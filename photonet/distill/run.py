@@ -78,7 +78,7 @@ def distill(
     ==============  ==================================================================================
     ``ce``          cross-entropy to the labels; no teacher needed
     ``kd``          knowledge distillation: 0.1 cross-entropy + 0.9 softened outputs (arXiv 1503.02531)
-    ``features``    cross-entropy + alignment of the features before the last dense layers
+    ``features``    cross-entropy + alignment of the features before the last layers
     ``ntkd-paper``  cross-entropy + matching of neural tangent kernels (arXiv 2508.08421, Eq. 9)
     ``ntkd``        distillation + alignment of the class-centred neural tangent kernels, the teacher
                     asked about moved views of pictures too (where there are classes); the default

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ..arrays import UNLABELLED
+from ..arrays import UNLABELLED, batches
 from ..errors import GridMismatch, InvalidArgument
 from . import losses
 from .teacher import Gram
@@ -21,9 +21,6 @@ SUPERVISED = (CrossEntropy, KD, SquaredError, OutputMatching)
 
 DECISIVE = ("val_miou", "val_accuracy", "val_r2")
 """Which of the `scores` tells the better of two runs: the first that was measured."""
-
-MOST_INPUTS = 2**22
-"""Numbers in a batch of `predict`: 1,024 small pictures, but few large scenes, whose maps need the memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,12 +83,10 @@ def predict(
         >>> predict(nn.Linear(3, 2), torch.rand(5, 3)).shape
         torch.Size([5, 2])
     """
-    if batch_size is None:
-        batch_size = max(1, min(1024, MOST_INPUTS // max(1, inputs[:1].numel())))
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        outputs = [model(x) for x in inputs.split(batch_size)]
+        outputs = [model(x) for x in batches(inputs, batch_size)]
     model.train(was_training)
     if not isinstance(outputs[0], torch.Tensor):
         raise InvalidArgument(

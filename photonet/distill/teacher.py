@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from .. import ntk
+from ..arrays import batches
 from ..errors import DataError, DataMissing, InvalidArgument
 from ..progress import bar
 from .terms import Term, needs
@@ -26,7 +27,8 @@ Gram = Callable[..., torch.Tensor]
 SKETCH = ntk.Sketch(512)
 """The relative error of a Gram is about sqrt(2 / 512) = 6 %, less than one random direction adds."""
 
-CHUNK = 1024
+LAST = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+"""Layers whose input are a model's features."""
 
 MOST_OUTPUTS = 64
 """Beyond (segmentation), rows for every output would not fit; a batch's Gram is then computed when asked."""
@@ -121,34 +123,47 @@ def gram_of(found: ntk.Tangents, full: bool = False) -> torch.Tensor:
 def penultimate(
     model: nn.Module, inputs: torch.Tensor, forward: Callable[[torch.Tensor], torch.Tensor] | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Outputs of a model and what its last dense layer sees, from one forward pass.
+    """Outputs of a model and what its last dense layer sees, or the last convolution of one that gives maps.
 
     Args:
-        model: with a dense layer.
+        model: with such a layer.
         inputs: [n, ...].
         forward: what runs the model, where that is not the model itself.
 
     Returns:
-        [n, ...] each.
+        [n, ...] each; features of maps as [n, c, y, x].
 
     Raises:
-        InvalidArgument: the model has no dense layer.
+        InvalidArgument: the model has no such layer.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
         >>> [tuple(t.shape) for t in penultimate(model, torch.rand(4, 3))]
         [(4, 2), (4, 8)]
+        >>> model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 2, 1))
+        >>> [tuple(t.shape) for t in penultimate(model, torch.rand(4, 1, 9, 9))]
+        [(4, 2, 7, 7), (4, 8, 7, 7)]
     """
-    dense = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    if not dense:
-        raise InvalidArgument("model", "a dense layer, whose input are the features", type(model).__name__)
-    seen: list[torch.Tensor] = []
-    hook = dense[-1].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    seen: dict[bool, torch.Tensor] = {}  # is it dense -> what the last such layer saw
+
+    def keep(layer: nn.Module, args: tuple[Any, ...]) -> None:
+        seen[isinstance(layer, nn.Linear)] = args[0]
+
+    layers = [module for module in model.modules() if isinstance(module, LAST)]
+    hooks = [layer.register_forward_pre_hook(keep) for layer in layers]
     try:
         outputs = (forward or model)(inputs)
     finally:
-        hook.remove()
-    return outputs, seen[-1]
+        for hook in hooks:
+            hook.remove()
+    maps = outputs.ndim == 4
+    if maps and False in seen:
+        return outputs, seen[False]
+    if True not in seen:
+        expected = f"a {'convolution or a ' if maps else ''}dense layer, whose input are the features"
+        raise InvalidArgument("model", expected, type(model).__name__)
+    features = seen[True]
+    return outputs, features.movedim(-1, 1) if maps and features.ndim == 4 else features
 
 
 def teacher_targets(
@@ -179,10 +194,10 @@ def teacher_targets(
         model = copy.deepcopy(teacher).eval()
         with torch.no_grad():
             if "features" in wanted:
-                parts = [penultimate(model, x) for x in inputs.split(CHUNK)]
+                parts = [penultimate(model, x) for x in batches(inputs)]
                 found["features"] = torch.cat([features for _, features in parts])
             else:
-                parts = [(model(x), x) for x in inputs.split(CHUNK)]
+                parts = [(model(x), x) for x in batches(inputs)]
             if "teacher" in wanted:
                 found["teacher"] = torch.cat([logits for logits, _ in parts])
     if teacher is not None and wanted & {"gram", "kernel"}:

@@ -262,7 +262,10 @@ class NTK(Term):
 
 @dataclass(frozen=True)
 class Features(Term):
-    """Alignment of the features in front of the last dense layer, see `losses.feature_matching`."""
+    """Alignment of the features before the last dense layer, or the last convolution of maps.
+
+    See `losses.feature_matching`.
+    """
 
     name: ClassVar[str] = "features"
     needs: ClassVar[frozenset[str]] = frozenset({"features"})

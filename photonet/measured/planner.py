@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from .. import checks
+from ..arrays import batches
 from ..errors import InvalidArgument
 from ..nn import HybridNetwork
 from ..progress import track
@@ -292,7 +293,7 @@ def _sizes(count: int, sizes: Sequence[int] | None) -> list[int]:
 
 def _answers(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
-        return torch.cat([model(batch).argmax(1) for batch in inputs.split(256)])
+        return torch.cat([model(batch).argmax(1) for batch in batches(inputs)])
 
 
 def _score(answers: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from photonet import ntk
 from photonet.arrays import UNLABELLED
 from photonet.distill.losses import (
     cross_entropy,
@@ -94,6 +95,19 @@ def test_features_may_be_rotated_and_scaled():
     assert abs(float(feature_matching(3 * x @ turn, x))) < 1e-12
     with pytest.raises(InvalidArgument, match="batch of two"):
         feature_matching(x[:1], x[:1])
+
+
+def test_every_pixel_of_a_map_is_a_sample():
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(2, c, 4, 5, generator=generator, dtype=torch.float64) for c in (3, 6))
+    rows = [m.movedim(1, -1).flatten(0, -2) for m in (x, y)]
+    grams = [m @ m.mT for m in rows]
+    torch.testing.assert_close(feature_matching(x, y), 1 - ntk.alignment(*grams))
+    finer = y.repeat_interleave(3, -1).repeat_interleave(2, -2)
+    torch.testing.assert_close(feature_matching(x, finer), feature_matching(x, y))
+    assert feature_matching(x[:1], y[:1]).isfinite()
+    with pytest.raises(InvalidArgument, match=r"^teacher: expected feature maps \[c, y, x\] of both"):
+        feature_matching(x, y.flatten(1))
 
 
 def test_the_residual_weighs_the_directions_of_the_kernel_by_hand():

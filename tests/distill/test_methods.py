@@ -133,6 +133,21 @@ def test_maps_are_judged_by_each_class_alike():
     assert run.metrics == {"val_accuracy": 1.0, "val_miou": 1.0}
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_learns_maps(method):
+    torch.manual_seed(0)
+    teacher = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 2, 1))
+    student = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(1, 6, 3, padding=1), nn.ReLU())
+    student.append(nn.ConvTranspose2d(6, 2, 2, stride=2))
+    x = torch.nn.functional.avg_pool2d(torch.randn(48, 1, 20, 20), 5, stride=2)
+    labels = (x[:, 0] > 0).long()
+    config = TrainConfig(epochs=20, batch_size=8, lr=2e-2)
+    distill(teacher, None, (x, labels), method="ce", config=config, views=None)
+    result = distill(student, teacher, (x, labels), method=method, config=config, views=None)
+    assert float(result.history["val_loss"][-1]) < float(result.history["val_loss"][0])
+    assert result.metrics["val_miou"] > 0.5
+
+
 def test_tuning_prefers_the_better_mean_over_the_classes(monkeypatch, data):
     """Of two ends of training, the one that finds the rare class, though more pixels are wrong."""
     labels = torch.zeros(20, 10, dtype=torch.int64)

@@ -93,5 +93,24 @@ def test_features_are_what_the_last_dense_layer_sees(teacher, data):
     _, features = penultimate(teacher, data[0])
     torch.testing.assert_close(features, teacher[:2](data[0]))
     assert teacher_targets(teacher, data[0], [Features()])["features"].shape == (90, 20)
-    with pytest.raises(InvalidArgument, match="dense layer"):
-        penultimate(nn.Conv2d(1, 1, 3), torch.rand(1, 1, 4, 4))
+    with pytest.raises(InvalidArgument, match="expected a dense layer"):
+        penultimate(nn.Sequential(nn.Conv2d(1, 1, 3), nn.Flatten()), torch.rand(1, 1, 4, 4))
+
+
+@pytest.mark.parametrize("last", [nn.Conv2d(5, 2, 1), nn.ConvTranspose2d(5, 2, 2, stride=2)])
+def test_features_of_maps_are_what_the_last_convolution_sees(last):
+    model = nn.Sequential(nn.Conv2d(1, 5, 3), nn.ReLU(), last)
+    x = torch.rand(3, 1, 8, 8)
+    _, features = penultimate(model, x)
+    torch.testing.assert_close(features, model[:2](x))
+    tokens = nn.Sequential(nn.Unflatten(1, (1, 8)), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 2))
+    outputs, features = penultimate(nn.Sequential(tokens, _ChannelsFirst()), x[:, 0])  # 8 channels come last
+    assert outputs.shape == (3, 2, 1, 8)
+    assert features.shape == (3, 5, 1, 8)
+    with pytest.raises(InvalidArgument, match="a convolution or a dense layer"):
+        penultimate(nn.Identity(), x)
+
+
+class _ChannelsFirst(nn.Module):
+    def forward(self, x):
+        return x.movedim(-1, 1)
