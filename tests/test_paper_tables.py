@@ -8,7 +8,8 @@ from scipy.stats import ttest_rel
 
 from benchmarks.paper.arms import Arm, scores, tuned
 from benchmarks.paper.cells import Cells
-from benchmarks.paper.page import rows_of, write_page
+from benchmarks.paper.page import write_page
+from benchmarks.paper.rows import rows_of
 from benchmarks.paper.statistics import compare
 from photonet.data import Images, Splits
 from photonet.distill import TrainConfig
