@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from photonet import data
 from photonet.data import Splits, cropped
 from photonet.distill import CrossEntropy, Term, TrainConfig
-from photonet.models import alexnet, polychromatic_meta
+from photonet.models import alexnet, ideal_lenses, polychromatic_meta, random_psfs
 
 from .arms import Arm, scores, train_teacher, tuned
 from .cells import Cells
-from .mnist import RESIDUAL
+from .mnist import RESIDUAL, fixed
 
 LABELS = (CrossEntropy(smoothing=0.1),)
 RATES = (2e-3, 5e-3)
@@ -42,6 +46,17 @@ def matched(epochs: int) -> dict[str, Arm]:
     }
 
 
+def readouts() -> dict[str, Arm]:
+    """Labels alone, 6 epochs: what differs from the first arm of `matched` is the readout or the optics."""
+    arm = matched(6)["none"]
+    arms = {name: replace(arm, **student(readout=name)) for name in ("linear", "relu")}
+    optics: dict[str, Callable[..., nn.Module]] = {"random PSFs": random_psfs, "lenses": ideal_lenses}
+    for name, baseline in optics.items():
+        build = fixed(polychromatic_meta, baseline)
+        arms[name] = replace(arm, student=build, design=f"polychromatic_meta(), {name}")
+    return arms
+
+
 def run(folder: str | None, seeds: int, out: Path, work: Path) -> None:
     """Train what is missing."""
     cells, splits = Cells(out / "cifar10.json"), data.cifar10(folder)
@@ -56,6 +71,7 @@ def run(folder: str | None, seeds: int, out: Path, work: Path) -> None:
     few = Splits(splits.train.subset(slice(10_000)), splits.val, splits.test)
     parts = [
         ("matched", matched(6), splits, ("none", "kd", "ntkd-paper", "ntkd")),
+        ("readout", readouts(), splits, ("linear", "relu", "random PSFs", "lenses")),
         ("10k", matched(20), few, ("none", "kd", "ntkd-paper", "ntkd", "residual")),
     ]
     for part, arms, images, names in parts:

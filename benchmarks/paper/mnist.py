@@ -24,13 +24,13 @@ RESIDUAL = (CrossEntropy(0.1), KernelResidual(5.0))
 SOFT = (CrossEntropy(0.1), KD(0.9, temperature=8.0))
 
 
-def _fixed(baseline: Callable[..., nn.Module]) -> Callable[[], nn.Module]:
-    """A student with an untrained frontend, drawn with the seed of the run where it is drawn."""
+def fixed(student: Callable[[], nn.Module], baseline: Callable[..., nn.Module]) -> Callable[[], nn.Module]:
+    """The student with an untrained frontend, drawn with the seed of the run where it is drawn."""
 
     def build() -> nn.Module:
         if baseline is ideal_lenses:
-            return baseline(compressed_meta())
-        return baseline(compressed_meta(), torch.Generator().manual_seed(torch.initial_seed()))
+            return baseline(student())
+        return baseline(student(), torch.Generator().manual_seed(torch.initial_seed()))
 
     return build
 
@@ -50,7 +50,7 @@ def matched() -> dict[str, Arm]:
         arms[f"{name}, views"] = replace(arms[name], views=Moved())
     arms["linear 4f, kd"] = Arm(spectral_4f, "spectral_4f", "kd", config)
     for name, baseline in {"random PSFs": random_psfs, "lenses": ideal_lenses}.items():
-        arms[f"{name}, kd"] = Arm(_fixed(baseline), f"compressed_meta, {name}", "kd", config)
+        arms[f"{name}, kd"] = Arm(fixed(compressed_meta, baseline), f"compressed_meta, {name}", "kd", config)
     return arms
 
 

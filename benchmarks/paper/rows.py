@@ -13,6 +13,7 @@ __all__ = [
     "CIFAR",
     "CIFAR_10K",
     "CIFAR_MATCHED",
+    "CIFAR_READOUTS",
     "MNIST_1K",
     "MNIST_10K",
     "MNIST_60K",
@@ -124,6 +125,18 @@ CIFAR_MATCHED: list[Row] = [
     ("kd", "matched/kd", "72.5 ± 2.1", "the teacher is asked about the same views"),
     ("ntkd-paper", "matched/ntkd-paper", "75.6 ± 0.9", "each Gram over its mean diagonal; see the text"),
     ("ntkd", "matched/ntkd", "", "kd and 0.1 of the class-centred alignment"),
+]
+CIFAR_READOUTS: list[Row] = [
+    (
+        "`maxpool`",
+        "matched/none",
+        "",
+        "every pixel is read; largest positive and negative parts",
+    ),
+    ("`relu`", "readout/relu", "", "positive parts of the maps"),
+    ("`linear`", "readout/linear", "", "linear up to the first hidden layer"),
+    ("random PSFs, `maxpool`", "readout/random PSFs", "", "kernels as they were drawn"),
+    ("lenses, `maxpool`", "readout/lenses", "", "the same pixels and the same backend"),
 ]
 CIFAR_10K: list[Row] = [
     ("labels alone", "10k/none", "", ""),
