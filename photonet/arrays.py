@@ -13,7 +13,7 @@ import torch
 from .checks import finite
 from .errors import InvalidArgument
 
-__all__ = ["UNLABELLED", "as_tensor", "batches", "complex_dtype", "real_dtype"]
+__all__ = ["UNLABELLED", "as_labels", "as_pictures", "as_tensor", "batches", "complex_dtype", "real_dtype"]
 
 UNLABELLED = -100
 """The label of a picture (or pixel) whose class is not known: left out of every loss and score."""
@@ -62,6 +62,41 @@ def as_tensor(name: str, value: Any, *, least_dims: int = 0, whole: bool = False
     if value.ndim < least_dims:
         raise InvalidArgument(name, f"at least {least_dims} axes (..., y, x)", f"shape {tuple(value.shape)}")
     return finite(name, value)
+
+
+def as_pictures(name: str, value: Any) -> torch.Tensor:
+    """Pictures or maps [n, c, y, x] of floating-point numbers; of bytes white is 255, and becomes 1.
+
+    Raises:
+        InvalidArgument: not numbers, not real, not finite, or other axes.
+
+    Example:
+        >>> as_pictures("scenes", torch.full((1, 1, 1, 1), 255, dtype=torch.uint8)).item()
+        1.0
+    """
+    found = as_tensor(name, value)
+    if found.ndim != 4 or found.is_complex():
+        got = f"shape {tuple(found.shape)}" + (" of complex numbers" if found.is_complex() else "")
+        raise InvalidArgument(name, "real numbers with the axes [n, c, y, x]", got)
+    return found / 255 if str(getattr(value, "dtype", "")).endswith("uint8") else found
+
+
+def as_labels(name: str, value: Any) -> torch.Tensor:
+    """Classes as int64, [n] or of every pixel.
+
+    Raises:
+        InvalidArgument: not whole numbers, or a single one.
+
+    Example:
+        >>> as_labels("labels", [3, 1]).dtype
+        torch.int64
+    """
+    found = as_tensor(name, value, whole=True)
+    whole = found.to(torch.int64) if not found.is_complex() else None
+    if whole is None or not found.ndim or not torch.equal(whole.to(found), found):
+        got = f"shape {tuple(found.shape)} of {found.dtype}"
+        raise InvalidArgument(name, "whole numbers of classes, [n] or [n, y, x]", got)
+    return whole
 
 
 def complex_dtype(dtype: torch.dtype) -> torch.dtype:

@@ -401,7 +401,7 @@ def detect(
     pattern: FixedPattern | None = None,
     frames: int = 1,
     noise: bool = True,
-    temperature: torch.Tensor | None = None,
+    temperature: torch.Tensor | float | None = None,
 ) -> torch.Tensor:
     """From mean photo-electrons to grey values.
 
@@ -428,8 +428,8 @@ def detect(
         (half precision becomes single).
 
     Raises:
-        InvalidArgument: noise without a seed, a pattern of another shape, electrons that are not finite, or a
-            camera with a mosaic.
+        InvalidArgument: noise without a seed, a pattern of another shape, electrons or temperatures that are
+            not finite real numbers, or a camera with a mosaic.
 
     Example:
         >>> features = torch.rand(8, 4, 4, generator=torch.Generator().manual_seed(1))
@@ -440,6 +440,10 @@ def detect(
         True
     """
     without_mosaic(detector)
+    if electrons.is_complex():
+        raise InvalidArgument("electrons", "real numbers", electrons.dtype, "of a field take the irradiance")
+    if temperature is not None:
+        temperature = as_tensor("temperature", temperature).to(electrons.device)
     return _grey(checks.finite("electrons", electrons), detector, seed, pattern, frames, noise, temperature)
 
 

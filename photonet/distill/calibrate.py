@@ -8,6 +8,7 @@ import operator
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import skip_init
 
 from .. import checks
 from ..errors import GridMismatch, InvalidArgument
@@ -42,7 +43,14 @@ def check_maps(measured: torch.Tensor, simulated: torch.Tensor) -> None:
         )
     if len(measured) < 2:
         raise InvalidArgument("measured", "two or more scenes", len(measured))
-    checks.finite("measured", measured)
+    _finite_numbers(measured, simulated)
+
+
+def _finite_numbers(measured: torch.Tensor, simulated: torch.Tensor) -> None:
+    for name, maps in {"measured": measured, "simulated": simulated}.items():
+        if not maps.is_floating_point():
+            raise InvalidArgument(name, "floating-point numbers", maps.dtype)
+        checks.finite(name, maps)
 
 
 def fit_ridge_map(measured: torch.Tensor, simulated: torch.Tensor, neighbourhood: int = 3) -> nn.Conv2d:
@@ -84,7 +92,7 @@ def fit_ridge_map(measured: torch.Tensor, simulated: torch.Tensor, neighbourhood
     solution = ridge(moments, torch.zeros_like(moments[0].right), free=1).weight
 
     channels, outputs = measured.shape[1], simulated.shape[1]
-    conv = nn.Conv2d(channels, outputs, neighbourhood, padding=neighbourhood // 2)
+    conv = skip_init(nn.Conv2d, channels, outputs, neighbourhood, padding=neighbourhood // 2)
     conv = conv.to(device=measured.device, dtype=measured.dtype).requires_grad_(False)
     weight = solution[:-1].T.reshape(outputs, channels, neighbourhood, neighbourhood)
     conv.load_state_dict({"weight": weight, "bias": solution[-1]})
@@ -120,7 +128,7 @@ def fit_full_map(measured: torch.Tensor, simulated: torch.Tensor) -> nn.Sequenti
         raise GridMismatch("simulated", f"{len(measured)} scenes", f"{len(simulated)}")
     if len(measured) < 2:
         raise InvalidArgument("measured", "two or more scenes", len(measured))
-    checks.finite("measured", measured)
+    _finite_numbers(measured, simulated)
     x, y = measured.double().flatten(1), simulated.double().flatten(1)
     mean_x, mean_y = x.mean(0), y.mean(0)
     u, s, vh = torch.linalg.svd(x - mean_x, full_matrices=False)
@@ -182,7 +190,7 @@ def _dense(
     weight: torch.Tensor, mean_x: torch.Tensor, mean_y: torch.Tensor, like: torch.Tensor, wanted: torch.Tensor
 ) -> nn.Sequential:
     """Flatten, linear, unflatten, frozen; weight [features, outputs]."""
-    linear = nn.Linear(len(mean_x), len(mean_y)).to(like).requires_grad_(False)
+    linear = skip_init(nn.Linear, len(mean_x), len(mean_y)).to(like).requires_grad_(False)
     linear.load_state_dict({"weight": weight.T, "bias": mean_y - mean_x @ weight})
     return nn.Sequential(nn.Flatten(), linear, nn.Unflatten(1, tuple(wanted.shape[1:])))
 
@@ -260,7 +268,7 @@ def merge_into_backend(calibration: nn.Module, backend: nn.Module, shape: tuple[
         )
         offset = calibration(torch.zeros(1, *shape, dtype=basis.dtype, device=basis.device)).flatten()
         columns = calibration(basis.reshape(-1, *shape)).flatten(1) - offset  # row i: image of feature i
-        merged = nn.Linear(len(basis), first.out_features, device=basis.device, dtype=basis.dtype)
+        merged = skip_init(nn.Linear, len(basis), first.out_features, device=basis.device, dtype=basis.dtype)
         merged.weight.copy_(first.weight @ columns.T)
         merged.bias.copy_(first.weight @ offset + (first.bias if first.bias is not None else 0))
     return nn.Sequential(layers[0], merged, *layers[2:])

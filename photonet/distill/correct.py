@@ -17,7 +17,7 @@ from ..provenance import provenance
 from .candidates import Setting, Workshop
 from .chain import candidates_of, uses_labels
 from .config import TrainConfig
-from .frames import check_needs, check_order, clean_scenes, usable_frames
+from .frames import check_needs, check_order, clean_scenes, for_student, usable_frames
 from .inputs import same_outputs
 from .judge import divergence, folds, simplest, unlikelihood
 from .trainer import accuracy, predict
@@ -128,6 +128,7 @@ def correct(
         ('calibration', 'shared')
     """
     names = candidates_of(method)
+    measured = for_student(student, measured)
     used = usable_frames(student, measured, fraction, seed)
     check_needs(names, used, teacher)
     clean = None if scenes is None else clean_scenes(scenes, used)
@@ -144,7 +145,7 @@ def correct(
     if unfit:
         wanted = ["registration", "twin"] if method == "auto" and clean is not None else ["registration"]
         without |= dict.fromkeys(wanted, unfit)
-    elif calibrates or method == "twin":
+    elif calibrates or "twin" in names:
         registration = register_bench(student, used)
     if method == "auto" and (registration is None or clean is None):
         names = tuple(name for name in names if name != "twin")

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from .. import checks
-from ..arrays import UNLABELLED, as_tensor
+from ..arrays import UNLABELLED, as_pictures
 from ..errors import GridMismatch, InvalidArgument
 from ..measured.features import Measured
 from ..measured.order import out_of_step
@@ -20,24 +20,26 @@ from .chain import needs_of
 from .inputs import check_classes
 from .samples import predict
 
-__all__ = ["FEWEST", "check_needs", "check_order", "clean_scenes", "usable_frames"]
+__all__ = ["FEWEST", "check_needs", "check_order", "clean_scenes", "for_student", "usable_frames"]
+
+TINY = 1e-3
+"""By which clean scenes may leave the range of measured ones: rounding, not another unit."""
 
 FEWEST = 6
 """Measured frames without which nothing can be held out."""
 
 
-def usable_frames(student: HybridNetwork, measured: Measured, fraction: float, seed: int) -> Measured:
-    """A random fraction of the frames; without labels if none of them has one.
+def for_student(student: HybridNetwork, measured: Measured) -> Measured:
+    """The frames in the student's precision, and on its device.
 
     Raises:
-        InvalidArgument: other types, too few frames, or labels that the student cannot give.
-        GridMismatch: feature maps of another shape than its frontend's.
+        InvalidArgument: other types.
 
     Example:
         >>> from photonet.models import compressed_meta
-        >>> measured = Measured(torch.rand(20, 1, 28, 28), torch.rand(20, 8, 7, 7), torch.full((20,), -100))
-        >>> usable_frames(compressed_meta(), measured, fraction=0.5, seed=0)
-        <Measured scenes (10, 1, 28, 28), features (10, 8, 7, 7), without labels>
+        >>> measured = Measured(torch.rand(9, 1, 28, 28).double(), torch.rand(9, 8, 7, 7).double())
+        >>> for_student(compressed_meta(), measured).features.dtype
+        torch.float32
     """
     if not isinstance(student, HybridNetwork):
         raise InvalidArgument("student", "a HybridNetwork: a frontend and a backend", type(student).__name__)
@@ -46,6 +48,24 @@ def usable_frames(student: HybridNetwork, measured: Measured, fraction: float, s
             "measured", "Measured scenes and feature maps", type(measured).__name__,
             "Measured.from_file reads a file",
         )  # fmt: skip
+    like = next(student.parameters(), measured.features)
+    labels = None if measured.labels is None else measured.labels.to(like.device)
+    return Measured(measured.scenes.to(like), measured.features.to(like), labels, measured.dropped)
+
+
+def usable_frames(student: HybridNetwork, measured: Measured, fraction: float, seed: int) -> Measured:
+    """A random fraction of the frames; without labels if none of them has one.
+
+    Raises:
+        InvalidArgument: too few frames, or labels that the student cannot give.
+        GridMismatch: feature maps of another shape than its frontend's.
+
+    Example:
+        >>> from photonet.models import compressed_meta
+        >>> measured = Measured(torch.rand(20, 1, 28, 28), torch.rand(20, 8, 7, 7), torch.full((20,), -100))
+        >>> usable_frames(compressed_meta(), measured, fraction=0.5, seed=0)
+        <Measured scenes (10, 1, 28, 28), features (10, 8, 7, 7), without labels>
+    """
     checks.fraction("fraction", fraction)
     generator = torch.Generator().manual_seed(checks.count("seed", seed, least=0))
     order = torch.randperm(len(measured), generator=generator).to(measured.scenes.device)
@@ -111,10 +131,16 @@ def clean_scenes(scenes: Any, frames: Measured) -> torch.Tensor:
 
     Raises:
         GridMismatch: another size or number of colours.
-        InvalidArgument: not numbers, or not finite.
+        InvalidArgument: not numbers, not finite, or of another range.
     """
-    clean = as_tensor("scenes", scenes, least_dims=4)
+    clean = as_pictures("scenes", scenes)
+    if not len(clean):
+        raise InvalidArgument("scenes", "some thousands of clean scenes, or None", "none")
     if clean.shape[1:] != frames.scenes.shape[1:]:
         expected = f"scenes [m, c, y, x] of {tuple(frames.scenes.shape[1:])}, as the measured ones"
         raise GridMismatch("scenes", expected, tuple(clean.shape[1:]))
-    return clean
+    low, high = (float(value) for value in frames.scenes.aminmax())
+    if low >= 0 and high <= 1 and not (clean.min() >= -TINY and clean.max() <= 1 + TINY):
+        got = f"from {clean.min():.3g} to {clean.max():.3g}"
+        raise InvalidArgument("scenes", "values in [0, 1], as of the measured scenes", got)
+    return clean.to(frames.scenes)

@@ -56,7 +56,7 @@ class Windows:
         if y > frames.shape[1] or x > frames.shape[2]:
             raise InvalidArgument("layout", f"windows within the frame {tuple(frames.shape[1:])}", (y, x))
         cut = torch.stack([frames[:, y : y + height, x : x + width] for y, x in self.corners], dim=1)
-        return F.avg_pool2d(cut, self.pixels) if self.pixels > 1 else cut
+        return F.avg_pool2d(_with_fractions(cut), self.pixels) if self.pixels > 1 else cut
 
     def check_captures(self, captures: torch.Tensor) -> None:
         """Refuse captures [n, windows, y, x] that are not what `cut` gives."""
@@ -108,6 +108,9 @@ def cut_windows(frames: torch.Tensor, layout: Layout) -> torch.Tensor:
 def join_windows(captures: torch.Tensor, layout: Layout) -> torch.Tensor:
     """Captures [n, windows, y, x] back on their sensor, where they fill it; `Windows` stay as they are.
 
+    Raises:
+        GridMismatch: another number of captures than of windows.
+
     Example:
         >>> frames = torch.rand(3, 8, 6)
         >>> torch.equal(join_windows(cut_windows(frames, (4, 2)), (4, 2)), frames)
@@ -115,6 +118,9 @@ def join_windows(captures: torch.Tensor, layout: Layout) -> torch.Tensor:
     """
     if isinstance(layout, Windows):
         return captures
+    rows, columns = layout
+    if captures.ndim != 4 or captures.shape[1] != rows * columns:
+        raise GridMismatch("captures", f"axes [n, {rows * columns}, y, x]", f"{tuple(captures.shape)}")
     return captures.unflatten(1, layout).transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
@@ -145,6 +151,12 @@ def signed_maps(captures: torch.Tensor, gain: torch.Tensor, binning: int = 1) ->
         captures.shape[-2] % binning or captures.shape[-1] % binning
     ):
         raise InvalidArgument("binning", f"a divisor of {tuple(captures.shape[-2:])} pixels", binning)
+    captures = _with_fractions(captures)
     pairs = captures.unflatten(1, tuple(gain.shape)) * gain.to(captures)[..., None, None]
     signed = pairs[:, 0] - pairs[:, 1]
     return F.avg_pool2d(signed, binning) if binning > 1 else signed
+
+
+def _with_fractions(captures: torch.Tensor) -> torch.Tensor:
+    """Grey values as floating-point numbers: their means and differences are no whole ones."""
+    return captures if captures.is_floating_point() else captures.float()

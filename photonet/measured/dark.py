@@ -64,10 +64,11 @@ def correct_dark(
         return shots.exposure * dark_current(1.0, rise, 0.0, doubling)
 
     x = heat(Shots.of(dark))
+    rank = x.argsort(stable=True).argsort()  # so that both halves have frames of every exposure
     halves = [_Line(), _Line()]
     for rows, frames in chunks(dark, earlier or Calibration()):
         for parity, half in enumerate(halves):
-            mine = rows % 2 == parity
+            mine = rank[rows] % 2 == parity
             half.add(x[rows[mine]], frames[mine].double())
     whole = halves[0] + halves[1]
     errors = {

@@ -154,9 +154,17 @@ def _far(values: torch.Tensor) -> torch.Tensor:
 
 
 def _above(values: torch.Tensor) -> torch.Tensor:
-    """How much each is above the median of itself and its eight neighbours."""
-    pictures = pad(values.reshape(-1, 1, *values.shape[-2:]), (1, 1, 1, 1), mode="replicate")
-    return values - unfold(pictures, 3).nanmedian(1).values.reshape(values.shape)
+    """How much each is above the median of the nine that it is the middle of, or at the border one of."""
+    height, width = values.shape[-2:]
+    pictures = values.reshape(-1, 1, height, width)
+    # a block of nine that is whole: of its own row and column there must not be more than half
+    margin = [1 if n < 3 else 0 for n in (width, height)]
+    pictures = pad(pictures, (margin[0],) * 2 + (margin[1],) * 2, mode="replicate")
+    median = unfold(pictures, 3).nanmedian(1).values
+    whole = median.reshape(-1, 1, pictures.shape[-2] - 2, pictures.shape[-1] - 2)
+    around = [1 - n for n in margin]
+    whole = pad(whole, (around[0],) * 2 + (around[1],) * 2, mode="replicate")
+    return values - whole.reshape(values.shape)
 
 
 def _dead(flat: Frames | None, dark_level: torch.Tensor, before: Calibration) -> torch.Tensor:

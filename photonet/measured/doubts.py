@@ -58,6 +58,8 @@ def doubts(data: MeasuredData) -> list[Finding]:
         beyond = bright["scenes"][1] > BEYOND * level
         doubt(data.scenes, beyond, f"brighter than any flat frame ({level:.4g} DN)")
     if data.flat is not None and bool(data.flat.time.isfinite().any()):
+        if data.psf is not None and not bool(data.psf.time.isfinite().any()):
+            doubt(data.psf, ~data.psf.time.isfinite(), "no time, but flat frames have one: drift stays")
         untimed = torch.full((len(data.scenes),), not bool(data.scenes.time.isfinite().any()))
         doubt(data.scenes, untimed, "no time, but flat frames have one: drift is not corrected")
     backwards = torch.zeros(len(data.scenes), dtype=torch.bool)

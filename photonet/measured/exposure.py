@@ -9,6 +9,7 @@ import torch
 
 from ..errors import InvalidArgument
 from .dark import correct_dark
+from .faults import sound
 from .reader import MeasuredData
 from .series import correct_linearity, exposure_series
 from .steps import Calibration, Shots, chunk_of, column
@@ -105,7 +106,8 @@ def choose_exposure(data: MeasuredData) -> ExposureChoice:
 def _rates(data: MeasuredData, straight: Calibration) -> tuple[float, np.ndarray]:
     """Exposure time of the scenes, and light per second of some of their pixels."""
     scenes = data.scenes
-    rows = torch.linspace(0, len(scenes) - 1, min(MOST_SCENES, len(scenes))).round().long().unique()
+    usable = sound(scenes)
+    rows = usable[torch.linspace(0, len(usable) - 1, min(MOST_SCENES, len(usable))).round().long().unique()]
     every = max(1, len(rows) * scenes.shape[1:].numel() // MOST_PIXELS)
     parts = []
     for some in rows.split(chunk_of(scenes)):

@@ -9,7 +9,7 @@ import torch
 
 from .shutter import SAME, are_among
 
-__all__ = ["FAULTS", "OF_FRAMES", "Finding", "faults", "faulty_frames", "in_words"]
+__all__ = ["FAULTS", "OF_FRAMES", "Finding", "faults", "faulty_frames", "in_words", "sound"]
 
 FAULTS = ("dark", "exposure", "labels", "saturated", "values")
 """Kinds of findings that the reader can be told to accept; ``damage`` is not among them."""
@@ -38,6 +38,13 @@ def faulty_frames(group: Any) -> dict[str, torch.Tensor]:
     return dict(zip(OF_FRAMES, (group.saturated > SATURATED_SHARE, ~torch.isfinite(group.mean)), strict=True))
 
 
+def sound(group: Any) -> torch.Tensor:
+    """Numbers of the frames to fit a correction to: without a fault, or saturated if there are no others."""
+    full, wrong = faulty_frames(group).values()
+    good = ~full & ~wrong
+    return (good if bool(good.any()) else ~wrong).nonzero()[:, 0]
+
+
 def faults(scenes: Any, dark: Any = None, flat: Any = None, psf: Any = None) -> list[Finding]:
     """What is wrong with the measurement itself.
 
@@ -61,7 +68,7 @@ def faults(scenes: Any, dark: Any = None, flat: Any = None, psf: Any = None) -> 
                 Finding("saturated", f"{name}, {in_words(full)}", f"saturated in {share:.3g} % of the pixels")
             )
     if dark is not None:
-        level = scenes.mean.median()
+        level = scenes.mean[scenes.mean.isfinite()].median() if scenes.mean.isfinite().any() else torch.inf
         # a longer exposure, of the flats or the point sources, may be brighter than the scenes
         bright = (dark.mean >= level) & (dark.exposure <= (1 + SAME) * scenes.exposure.max())
         if bool(bright.any()):

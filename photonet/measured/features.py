@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from .. import checks
-from ..arrays import UNLABELLED
+from ..arrays import UNLABELLED, as_labels, as_pictures, as_tensor
 from ..errors import DataError, InvalidArgument
 from .captures import Layout, cut_windows, signed_maps
 from .faults import OF_FRAMES, faults, faulty_frames
@@ -30,13 +30,14 @@ class Measured:
     """Scenes that were shown to a device and the feature maps that came back.
 
     Args:
-        scenes: [n, c, y, x], what the display showed.
+        scenes: [n, c, y, x], what the display showed, with white at 1 (bytes: at 255).
         features: [n, k, v, u], signed feature maps after the subtraction of the two captures.
-        labels: int64 [n] or of every pixel [n, y, x], -100 where unknown; None if all of them are.
+        labels: whole numbers [n] or of every pixel [n, y, x], -100 where unknown; None if all of them are.
         dropped: number of faulty frames that were left out.
 
     Raises:
-        InvalidArgument: different numbers of scenes, features and labels, or values that are not finite.
+        InvalidArgument: different numbers of scenes, features and labels, other axes, or values that are not
+            finite.
 
     Example:
         >>> len(Measured(torch.rand(5, 1, 28, 28), torch.rand(5, 8, 7, 7)))
@@ -49,8 +50,10 @@ class Measured:
     dropped: int = 0
 
     def __post_init__(self) -> None:
-        checks.finite("scenes", self.scenes)
-        checks.finite("features", self.features)
+        for name in ("scenes", "features"):
+            object.__setattr__(self, name, as_pictures(name, getattr(self, name)))
+        if self.labels is not None:
+            object.__setattr__(self, "labels", as_labels("labels", self.labels))
         if len(self.features) != len(self.scenes):
             raise InvalidArgument("features", f"{len(self.scenes)} maps, one per scene", len(self.features))
         if self.labels is not None and len(self.labels) != len(self.scenes):
@@ -88,15 +91,15 @@ class Measured:
             scenes: [n, c, y, x], what was shown, if the file does not hold it; of all its rows.
             drop: faults of single frames, ``saturated`` or ``values``, of which scenes are left out; how many
                 is ``dropped``. Other groups must be without.
-            merge: one map for each scene, from all of its frames (of equal name, and equal ``shown`` where
-                the file has it): their mean, weighted by the exposure time, as the light's noise has it.
+            merge: one map for each scene, from all of its frames (of equal name and picture, where the file
+                or ``scenes`` has it): their mean, weighted by the exposure time, as the light's noise has it.
 
         Frames of several exposure times are scaled to the usual one, unless the step ``flat`` has done so.
 
         Raises:
             DataError: the file is damaged or faulty.
-            InvalidArgument: no scenes, no gain, a layout or binning that does not fit the frames, or nothing
-                that tells which frames to merge.
+            InvalidArgument: no scenes, no gain, a layout or binning that does not fit the frames, rows that
+                do not exist, or frames to merge that nothing tells or that have different labels.
 
         Example:
             >>> import tempfile
@@ -111,7 +114,7 @@ class Measured:
                 checks.choice("drop", kind, OF_FRAMES)
             data = source if isinstance(source, MeasuredData) else stack.enter_context(_open(source, kinds))
             taken = data.scenes
-            numbers = torch.arange(len(taken))[rows].reshape(-1)
+            numbers = _rows(rows, len(taken))
             wanted = len(numbers)
             for kind in kinds:
                 numbers = numbers[~faulty_frames(taken)[kind][numbers]]
@@ -122,7 +125,10 @@ class Measured:
                 )
             shown = _shown(taken, scenes, numbers)
             if data.kind == "features":
-                frames_only = {"gain": gain, "layout": layout, "binning": None if binning == 1 else binning}
+                frames_only = {
+                    "gain": gain, "calibration": calibration or None, "layout": layout,
+                    "binning": None if binning == 1 else binning,
+                }  # fmt: skip
                 for name, value in frames_only.items():
                     if value is not None:
                         raise InvalidArgument(name, "nothing: the file holds feature maps", "a value")
@@ -132,14 +138,15 @@ class Measured:
             else:
                 if not isinstance(calibration, Calibration):
                     calibration = calibrate(data, calibration)
-                maps = _maps(taken, numbers, calibration, gain, layout, binning)
+                maps = _maps(taken, numbers, calibration, as_tensor("gain", gain), layout, binning)
             if merge:
-                maps, first = _merged(taken, numbers, maps)
-                shown, numbers = shown[first], numbers[first]
+                same, first = _same_scenes(taken, numbers, scenes)
+                maps, shown = _mean(maps, taken.exposure[numbers], same, len(first)), shown[first]
             labels = None
             if taken.label is not None:
                 labels = taken.label[numbers]
                 labels = torch.where(labels < 0, UNLABELLED, labels)
+                labels = _common(labels, same, first) if merge else labels
             return cls(shown, maps, labels, dropped)
 
     def to_file(self, path: str | Path, **attributes: Any) -> None:
@@ -170,6 +177,16 @@ class Measured:
         """The same for some of the scenes."""
         labels = self.labels[index] if self.labels is not None else None
         return Measured(self.scenes[index], self.features[index], labels)
+
+
+def _rows(rows: Any, count: int) -> torch.Tensor:
+    """Which of so many scenes, as numbers [m]."""
+    try:
+        return torch.arange(count)[rows].reshape(-1)
+    except (IndexError, TypeError, ValueError) as error:
+        raise InvalidArgument(
+            "rows", f"a slice or numbers of the {count} scenes", rows, str(error)
+        ) from error
 
 
 def _open(path: str | Path, drop: Sequence[str]) -> MeasuredData:
@@ -209,20 +226,38 @@ def _scale(frames: Frames, calibration: Calibration) -> torch.Tensor:
     return exposure.median() / exposure
 
 
-def _merged(frames: Frames, rows: torch.Tensor, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean maps of each scene, and which of the rows is its first."""
+def _same_scenes(
+    frames: Frames, rows: torch.Tensor, scenes: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which scene each of the rows is of, and which of the rows is the first of each scene."""
     if frames.name is None:
         raise InvalidArgument("merge", "False: the file has no names, which tell the scenes", True)
     scene = torch.empty(len(frames), dtype=torch.long)
-    for number, same in enumerate(repeats(frames)):
+    for number, same in enumerate(repeats(frames, scenes)):
         scene[same] = number
     found, back = scene[rows].unique(return_inverse=True)
     first = torch.full((len(found),), len(rows)).scatter_reduce(0, back, torch.arange(len(rows)), "amin")
-    weight = frames.exposure[rows].to(maps)
-    total = maps.new_zeros(len(found), *maps.shape[1:]).index_add(0, back, maps * column(weight, maps))
-    mean = total / column(maps.new_zeros(len(found)).index_add(0, back, weight), total)
     order = first.argsort()
-    return mean[order], first[order]
+    return order.argsort()[back], first[order]
+
+
+def _mean(maps: torch.Tensor, exposure: torch.Tensor, same: torch.Tensor, count: int) -> torch.Tensor:
+    """Mean maps of each scene."""
+    weight = exposure.to(maps)
+    total = maps.new_zeros(count, *maps.shape[1:]).index_add(0, same, maps * column(weight, maps))
+    return total / column(maps.new_zeros(count).index_add(0, same, weight), total)
+
+
+def _common(labels: torch.Tensor, same: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
+    """The label of each scene: that of its frames which have one."""
+    found = labels[first].clone()
+    for row, scene in enumerate(same.tolist()):
+        found[scene] = torch.where(found[scene] == UNLABELLED, labels[row], found[scene])
+    other = (labels != UNLABELLED) & (labels != found[same])
+    if bool(other.any()):
+        row = int(other.flatten(1).any(1).nonzero()[0]) if labels.ndim > 1 else int(other.nonzero()[0])
+        raise InvalidArgument("merge", "frames of a scene that have one label", f"another one in frame {row}")
+    return found
 
 
 def _shown(frames: Frames, scenes: torch.Tensor | None, rows: torch.Tensor) -> torch.Tensor:
@@ -230,6 +265,7 @@ def _shown(frames: Frames, scenes: torch.Tensor | None, rows: torch.Tensor) -> t
         if frames.shown is None:
             raise InvalidArgument("scenes", "what was shown, [n, c, y, x]: the file does not hold it", None)
         return frames.shown[rows]
+    scenes = as_pictures("scenes", scenes)
     if len(scenes) != len(frames):
         raise InvalidArgument("scenes", f"{len(frames)} pictures, one per frame of the file", len(scenes))
     return scenes[rows.to(scenes.device)]

@@ -11,6 +11,7 @@ from .. import checks
 from ..errors import GridMismatch, InvalidArgument
 from ..optics.imaging import image_by_kernels
 from .captures import Layout, cut_windows, join_windows
+from .faults import sound
 from .photometry import Fit
 from .reader import MeasuredData
 from .ridge import Moments, ridge
@@ -90,7 +91,7 @@ def estimate_psf(
 
     Raises:
         GridMismatch: maps or prior that do not belong to the scenes.
-        InvalidArgument: an even size, or fewer than two scenes.
+        InvalidArgument: an even size, fewer than two scenes, or values that are not finite.
 
     Example:
         >>> scenes = torch.rand(30, 1, 12, 12)
@@ -112,6 +113,8 @@ def estimate_psf(
     start = maps.new_zeros(channels, size, size) if prior is None else prior
     if start.shape != (channels, size, size):
         raise GridMismatch("prior", f"shape {(channels, size, size)}", f"{tuple(start.shape)}")
+    for name, part in {"scenes": scenes, "maps": maps, "prior": start}.items():
+        checks.finite(name, part)
     around = F.pad(scenes, (size // 2,) * 4)
     before = ridge_prior = torch.cat([start.flip(-2, -1).flatten(1).T, maps.new_zeros(1, channels)]).double()
     folds = []
@@ -206,6 +209,7 @@ def crosstalk_matrix(measured: torch.Tensor, simulated: torch.Tensor) -> tuple[t
 
     Raises:
         GridMismatch: shapes that differ.
+        InvalidArgument: values that are not finite.
 
     Example:
         >>> true = torch.rand(20, 2, 6, 6)
@@ -216,6 +220,8 @@ def crosstalk_matrix(measured: torch.Tensor, simulated: torch.Tensor) -> tuple[t
     """
     if measured.shape != simulated.shape or measured.ndim != 4:
         raise GridMismatch("measured", f"shape {tuple(simulated.shape)}", f"{tuple(measured.shape)}")
+    checks.finite("measured", measured)
+    checks.finite("simulated", simulated)
     channels = measured.shape[1]
 
     def rows(maps: torch.Tensor) -> torch.Tensor:
@@ -300,15 +306,16 @@ def correct_flicker(psf: torch.Tensor, layout: Layout | None = None) -> Fit:
         for rows in torch.arange(len(data.scenes)).split(chunk_of(data.scenes)):
             light.append([c.sum((-2, -1)) for c in known.captures(data, earlier, rows)])
         seen, expected = (torch.cat(part) for part in zip(*light, strict=True))
-        ones = torch.ones_like(expected)
-        line = torch.linalg.lstsq(torch.stack([expected, ones], -1).movedim(1, 0), seen.T[..., None]).solution
+        fitted = sound(data.scenes)
+        design = torch.stack([expected, torch.ones_like(expected)], -1)[fitted].movedim(1, 0)
+        line = torch.linalg.lstsq(design, seen[fitted].T[..., None]).solution
         usual = expected * line[:, 0, 0] + line[:, 1, 0]
 
         def share(captures: slice) -> torch.Tensor:
             return seen[:, captures].sum(1) / usual[:, captures].sum(1)
 
         one, other, factor = share(slice(0, None, 2)), share(slice(1, None, 2)), share(slice(None))
-        before, after = float(other.std(correction=0)), float((other / one).std(correction=0))
+        before, after = (float(part[fitted].std(correction=0)) for part in (other, other / one))
         if not after < before:  # what differs is not common to the captures of a frame
             factor, after = torch.ones_like(factor), before
 
@@ -371,9 +378,9 @@ class Expected:
         self, data: MeasuredData, earlier: Calibration, most: int, memory: int = MEMORY
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The same of at most so many scenes, spread over the file; fewer if frames are very large."""
-        total = len(data.scenes)
-        count = min(total, most, max(FEWEST_SCENES, memory // (8 * data.scenes.shape[1:].numel())))
-        rows = torch.linspace(0, total - 1, count).round().long()
+        usable = sound(data.scenes)
+        count = min(len(usable), most, max(FEWEST_SCENES, memory // (8 * data.scenes.shape[1:].numel())))
+        rows = usable[torch.linspace(0, len(usable) - 1, count).round().long()]
         both = [self.captures(data, earlier, part) for part in rows.split(chunk_of(data.scenes))]
         return torch.cat([seen for seen, _ in both]), torch.cat([expected for _, expected in both])
 

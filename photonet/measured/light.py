@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..errors import InvalidArgument
+from .faults import sound
 from .reader import Frames, MeasuredData
 from .repeats import repeats
 from .shutter import by_exposure
@@ -20,7 +21,7 @@ def lacks(data: MeasuredData) -> str | None:
     """What a file lacks for the step, or None."""
     if not _repeated(data):
         return "nothing that was recorded at 4 or more times"
-    for group in (data.scenes, data.flat, data.psf):
+    for group in (data.scenes, data.flat):
         if group is not None and not bool(group.time.isfinite().all()):
             return f"{group.group} frames without a time, whose light nobody knows"
     return None
@@ -35,7 +36,8 @@ def correct_drift(data: MeasuredData, earlier: Calibration | None = None) -> Ste
     of these.
 
     Args:
-        data: a file with the times of all its frames, and with flat frames or named scenes that repeat.
+        data: a file with the times of its scenes and flat frames, and with flat frames or named scenes that
+            repeat.
         earlier: steps before this one.
 
     Raises:
@@ -110,10 +112,13 @@ def _repeated(data: MeasuredData) -> list[tuple[Frames, torch.Tensor]]:
     """Frames of one group that show the same, equally exposed, at four or more times."""
     found = []
     if data.flat is not None:
-        found += [(data.flat, rows) for rows in by_exposure(data.flat.exposure)]
+        usable = sound(data.flat)
+        found += [(data.flat, usable[rows]) for rows in by_exposure(data.flat.exposure[usable])]
+    usable = sound(data.scenes)
     for scene in repeats(data.scenes):
-        if len(scene) > 3:
-            found += [(data.scenes, scene[rows]) for rows in by_exposure(data.scenes.exposure[scene])]
+        mine = scene[torch.isin(scene, usable)]
+        if len(mine) > 3:
+            found += [(data.scenes, mine[rows]) for rows in by_exposure(data.scenes.exposure[mine])]
     return [
         (frames, rows)
         for frames, rows in found

@@ -23,6 +23,9 @@ PLACES = 4
 REACH = 3
 """Frames that may have been missed or added up to there."""
 
+UNLIKE = 0.8
+"""Residual beside the best order, relative to the largest, above which a scene is unlike the next one."""
+
 CLEARLY = 0.9
 """Residual of a displaced order, relative to that of the order as it is, from which it is the right one."""
 
@@ -33,8 +36,9 @@ def out_of_step(
     """Where the maps of a run fit their neighbours' scenes better than their own.
 
     At some places of the run a window of measured maps is compared with the simulated ones before and after;
-    gain and offset of every channel are free, and so the bench need not be registered. What scenes have in
-    common, being alike or the same, tells nothing, and passes; so do runs that are too short to tell.
+    gain and offset of every channel are free, and so the bench need not be registered. Films pass: of a thing
+    that moves through the pictures, a displaced image looks like the next one. What scenes have in common,
+    being alike or the same, tells nothing, and passes; so do runs that are too short to tell.
 
     Args:
         simulate: from scenes to the maps that they would give, [n, k, y, x].
@@ -63,17 +67,15 @@ def out_of_step(
         return None
     for first in torch.linspace(0, n - window, PLACES).round().long().unique().tolist():
         low, high = max(0, first - REACH), min(n, first + window + REACH)
-        left = _residuals(simulate(scenes[low:high]), measured[first : first + window], first - low)
+        seen, simulated = measured[first : first + window], simulate(scenes[low:high])
+        moved = {
+            start - (first - low): simulated[start : start + window]
+            for start in range(len(simulated) - window + 1)
+        }
+        left = {lag: float(unexplained(maps, seen).norm()) for lag, maps in moved.items()}
         best = min(left, key=left.__getitem__)
         if left[best] < CLEARLY * left[0]:
-            return first, best
+            beside = min(left[lag] for lag in (best - 1, best + 1) if lag in left)
+            if beside > UNLIKE * max(left.values()):
+                return first, best
     return None
-
-
-def _residuals(simulated: torch.Tensor, seen: torch.Tensor, own: int) -> dict[int, float]:
-    """What the simulated maps leave of a window that is said to begin at ``own``, by how far it is moved."""
-    starts = range(len(simulated) - len(seen) + 1)
-    return {
-        start - own: float(unexplained(simulated[start : start + len(seen)], seen, crosstalk=False).norm())
-        for start in starts
-    }

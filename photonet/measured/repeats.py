@@ -14,7 +14,7 @@ from .steps import chunk_of
 __all__ = ["repeats"]
 
 
-def repeats(frames: Frames) -> list[torch.Tensor]:
+def repeats(frames: Frames, shown: torch.Tensor | None = None) -> list[torch.Tensor]:
     """Numbers of the frames of each scene, in the order of its first frame.
 
     A scene is known again by its name, and by what was shown where the file holds that: a name may be that
@@ -22,6 +22,7 @@ def repeats(frames: Frames) -> list[torch.Tensor]:
 
     Args:
         frames: a group of a file.
+        shown: what was shown, [n, c, y, x], where the file does not hold it.
 
     Returns:
         Of each scene, int64 [k] in rising order.
@@ -29,10 +30,10 @@ def repeats(frames: Frames) -> list[torch.Tensor]:
     names = frames.name or [""] * len(frames)
     often = {name for name, count in Counter(names).items() if name and count > 1}
     pictures: list[Hashable] = [None] * len(frames)
-    if often and frames.shown is not None:
-        shown = frames.shown
-        parts = torch.arange(len(shown)).split(chunk_of(shown))
-        pictures = [tensor_hash(picture) for rows in parts for picture in shown[rows]]
+    known = frames.shown if shown is None else shown
+    if often and known is not None:
+        parts = torch.arange(len(known)).split(chunk_of(frames))
+        pictures = [tensor_hash(picture) for rows in parts for picture in known[rows]]
     scenes: dict[Hashable, list[int]] = {}
     for row, name in enumerate(names):
         scenes.setdefault((name, pictures[row]) if name in often else row, []).append(row)

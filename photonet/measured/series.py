@@ -142,7 +142,9 @@ def gain_of_series(data: MeasuredData) -> Estimate:
     # mean and noise of one set of dark frames: dark current adds to both, along the same line
     black, noise_without = _unlit(data.dark, float(seconds.median()))
     signal = frames.mean(1) - black
-    variance = (frames[:, 0] - frames[:, 1]).square() / 2 - noise_without
+    change = frames[:, 0] - frames[:, 1]
+    change = change - change.mean(1, keepdim=True)  # the light itself may flicker
+    variance = change.square() / 2 - noise_without
     groups = torch.arange(frames.shape[-1]).tensor_split(min(16, frames.shape[-1]))
     mean = torch.stack([signal[:, g].mean(1) for g in groups], 1)
     noise = torch.stack([variance[:, g].mean(1) for g in groups], 1)

@@ -7,6 +7,7 @@ import torch
 from photonet.distill import CORRECTIONS, TrainConfig, correct, distill, fit_twin, gauss_newton, predict
 from photonet.distill.candidates import Setting, Workshop
 from photonet.distill.chain import candidates_of
+from photonet.distill.frames import clean_scenes
 from photonet.errors import GridMismatch, InvalidArgument, UnknownName
 from photonet.grid import Grid
 from photonet.measured import Measured
@@ -54,6 +55,7 @@ KINDS = [
     "gauss-newton",
     "calibration+kd",
     "calibration+gauss-newton+self-kd",
+    "twin+gauss-newton",
 ]
 
 
@@ -130,6 +132,26 @@ def test_the_same_seed_gives_the_same_correction(trained, scenes):
     assert torch.equal(
         predict(a.student.backend, measured.features), predict(b.student.backend, measured.features)
     )
+
+
+def test_other_precisions_and_pictures_of_bytes(trained, scenes):
+    measured = measure(trained, scenes, swap)
+    double = Measured(measured.scenes.double(), measured.features.double(), measured.labels.int())
+    one, other = (correct(trained, m, fraction=1.0, method="calibration+ce") for m in (measured, double))
+    assert one.metrics == other.metrics
+    high = float(measured.scenes.max())
+    bright = Measured(((measured.scenes / high).clamp(0, 1) * 255).byte(), measured.features)
+    assert clean_scenes((255 * measured.scenes.clamp(0, 1)).byte(), bright).max() <= 1
+    with pytest.raises(InvalidArgument, match=r"scenes: expected values in \[0, 1\]"):
+        clean_scenes(255 * bright.scenes, bright)
+    with pytest.raises(InvalidArgument, match="scenes: expected some thousands"):
+        clean_scenes(bright.scenes[:0], bright)
+
+
+def test_random_numbers_of_the_caller_are_left_alone(trained, scenes):
+    measured, before = measure(trained, scenes, swap), torch.get_rng_state()
+    correct(trained, measured, fraction=0.5, method="calibration+self-kd", config=QUICK)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_too_few_frames(trained, scenes):

@@ -72,6 +72,20 @@ def test_every_kind_of_defect_is_found_and_filled(tmp_path, lit):
     assert bool((frames[:, ~alive] / expected - 1).abs().max() < 0.02)
 
 
+@pytest.mark.parametrize(
+    "place", [(slice(None), 0), (-1, slice(None)), (slice(0, 2), slice(5, 7)), (0, slice(0, 2))]
+)
+@pytest.mark.parametrize("value", [300.0, -50.0])
+def test_defects_at_the_border_are_found(place, value, tmp_path):
+    dark = 64 + torch.randn(16, 24, 24, generator=torch.Generator().manual_seed(0))
+    dark[(slice(None), *place)] += value
+    step = step_of(tmp_path / "a.h5", dark)
+    expected = torch.zeros(24, 24, dtype=torch.bool)
+    expected[place] = True
+    assert torch.equal(~step.parameters["alive"], expected)
+    assert step.parameters["hot"] == int(expected.sum())
+
+
 def test_the_neighbours_stand_for_dead_pixels(tmp_path):
     flat = torch.full((4, 8, 8), 1000.0)
     flat[:, 2, 3] = 3.0

@@ -1,6 +1,7 @@
 import pickle
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,9 +11,12 @@ from photonet.measured import (
     Measured,
     MeasuredData,
     Part,
+    Windows,
     calibrate,
     check,
     correct_crosstalk,
+    correct_flicker,
+    correct_geometry,
     cut_windows,
     join_windows,
     run_bench,
@@ -184,6 +188,91 @@ def test_faulty_scenes_are_left_out_and_counted(tmp_path):
     write(path, scenes, psf=Part(data, 1.0), bits=12)
     with pytest.raises(DataError, match="psf, frame 4: NaN .*; drop leaves out scenes only"):
         Measured.from_file(path, gain, drop=("saturated", "values"))
+
+
+def test_what_is_left_out_tells_nothing_of_the_light_either(tmp_path):
+    fading = 3000 * torch.exp(-0.1 * torch.arange(8.0))[:, None, None] * torch.ones(8, 4, 4)
+    fading[4:] = 4095.0
+    times = 60.0 * torch.arange(8)
+    scenes = Part(fading, 1.0, shown=torch.ones(8, 1, 4, 4), name=["one"] * 8, time=times)
+    write(tmp_path / "a.h5", scenes, bits=12)
+    found = Measured.from_file(
+        tmp_path / "a.h5", torch.tensor([[1.0], [0.0]]), drop="saturated", calibration=["drift"]
+    )
+    assert found.dropped == 4
+    torch.testing.assert_close(found.features, found.features[:1].expand(4, -1, -1, -1))
+
+
+@pytest.mark.parametrize("step", [correct_crosstalk, correct_flicker, correct_geometry])
+def test_a_scene_without_a_number_spoils_no_step(step, tmp_path):
+    design = make_design()
+    run_bench(device(), pictures(20), tmp_path / "a.h5")
+    with MeasuredData(tmp_path / "a.h5") as data:
+        frames, shown = data.scenes[:], data.scenes.shown[:]
+        whole = calibrate(data, ["dark", step(design.psf())])
+    frames[3, 0, 0] = float("nan")
+    with MeasuredData(tmp_path / "a.h5") as data:
+        dark = Part(data.dark[:], data.dark.exposure)
+        write(tmp_path / "b.h5", Part(frames, data.scenes.exposure, shown=shown), dark=dark)
+    with MeasuredData(tmp_path / "b.h5", accept=["values", "exposure"]) as data:
+        found = calibrate(data, ["dark", step(design.psf())])
+        read = found.read(data.scenes, torch.arange(3))
+    assert found.steps[-1].after == pytest.approx(whole.steps[-1].after, rel=0.2)
+    assert read.isfinite().all()
+
+
+def test_frames_of_one_name_are_merged_if_they_show_the_same(tmp_path):
+    maps, shown = torch.rand(6, 2, 4, 4), torch.rand(6, 1, 8, 8)
+    path = tmp_path / "a.h5"
+    write(path, Part(maps, 1.0, name=list("aabbcc"), label=[0, 1, 1, 1, 3, 2]), kind="features")
+    with pytest.raises(InvalidArgument, match="merge: expected frames of a scene that have one label"):
+        Measured.from_file(path, scenes=shown[[0, 0, 2, 2, 4, 4]], merge=True)
+    other = Measured.from_file(path, scenes=shown, merge=True)
+    assert torch.equal(other.features, maps)  # classes, not scenes
+    write(path, Part(maps, 1.0, name=list("abaccb"), label=[-1, 1, 7, 3, -1, 1]), kind="features")
+    with MeasuredData(path, accept="labels") as data:
+        found = Measured.from_file(data, scenes=shown[[0, 1, 0, 3, 3, 1]], merge=True)
+    assert found.labels.tolist() == [7, 1, 3]
+    torch.testing.assert_close(found.features[1], maps[[1, 5]].mean(0))
+
+
+def test_whole_grey_values_have_means_and_differences_that_are_not():
+    frames = torch.arange(16).reshape(1, 4, 4)
+    cut = cut_windows(frames, Windows([(0, 0)], (4, 4), pixels=2))
+    assert cut[0, 0].tolist() == [[2.5, 4.5], [10.5, 12.5]]
+    maps = signed_maps(torch.full((1, 2, 2, 2), 100), torch.tensor([[1.0], [0.25]]))
+    assert maps.unique().tolist() == [75.0]
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ((torch.rand(3, 8, 8), torch.rand(3, 2, 4, 4)), r"scenes: .* axes \[n, c, y, x\]"),
+        ((torch.rand(3, 1, 8, 8), torch.rand(3, 2)), r"features: .* axes \[n, c, y, x\]"),
+        ((torch.rand(3, 1, 8, 8), torch.rand(3, 2, 4, 4), torch.tensor(3)), "labels: expected whole numbers"),
+        ((torch.rand(3, 1, 8, 8), torch.rand(3, 2, 4, 4), torch.rand(3)), "labels: expected whole numbers"),
+    ],
+)
+def test_other_axes_and_kinds_are_refused(given, named):
+    with pytest.raises(InvalidArgument, match=named):
+        Measured(*given)
+
+
+def test_arrays_bytes_and_short_labels_are_understood():
+    scenes = np.full((3, 1, 8, 8), 255, dtype=np.uint8)
+    found = Measured(scenes, np.ones((3, 2, 4, 4)), np.array([1, 2, 3], dtype=np.int16))
+    assert found.scenes.unique().tolist() == [1.0]
+    assert found.labels.dtype == torch.int64
+
+
+def test_rows_that_do_not_exist(tmp_path):
+    Measured(torch.rand(3, 1, 9, 9), torch.rand(3, 2, 3, 3)).to_file(tmp_path / "a.h5")
+    with pytest.raises(InvalidArgument, match="rows: expected a slice or numbers of the 3 scenes"):
+        Measured.from_file(tmp_path / "a.h5", rows=[0, 3])
+    with pytest.raises(InvalidArgument, match="calibration: expected nothing"):
+        Measured.from_file(tmp_path / "a.h5", calibration=["dark"])
+    with pytest.raises(GridMismatch, match="captures"):
+        join_windows(torch.rand(1, 3, 4, 4), (2, 1))
 
 
 def test_what_is_missing_is_named(file, tmp_path):

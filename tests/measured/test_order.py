@@ -36,6 +36,16 @@ def test_frames_in_step_pass_however_bad_or_alike_they_are():
     assert out_of_step(torch.clone, maps(8), maps(8).roll(1, 0)) is None  # too few to tell
 
 
+@pytest.mark.parametrize("shift", [1, 2, 3])
+def test_what_moves_through_the_pictures_of_a_displaced_bench_is_in_step(shift):
+    generator = torch.Generator().manual_seed(0)
+    thing = torch.nn.functional.avg_pool2d(torch.rand(1, 1, 40, 24, generator=generator), 9, stride=1)
+    empty = torch.nn.functional.pad(thing, (4, 80))
+    scenes = torch.cat([empty.roll(x, -1) for x in range(60)])  # a pixel a frame
+    simulate = torch.nn.AvgPool2d(4)
+    assert out_of_step(simulate, scenes, simulate(scenes.roll(shift, -1))) is None
+
+
 def test_a_bad_device_is_in_step_and_out_of_it():
     design = make_design()
     device = make_devices(design, BAD, [3], binning=4)[0]

@@ -11,6 +11,7 @@ from photonet.measured import (
     Part,
     Shots,
     calibrate,
+    check,
     correct_drift,
     gain_of_series,
     make_devices,
@@ -150,6 +151,47 @@ def test_a_black_level_does_not_pass_for_a_bent_response(tmp_path):
     write(tmp_path / "a.h5", plain(frames[:1]), flat=Part(frames, seconds))
     with MeasuredData(tmp_path / "a.h5") as data:
         assert calibrate(data).steps == ()
+
+
+def test_the_order_of_dark_exposures_does_not_matter(tmp_path):
+    g = torch.Generator().manual_seed(0)
+    for name, seconds in {"blocks": [1e-3] * 8 + [0.1] * 8, "alternating": [1e-3, 0.1] * 8}.items():
+        level = 64 + 1000 * torch.tensor(seconds)[:, None, None]
+        dark = Part(level + torch.randn(16, 8, 8, generator=g), seconds)
+        write(tmp_path / name, Part(torch.full((2, 8, 8), 500.0), 0.1), dark=dark)
+        with MeasuredData(tmp_path / name, accept="exposure") as data:
+            found = calibrate(data, ["dark"])
+            assert found["dark"].parameters["dark current"] == "one"
+            assert found.read(data.scenes).mean() == pytest.approx(500 - 164, abs=1.0)
+
+
+def test_a_lamp_that_flickers_does_not_pass_for_noise(tmp_path):
+    g = torch.Generator().manual_seed(0)
+    seconds = torch.arange(1, 11).repeat_interleave(2).double() * 1e-3
+    light = 2.5e6 * seconds * torch.exp(0.005 * torch.randn(20, generator=g))
+    electrons = torch.poisson(light.float()[:, None, None].expand(-1, 64, 64), generator=g)
+    dark = Part(64 + torch.randn(4, 64, 64, generator=g), 1e-3)
+    write(
+        tmp_path / "a.h5", Part(dark.data + 500, 1e-3), dark=dark, flat=Part(64 + 0.12 * electrons, seconds)
+    )
+    with MeasuredData(tmp_path / "a.h5", accept="exposure") as data:
+        gain = gain_of_series(data)
+    assert gain.value == pytest.approx(0.12, rel=0.02)
+
+
+def test_point_sources_without_a_time_leave_the_drift_of_the_others(tmp_path):
+    times = 60.0 * torch.arange(12)
+    fading = 1000 * torch.exp(-times / 1000)[:, None, None].expand(-1, 8, 8)
+    write(
+        tmp_path / "a.h5", Part(fading, 1e-2, time=times), dark=black(fading),
+        flat=Part(fading, 1e-2, time=times), psf=Part(fading[:2], 1e-2),
+    )  # fmt: skip
+    assert any("psf, frames 0 to 1: no time" in str(doubt) for doubt in check(tmp_path / "a.h5"))
+    with MeasuredData(tmp_path / "a.h5", accept="exposure") as data:
+        found = calibrate(data)
+        assert "drift" in [step.name for step in found.steps]
+        with pytest.raises(InvalidArgument, match="shots: expected a time of each frame"):
+            found.read(data.psf)
 
 
 def test_without_dark_current_the_mean_dark_frame_is_enough(tmp_path):
