@@ -75,6 +75,16 @@ def count(name: str, value: Any, least: int = 1) -> int:
     return int(value.__index__())
 
 
+def counts(name: str, values: Any, *, number: int | None = None) -> tuple[int, ...]:
+    """Return several whole numbers of at least 1, ``number`` of them where that is given."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise InvalidArgument(name, "several whole numbers", f"{values!r}")
+    found = tuple(count(name, value) for value in values)
+    if number is not None and len(found) != number:
+        raise InvalidArgument(name, f"{number} whole numbers", f"{len(found)} of them")
+    return found
+
+
 def pair(name: str, value: Any) -> tuple[Any, Any]:
     """Return ``(y, x)`` from one value for both axes or from a pair."""
     if isinstance(value, torch.Tensor) and value.ndim == 0:

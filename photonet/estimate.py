@@ -91,6 +91,8 @@ class Estimate:
         from scipy.stats import t
 
         table = self.table
+        if not isinstance(reached, Mapping):
+            raise InvalidArgument("reached", "accuracies by the names of designs", type(reached).__name__)
         for name, accuracy in reached.items():
             checks.choice("reached", name, table.design.values.tolist())
             checks.fraction(f"reached[{name!r}]", accuracy)
@@ -208,8 +210,11 @@ def _named(designs: Any) -> dict[str, Design]:
 
 def _pictures(train: Any, samples: int, seed: int) -> tuple[Tensor, Tensor]:
     inputs, labels = labelled("train", train)
-    if labels.ndim != 1:
-        raise InvalidArgument("train labels", "one class per picture, [n]", f"shape {tuple(labels.shape)}")
+    if labels.ndim != 1 or labels.is_floating_point():
+        got = f"{labels.dtype} of shape {tuple(labels.shape)}"
+        raise InvalidArgument("train labels", "one class per picture, [n]", got)
+    if bool(((labels < 0) & (labels != UNLABELLED)).any()):
+        raise InvalidArgument("train labels", f"classes from 0 on, or {UNLABELLED}", int(labels.min()))
     known = (labels != UNLABELLED).nonzero()[:, 0]
     if len(known) < 20:
         raise InvalidArgument("train", "at least 20 labelled pictures", len(known))

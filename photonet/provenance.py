@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import re
 from collections.abc import Mapping
+from enum import Enum
 from numbers import Number
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -38,10 +41,10 @@ def module_hash(module: nn.Module) -> str:
     """Hash of a module: of its weights and buffers, and of what it makes of them.
 
     That is the name, class and settings of every part, and which names share one tensor. Settings are what
-    ``extra_repr`` tells and the public attributes: numbers, words, tensors, functions by their name, other
-    objects by their class. Attributes that start with an underscore are taken for working state, and neither
-    the mode (training or evaluation) nor the device counts. Of networks that were traced or exported the
-    program is told; the code of other classes is not read.
+    ``extra_repr`` tells and the public attributes: numbers, words, tensors, arrays, functions by their name
+    and what they are partial to, other objects by their class. Attributes that start with an underscore are
+    taken for working state, and neither the mode (training or evaluation) nor the device counts. Of networks
+    that were traced or exported the program is told; the code of other classes is not read.
 
     Example:
         >>> layer = nn.Linear(2, 2)
@@ -50,7 +53,12 @@ def module_hash(module: nn.Module) -> str:
     """
     lines = []
     for name, part in module.named_modules(remove_duplicate=False):
-        settings = {k: v for k, v in vars(part).items() if not k.startswith("_") and k != "training"}
+        made = {name.rpartition("_")[0] for name in part._parameters}  # weight of weight_orig or weight_g
+        settings = {
+            k: v
+            for k, v in vars(part).items()
+            if not k.startswith("_") and k != "training" and not (k in made and isinstance(v, torch.Tensor))
+        }
         lines.append(f"{name}: {type(part).__qualname__}({_without_addresses(part.extra_repr())})")
         lines.append(_told(settings))
         lines.append(_without_addresses(str(getattr(part, "code", ""))))  # what a traced network does
@@ -75,6 +83,14 @@ def _told(value: Any) -> str:
         return repr(value)
     if isinstance(value, Mapping):
         return f"{{{', '.join(sorted(f'{_told(key)}: {_told(v)}' for key, v in value.items()))}}}"
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        return f"{value.dtype} {tensor_hash(torch.from_numpy(np.array(value, order='C')))}"
+    if isinstance(value, functools.partial):
+        return f"partial({_told([value.func, value.args, value.keywords])})"
+    if isinstance(value, (slice, range, Enum)):
+        return repr(value)
+    if isinstance(value, (set, frozenset)):
+        return f"{{{', '.join(sorted(map(_told, value)))}}}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(_told(v) for v in value)}]"
     name = getattr(value, "__qualname__", type(value).__qualname__)

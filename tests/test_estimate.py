@@ -156,3 +156,14 @@ def test_pictures_without_a_label_are_left_out():
 def test_what_cannot_be_estimated_is_said(designs, pictures, words):
     with pytest.raises(InvalidArgument, match=words):
         estimate(designs, pictures, samples=40)
+
+
+def test_labels_that_are_no_classes():
+    inputs, labels = torch.rand(40, 4), torch.arange(40) % 3
+    with pytest.raises(InvalidArgument, match="train labels: expected one class per picture.*float"):
+        estimate(lambda: nn.Linear(4, 3), (inputs, labels.double()))
+    with pytest.raises(InvalidArgument, match="train labels: expected classes from 0 on, or -100, got -1"):
+        estimate(lambda: nn.Linear(4, 3), (inputs, labels - 1))
+    found = estimate(lambda: nn.Linear(4, 3), (inputs, labels), initialisations=1)
+    with pytest.raises(InvalidArgument, match="reached: expected accuracies by the names"):
+        found.anchored([0.5, 0.6])

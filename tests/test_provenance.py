@@ -1,13 +1,16 @@
 import copy
+import functools
 import hashlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from photonet import Grid, __version__
 from photonet.provenance import config_hash, module_hash, provenance, tensor_hash
@@ -90,6 +93,26 @@ def test_the_hash_of_a_module_sees_settings_that_are_no_tensors_of_its_state(set
     plain = {"grid": Grid(8, 1e-6)}
     assert module_hash(Bends(**plain)) == module_hash(Bends(**plain, hook=print))
     assert module_hash(Bends(**plain)) != module_hash(Bends(**plain | settings))
+
+
+def test_settings_of_one_kind_are_told_apart():
+    pairs = [
+        (functools.partial(torch.clamp, min=0.0), functools.partial(torch.clamp, min=0.1)),
+        (functools.partial(torch.relu), functools.partial(torch.tanh)),
+        (np.zeros(3), np.ones(3)),
+        (slice(2), slice(3)),
+        ({"a", "b"}, {"a", "c"}),
+    ]
+    for one, other in pairs:
+        assert module_hash(Bends(grid=one)) == module_hash(Bends(grid=copy.deepcopy(one)))
+        assert module_hash(Bends(grid=one)) != module_hash(Bends(grid=other))
+
+
+def test_the_hash_does_not_see_what_a_hook_makes_of_weights():
+    layer = prune.l1_unstructured(nn.Linear(3, 4), "weight", 0.5)
+    other = prune.l1_unstructured(nn.Linear(3, 4), "weight", 0.5)
+    other.load_state_dict(layer.state_dict())  # the weight itself is made by the next forward pass
+    assert module_hash(other) == module_hash(layer)
 
 
 def test_the_hash_of_an_exported_network_sees_its_program():

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -80,9 +81,12 @@ def labelled(name: str, data: Any) -> tuple[torch.Tensor, torch.Tensor]:
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise InvalidArgument(name, "Images, or a pair (inputs, labels)", type(data).__name__)
     inputs = as_tensor(f"{name} inputs", data[0], least_dims=2, whole=True)
-    labels = torch.as_tensor(data[1].values if hasattr(data[1], "dims") else data[1])
-    if labels.is_complex():
-        raise InvalidArgument(f"{name} labels", "whole numbers or real ones", f"{labels.dtype}")
+    if data[1] is None:
+        raise InvalidArgument(f"{name} labels", "a class or numbers for each input", None)
+    labels = torch.as_tensor(data[1]) if isinstance(data[1], torch.Tensor) else _numbers(name, data[1])
+    if labels.is_complex() or not labels.ndim:
+        got = f"{labels.dtype} of shape {tuple(labels.shape)}"
+        raise InvalidArgument(f"{name} labels", "whole numbers or real ones, one row per input", got)
     if len(labels) != len(inputs):
         raise InvalidArgument(f"{name} labels", f"{len(inputs)} labels, one per input", f"{len(labels)}")
     if not len(inputs):
@@ -91,6 +95,15 @@ def labelled(name: str, data: Any) -> tuple[torch.Tensor, torch.Tensor]:
         return inputs, labels.to(inputs.device, torch.int64)
     dtype = inputs.dtype if inputs.is_floating_point() else labels.dtype
     return inputs, as_tensor(f"{name} labels", labels, least_dims=1).to(inputs.device, dtype)
+
+
+def _numbers(name: str, labels: Any) -> torch.Tensor:
+    """Labels of an array or a list, whole or not as they are; what is not known may be NaN."""
+    array = np.asarray(labels)
+    if array.dtype.kind not in "biufc":
+        raise InvalidArgument(f"{name} labels", "numbers", f"an array of {array.dtype}")
+    # torch reads neither foreign byte order nor negative strides
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=True))
 
 
 def validation(val: Any, inputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -159,7 +172,9 @@ def terms_of(method: str | Sequence[Term], labels: torch.Tensor) -> tuple[tuple[
     if isinstance(method, str):
         named = checks.lookup("method", method, METHODS)
         return (tuple(_for_numbers(term, labels) for term in named) if numbers else named), method
-    terms = tuple(method)
+    if not isinstance(method, Sequence):
+        raise InvalidArgument("method", "a name, or terms of different kinds", repr(method)[:80])
+    terms: tuple[Any, ...] = tuple(method)
     names = [term.name for term in terms if isinstance(term, Term)]
     if len(names) < len(terms) or not names or len(set(names)) < len(names):
         raise InvalidArgument("method", "a name, or terms of different kinds", repr(method))
@@ -184,17 +199,18 @@ def outputs_of(name: str, model: nn.Module, inputs: torch.Tensor) -> torch.Size:
     """Shape [1, ...] of what a model says to one input.
 
     Raises:
-        InvalidArgument: no tensor, or a model that takes no whole numbers where the inputs are some.
+        InvalidArgument: no tensor, or a model that does not take the inputs.
     """
     try:
         return predict(model, inputs[:1], name=name).shape
-    except RuntimeError as error:
-        if inputs.dtype != torch.int64:
-            raise
-        raise InvalidArgument(
-            "train inputs", f"numbers that {name} takes", f"whole ones ({error})",
-            "pass floating-point numbers where they are not the tokens of an embedding",
-        ) from error  # fmt: skip
+    except (RuntimeError, ValueError, IndexError) as error:
+        if type(error) not in (RuntimeError, ValueError, IndexError):
+            raise  # our own, out of memory, a device that failed
+        whole = inputs.dtype == torch.int64
+        hint = "pass floating-point numbers where they are not the tokens of an embedding" if whole else ""
+        words = str(error).split("\n")[0]
+        got = f"whole ones ({words})" if whole else f"shape {tuple(inputs.shape)} of {inputs.dtype} ({words})"
+        raise InvalidArgument("train inputs", f"numbers that {name} takes", got, hint) from error
 
 
 def same_outputs(student: torch.Size, teacher: torch.Size) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from .. import checks
 from ..arrays import UNLABELLED, batches
 from ..errors import GridMismatch, InvalidArgument
 from . import losses
@@ -83,11 +84,16 @@ def predict(
         >>> predict(nn.Linear(3, 2), torch.rand(5, 3)).shape
         torch.Size([5, 2])
     """
-    was_training = model.training
+    if batch_size is not None:
+        checks.count("batch_size", batch_size)
+    training = [module for module in model.modules() if module.training]
     model.eval()
-    with torch.no_grad():
-        outputs = [model(x) for x in batches(inputs, batch_size)]
-    model.train(was_training)
+    try:
+        with torch.no_grad():
+            outputs = [model(x) for x in batches(inputs, batch_size)]
+    finally:
+        for module in training:
+            module.training = True
     if not isinstance(outputs[0], torch.Tensor):
         raise InvalidArgument(
             name, "a module that returns one tensor", f"a {type(outputs[0]).__name__}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,9 @@ SKETCH = ntk.Sketch(512)
 LAST = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 """Layers whose input are a model's features."""
 
+LOOK_BACK = 4
+"""Of these layers, from the last one: more inputs are not kept."""
+
 MOST_OUTPUTS = 64
 """Beyond (segmentation), rows for every output would not fit; a batch's Gram is then computed when asked."""
 
@@ -50,6 +54,7 @@ def tangent_gram(teacher: nn.Module, inputs: torch.Tensor, folder: str | Path | 
         A function (indices [b], directions [m, outputs] or None) to the Gram [b, b], without gradient.
 
     Raises:
+        InvalidArgument: a teacher that was traced.
         DataError: ``teacher.h5`` in the folder is damaged, or of another teacher or other inputs.
 
     Example:
@@ -57,6 +62,11 @@ def tangent_gram(teacher: nn.Module, inputs: torch.Tensor, folder: str | Path | 
         >>> gram(torch.tensor([4, 2, 7])).shape
         torch.Size([3, 3])
     """
+    if any(isinstance(module, torch.jit.ScriptModule) for module in teacher.modules()):
+        raise InvalidArgument(
+            "teacher", "layers in Python, whose tangents are known", "a traced or scripted program",
+            "use the network it was made of, one from torch.export, or method='kd'",
+        )  # fmt: skip
     # a copy, so that neither freezing nor the mode of the caller's teacher is touched
     model = copy.deepcopy(teacher).eval().requires_grad_(True)
     with torch.no_grad():
@@ -144,26 +154,29 @@ def penultimate(
         >>> [tuple(t.shape) for t in penultimate(model, torch.rand(4, 1, 9, 9))]
         [(4, 2, 7, 7), (4, 8, 7, 7)]
     """
-    seen: dict[bool, torch.Tensor] = {}  # is it dense -> what the last such layer saw
+    seen: deque[tuple[bool, torch.Tensor]] = deque(maxlen=LOOK_BACK)  # is the layer dense, its input
 
-    def keep(layer: nn.Module, args: tuple[Any, ...]) -> None:
-        seen[isinstance(layer, nn.Linear)] = args[0]
+    def keep(layer: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        seen.appendleft((isinstance(layer, nn.Linear), (*args, *named.values())[0]))
 
     layers = [module for module in model.modules() if isinstance(module, LAST)]
-    hooks = [layer.register_forward_pre_hook(keep) for layer in layers]
+    hooks = [layer.register_forward_pre_hook(keep, with_kwargs=True) for layer in layers]
     try:
         outputs = (forward or model)(inputs)
     finally:
         for hook in hooks:
             hook.remove()
-    maps = outputs.ndim == 4
-    if maps and False in seen:
-        return outputs, seen[False]
-    if True not in seen:
-        expected = f"a {'convolution or a ' if maps else ''}dense layer, whose input are the features"
+    if outputs.ndim != 4:
+        found = [features for dense, features in seen if dense]
+        expected = "a dense layer, whose input are the features"
+    else:
+        maps = [m.movedim(-1, 1) if dense else m for dense, m in seen if m.ndim == 4]
+        # not the scores of several scales, which a last layer only makes larger
+        found = [features for features in maps if features.shape[1] > outputs.shape[1]] or maps
+        expected = "a convolution or a dense layer, whose input are the features"
+    if not found:
         raise InvalidArgument("model", expected, type(model).__name__)
-    features = seen[True]
-    return outputs, features.movedim(-1, 1) if maps and features.ndim == 4 else features
+    return outputs, found[0]
 
 
 def teacher_targets(

@@ -111,7 +111,10 @@ class Term(abc.ABC):
 
     def __post_init__(self) -> None:
         checks.non_negative("weight", self.weight)
-        times = [time for time, _ in self.schedule]
+        try:
+            times = [time for time, _ in self.schedule]
+        except (TypeError, ValueError):
+            raise InvalidArgument("schedule", "points (progress, factor)", self.schedule) from None
         if times != sorted(times) or any(not 0 <= time <= 1 for time in times):
             raise InvalidArgument("schedule", "points of rising progress in [0, 1]", self.schedule)
         for _, factor in self.schedule:

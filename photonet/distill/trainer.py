@@ -144,6 +144,7 @@ def fit(
                     each_epoch(rows)
                 if checkpoint is not None:
                     save_checkpoint(checkpoint, model, optimizer, cycle, rows, run_hash)
+        reseed(model, _mix(seed, config.epochs))  # noise inside is the same after a run that was resumed
     model.eval()
     return history_of(rows)
 

@@ -26,6 +26,9 @@ Views = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 SMALLEST_PICTURE = 16
 """Pixels along an axis, below which moving a picture by two of them is not gentle."""
 
+NEARLY_KNOWN = 1e-3
+"""Part of a number that may come from where nothing is known: rounding."""
+
 
 @runtime_checkable
 class LabelledViews(Protocol):
@@ -43,7 +46,7 @@ class Moved:
     """Gently rotated, zoomed and displaced pictures: the default views of ``method="ntkd"``.
 
     Every view is drawn uniformly within the limits, by bilinear interpolation with darkness outside. Labels
-    of pixels move along, to the nearest pixel; outside nothing is known.
+    of pixels move along, to the nearest pixel, and maps of numbers as pictures do; outside nothing is known.
 
     Args:
         rotation: largest angle in rad, either way.
@@ -75,9 +78,17 @@ class Moved:
     def with_labels(
         self, x: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Other views of the pictures, and the labels [b] or [b, v, u] of what is seen there."""
+        """Other views of the pictures, and the labels of what is seen there.
+
+        Maps of classes [b, v, u] and of numbers [b, v, u] or [b, c, v, u] move along; others are kept.
+        """
         moves = self._moves(x, generator)
-        if labels.ndim == 3:
+        if labels.is_floating_point() and labels.ndim in (3, 4):
+            maps = labels if labels.ndim == 4 else labels[:, None]
+            unknown = 1 - _warp((~maps.isnan()).to(maps), moves, "bilinear")
+            moved = _warp(maps.nan_to_num(0.0), moves, "bilinear")
+            labels = moved.masked_fill(unknown > NEARLY_KNOWN, math.nan).reshape(labels.shape)
+        elif labels.ndim == 3:
             # 0 stands for darkness, so that what comes from outside can be told from class 0
             seen = _warp((labels + 1 - UNLABELLED)[:, None].double(), moves, "nearest")[:, 0].long()
             labels = torch.where(seen > 0, seen - 1 + UNLABELLED, UNLABELLED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Self
 
@@ -45,6 +46,8 @@ def load_teacher(source: str | Path | torch.export.ExportedProgram) -> nn.Module
     """
     if isinstance(source, torch.export.ExportedProgram):
         return _Exported(source.module()).requires_grad_(False)
+    if not isinstance(source, (str, os.PathLike)):
+        raise InvalidArgument("source", "an ONNX file, or an exported program", type(source).__name__)
     path = Path(source)
     if path.suffix != ".onnx":
         raise InvalidArgument(

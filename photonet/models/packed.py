@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -30,7 +31,7 @@ def packed(student: HybridNetwork, scene: torch.Tensor) -> HybridNetwork:
         A network around the same frontend and backend; its features are [n, k, v, u].
 
     Raises:
-        InvalidArgument: a frontend that gives one tensor already.
+        InvalidArgument: no hybrid network, or a frontend that gives one tensor already.
         GridMismatch: maps whose sizes are not multiples of the coarsest.
 
     Example:
@@ -40,8 +41,12 @@ def packed(student: HybridNetwork, scene: torch.Tensor) -> HybridNetwork:
         >>> one.features(x).shape, torch.equal(one(x), student(x))
         (torch.Size([1, 11, 8, 8]), True)
     """
+    if not isinstance(student, HybridNetwork):
+        raise InvalidArgument("student", "a HybridNetwork: a frontend and a backend", type(student).__name__)
+    # a copy: looking at one scene changes neither running statistics nor the noise of cameras
+    looking = copy.deepcopy(student.frontend).eval()
     with torch.no_grad():
-        maps = student.features(scene[:1])
+        maps = looking(scene[:1])
     if isinstance(maps, torch.Tensor):
         raise InvalidArgument("student", "a frontend that gives a tuple of maps", "one tensor")
     coarsest = tuple(min(one.shape[axis] for one in maps) for axis in (-2, -1))

@@ -55,7 +55,7 @@ def polychromatic_segmentation(
         torch.Size([2, 2, 32, 40])
     """
     fronts, reads, channels = [], [], []
-    for scale, count in enumerate(kernels):
+    for scale, count in enumerate(checks.counts("kernels", kernels)):
         front, layers, depth = camera_and_readout(colours, count, kernel_size, pool=2, readout=readout)
         fronts.append(_coarser(front, 2**scale))
         reads.append(nn.Sequential(*layers))
@@ -102,10 +102,10 @@ def extreme_meta(
         >>> extreme_meta()(torch.rand(2, 3, 32, 40)).shape
         torch.Size([2, 2, 32, 40])
     """
-    coarse, coarse_read, deep = camera_and_readout(
-        colours, kernels[0], kernel_sizes[0], pool=2, readout=readout
-    )
-    fine, fine_read, flat = camera_and_readout(colours, kernels[1], kernel_sizes[1], pool=2, readout=readout)
+    many, few = checks.counts("kernels", kernels, number=2)
+    wide, narrow = checks.counts("kernel_sizes", kernel_sizes, number=2)
+    coarse, coarse_read, deep = camera_and_readout(colours, many, wide, pool=2, readout=readout)
+    fine, fine_read, flat = camera_and_readout(colours, few, narrow, pool=2, readout=readout)
     backend = _CoarseAndFine(
         nn.Sequential(*coarse_read, *_context(deep, width, context), nn.Conv2d(width, classes, 1)),
         nn.Sequential(*fine_read, _block(flat, width // 4), nn.Conv2d(width // 4, classes, 1)),
@@ -149,13 +149,11 @@ def _block(before: int, after: int, dilation: int = 1) -> nn.Sequential:
 def _context(before: int, width: int, dilations: Sequence[int]) -> list[nn.Module]:
     """Convolutions that see further and further."""
     checks.count("width", width)
+    dilations = checks.counts("context", dilations)
     if not dilations:
         raise InvalidArgument("context", "one dilation or more", dilations)
     widths = [before, *[width] * len(dilations)]
-    return [
-        _block(a, b, checks.count("context", d))
-        for a, b, d in zip(widths[:-1], widths[1:], dilations, strict=True)
-    ]
+    return [_block(a, b, d) for a, b, d in zip(widths[:-1], widths[1:], dilations, strict=True)]
 
 
 def _coarser(front: nn.Module, scale: int) -> nn.Module:

@@ -118,8 +118,8 @@ def polychromatic_meta(
         layers = [*layers, *_mixing(channels, checks.count("mixing", mixing))]
         channels = mixing
     width, dense = channels * positions, []
-    for wide in hidden:
-        dense += [nn.Linear(width, checks.count("hidden", wide)), nn.BatchNorm1d(wide), nn.ReLU()]
+    for wide in checks.counts("hidden", hidden):
+        dense += [nn.Linear(width, wide), nn.BatchNorm1d(wide), nn.ReLU()]
         width = wide
     return HybridNetwork(frontend, nn.Sequential(*layers, nn.Flatten(), *dense, nn.Linear(width, classes)))
 

@@ -118,9 +118,9 @@ def resnet(
         nn.BatchNorm2d(width),
         nn.ReLU(),
     ]
-    for stage, count in enumerate(blocks):
+    for stage, count in enumerate(checks.counts("blocks", blocks)):
         after = width * 2**stage
-        for number in range(checks.count("blocks", count)):
+        for number in range(count):
             layers.append(_Residual(before, after, stride=2 if stage and not number else 1))
             before = after
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))

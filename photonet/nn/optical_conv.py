@@ -162,6 +162,9 @@ def replace_optics(front: nn.Module, other: Callable[[OpticalConv2d], nn.Module]
     if not any(isinstance(part, OpticalConv2d) for part in front.modules()):
         return front
     changed = copy.copy(front)
+    for name, value in vars(front).items():  # buffers, hooks: what is added to one is not added to the other
+        if isinstance(value, dict):
+            vars(changed)[name] = value.copy()
     changed._modules = {
         name: None if part is None else replace_optics(part, other) for name, part in front._modules.items()
     }

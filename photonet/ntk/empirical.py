@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from .. import checks
 from ..errors import InvalidArgument
@@ -65,9 +66,9 @@ def gram(
         [n, n2], or [n, n2, C, C] for ``"full"``.
 
     Raises:
-        InvalidArgument: frozen or unknown parameters, batch normalisation in training, samples that do not
-            stay on the first axis or that the model does not take, outputs that are not one tensor, a missing
-            generator, or a shape that does not fit.
+        InvalidArgument: frozen or unknown parameters, batch normalisation in training, dropout in training
+            with ``x2`` or chunks, samples that do not stay on the first axis or that the model does not
+            take, outputs that are not one tensor, a missing generator, or a shape that does not fit.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
@@ -77,6 +78,8 @@ def gram(
     """
     checks.choice("method", method, ("auto", "structured", "jacobian", "jvp", "sketch"))
     batch("x", x)
+    if x2 is not None or (chunk is not None and checks.count("chunk", chunk) < len(x)):
+        _one_network(model)
     params = list(select(model, params).values())  # an iterator of parameters serves one chunk
     full = isinstance(outputs, str) and outputs == "full"
     if isinstance(outputs, str) and outputs == "random":
@@ -97,6 +100,14 @@ def gram(
     else:
         ask = functools.partial(tangents, model, outputs=outputs, params=params, method=method)
     return _blocks(ask, x, None if x2 is None else batch("x2", x2), chunk, full, rates)
+
+
+def _one_network(model: nn.Module) -> None:
+    """Refuse dropout where several passes would be of several networks."""
+    for name, module in model.named_modules():
+        if isinstance(module, _DropoutNd) and module.training and module.p > 0:
+            got = f"{name or type(module).__name__} in training mode, which drops others in each pass"
+            raise InvalidArgument("model", "the same network for all samples", got, "use model.eval()")
 
 
 def _known_rates(model: nn.Module, rates: Mapping[str, float], method: str) -> None:

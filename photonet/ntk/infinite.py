@@ -99,6 +99,8 @@ def infinite_gram(
         if not isinstance(images, Tensor) or not images.is_floating_point():
             got = images.dtype if isinstance(images, Tensor) else type(images).__name__
             raise InvalidArgument(name, "a tensor of images [n, c, y, x], floating-point", got)
+    if other.dtype != x.dtype:
+        raise InvalidArgument("x2", f"the dtype of x, {x.dtype}", other.dtype)
     if x.ndim != 4 or other.shape[1:] != x.shape[1:]:
         raise InvalidArgument(
             "x", "images [n, c, y, x], all alike", f"{tuple(x.shape)}, {tuple(other.shape)}"

@@ -18,6 +18,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
+from .. import checks
 from ..errors import InvalidArgument
 from .directions import output_directions
 from .factors import Factor, full_product, merge, trace_product
@@ -102,6 +103,7 @@ def tangents(
         >>> tangents(model, torch.ones(4, 3)).gram().shape
         torch.Size([4, 4])
     """
+    checks.choice("method", method, ("auto", "structured", "jacobian"))
     batch("x", x)
     chosen = select(model, params)
     independent_samples(model)
@@ -218,5 +220,7 @@ def _apply(call: Call, wanted: list[str], delta: Tensor) -> tuple[str, Mapping[s
         return f"{kind} and {type(call.pool).__name__}", conv_pool(layer, call.pool, x, delta)
     rule = rule_for(layer)
     if rule is not None:
-        return kind, rule(layer, x, delta)
+        factors = rule(layer, x, delta)
+        if factors.keys() >= set(wanted):  # not where a parameter is made of others, as by pruning
+            return kind, factors
     return "vjp", per_sample_vjp(layer, {local: layer.get_parameter(local) for local in wanted}, x, delta)

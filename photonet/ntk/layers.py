@@ -91,7 +91,16 @@ def per_sample_vjp(
         torch.Size([5, 4, 2, 3])
     """
     wanted = dict(parameters)
+    # weights that a hook makes of others (pruning, the old weight norm) are attributes, and stay as they were
+    plain = [(m, {k: v for k, v in vars(m).items() if isinstance(v, Tensor)}) for m in layer.modules()]
+    try:
+        return _by_vjp(layer, wanted, x, delta)
+    finally:
+        for module, tensors in plain:
+            vars(module).update(tensors)
 
+
+def _by_vjp(layer: nn.Module, wanted: dict[str, Tensor], x: Tensor, delta: Tensor) -> dict[str, Tensor]:
     def pull_of(sample: Tensor) -> Callable[[Tensor], dict[str, Tensor]]:
         def forward(values: dict[str, Tensor]) -> Tensor:
             return torch.func.functional_call(layer, values, (sample.unsqueeze(0),)).squeeze(0)
@@ -294,7 +303,7 @@ def _layer_norm(layer: nn.LayerNorm, x: Tensor, delta: Tensor) -> dict[str, Fact
 def _prelu(layer: nn.PReLU, x: Tensor, delta: Tensor) -> dict[str, Factor]:
     product = delta * x.clamp_max(0).unsqueeze(1)
     if layer.num_parameters == 1:
-        return {"weight": product.flatten(2).sum(2, keepdim=True)}
+        return {"weight": product.reshape(*product.shape[:2], -1).sum(2, keepdim=True)}
     return {"weight": product.reshape(*product.shape[:3], -1).sum(3)}
 
 
@@ -319,6 +328,16 @@ RULES: dict[type[nn.Module], Rule] = {
 
 def rule_for(layer: nn.Module) -> Rule | None:
     """The closed rule of a layer, or None when only `per_sample_vjp` can serve it."""
-    if isinstance(layer, HasFactors):
+    if isinstance(layer, HasFactors) and not _forward_is_newer(type(layer)):
         return lambda owner, x, delta: owner.ntk_factors(x, delta)
     return RULES.get(type(layer))
+
+
+def _forward_is_newer(kind: type) -> bool:
+    """Whether a subclass computes something else than the class that knows its Jacobian."""
+    order = kind.__mro__
+    places = [
+        next((n for n, c in enumerate(order) if name in vars(c)), len(order))
+        for name in ("forward", "ntk_factors")
+    ]
+    return places[0] < places[1]

@@ -50,6 +50,8 @@ def select(model: nn.Module, params: Selection = None) -> dict[str, nn.Parameter
             raise InvalidArgument("params", f"a prefix of parameter names ({known})", repr(params))
     elif callable(params):
         chosen = {name: p for name, p in named.items() if params(name)}
+    elif not isinstance(params, Iterable):
+        raise InvalidArgument("params", "a name, a predicate or parameters", type(params).__name__)
     else:
         wanted = {id(p) for p in params}
         chosen = {name: p for name, p in named.items() if id(p) in wanted}
@@ -72,8 +74,16 @@ def select(model: nn.Module, params: Selection = None) -> dict[str, nn.Parameter
 
 
 def independent_samples(model: nn.Module) -> None:
-    """Refuse models whose samples see each other, because a per-sample gradient does not exist there."""
+    """Refuse models whose samples see each other, because a per-sample gradient does not exist there.
+
+    And programs, whose layers cannot be told apart.
+    """
     for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise InvalidArgument(
+                "model", "layers in Python", f"{name or type(module).__name__}, a traced or scripted program",
+                "use the network it was made of, or torch.export",
+            )  # fmt: skip
         if isinstance(module, _BatchNorm) and (module.training or module.running_var is None):
             raise InvalidArgument(
                 "model",
@@ -116,19 +126,22 @@ def batch(name: str, x: object) -> Tensor:
 def answers(model: Callable[[Tensor], Any], x: Tensor) -> Tensor:
     """What a model says to a batch, if that is one tensor with a row for each sample.
 
-    A plain RuntimeError is how torch says that shapes or types do not fit; its words are kept.
+    A plain RuntimeError is how torch says that shapes or types do not fit; its words are kept, and those of
+    the other plain errors that its layers raise.
 
     Raises:
-        InvalidArgument: samples that the model does not take, or outputs that are not one tensor [n, ...].
+        InvalidArgument: samples that the model does not take, or outputs that are no real tensor [n, ...].
     """
     try:
         result = model(x)
-    except RuntimeError as error:
-        if type(error) is not RuntimeError:  # out of memory, a device that failed, a missing kernel
-            raise
+    except (RuntimeError, ValueError, IndexError, NotImplementedError) as error:
+        if type(error) not in (RuntimeError, ValueError, IndexError, NotImplementedError):
+            raise  # our own, out of memory, a device that failed
         got = f"shape {tuple(x.shape)} of {x.dtype}"
         raise InvalidArgument("x", "samples that the model takes", got, str(error).split("\n")[0]) from error
     if not isinstance(result, Tensor) or result.ndim == 0 or len(result) != len(x):
         got = f"shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
         raise InvalidArgument("model", f"one tensor [{len(x)}, ...] as its output", got)
+    if not result.is_floating_point():
+        raise InvalidArgument("model", "outputs that are real numbers", result.dtype, "torch.view_as_real")
     return result

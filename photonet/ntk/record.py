@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
@@ -89,33 +90,63 @@ def record(
         calls.append(Call(layer, own, entry, version, sources, get_gradient_edge(out), out.numel()))
 
     def note_pool(layer: Pool, args: tuple, out: Tensor) -> None:
-        if args and args[0].requires_grad:
+        if args and args[0].requires_grad and out.requires_grad:
             pools.append((_key(get_gradient_edge(args[0])), layer, get_gradient_edge(out), out.numel()))
 
     handles = []
     for layer in model.modules():
         own = {local: names[id(p)] for local, p in layer._parameters.items() if id(p) in names}
         if own:
-            handles.append(layer.register_forward_hook(functools.partial(note_call, own), with_kwargs=True))
+            note = functools.partial(note_call, own)
+            # before the hooks of others: a rule is for what the layer itself gives
+            handles.append(layer.register_forward_hook(note, with_kwargs=True, prepend=True))
         elif isinstance(layer, AVERAGE_POOLS):
-            handles.append(layer.register_forward_hook(note_pool))
+            handles.append(layer.register_forward_hook(note_pool, prepend=True))
     try:
         result = answers(model, x)
     finally:
         for handle in handles:
             handle.remove()
+    if len(x) in x.shape[1:]:  # another axis may have been taken for that of the samples
+        elsewhere = _elsewhere(model, x, calls)
+        for call in calls:
+            if call.x is not None and id(call.layer) in elsewhere:
+                call.x = None
+                strays.update(call.own.values())
     if result.requires_grad:
-        outside, readers = _walk(result, calls, names)
+        outside, readers, reached = _walk(result, calls, names)
         strays |= outside
         for key, pool, end, elements in pools:
+            if _key(end) not in reached:  # what it gives is used for nothing, so another is the reader
+                continue
             for call in calls:
                 if _key(call.target) == key and readers[key] == 1 and folds(call.layer, pool):
                     call.pool, call.pooled, call.elements = pool, end, elements
     return result, calls, strays
 
 
-def _walk(result: Tensor, calls: list[Call], names: Mapping[int, str]) -> tuple[set[str], Counter[Key]]:
-    """Parameters met where they do not belong, and how many operations read each recorded output.
+def _elsewhere(model: nn.Module, x: Tensor, calls: list[Call]) -> set[int]:
+    """Layers, by their id, whose input does not have the samples first: that of one sample tells."""
+    found: set[int] = set()
+
+    def note(layer: nn.Module, args: tuple, out: Any) -> None:
+        if isinstance(out, Tensor) and out.shape[:1] != (1,):
+            found.add(id(layer))
+
+    handles = [call.layer.register_forward_hook(note) for call in calls]
+    try:
+        with torch.no_grad(), torch.random.fork_rng():
+            answers(model, x[:1])
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _walk(
+    result: Tensor, calls: list[Call], names: Mapping[int, str]
+) -> tuple[set[str], Counter[Key], set[Key]]:
+    """Parameters met where they do not belong, how many operations read each recorded output, and all places.
 
     The autograd graph is walked once from the outputs: within a call only the layer's own parameters may
     be met, and outside of all calls none (a tied weight used through torch.nn.functional, for instance).
@@ -152,4 +183,4 @@ def _walk(result: Tensor, calls: list[Call], names: Mapping[int, str]) -> tuple[
             if owner is None or name not in owner.own.values():
                 strays.add(name)
         todo.extend(((after, index), owner) for after, index in node.next_functions)
-    return strays, readers
+    return strays, readers, {(node, number) for node, number, _ in seen}

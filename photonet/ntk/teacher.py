@@ -179,8 +179,9 @@ class TeacherFeatures:
 
     def _rows(self, table: np.ndarray, indices: Tensor | list[int]) -> Tensor:
         wanted = torch.as_tensor(indices).cpu().numpy()
-        if wanted.size and not (wanted.min() >= 0 and wanted.max() < len(self)):
-            raise InvalidArgument("indices", f"samples 0 to {len(self) - 1}", int(wanted.max()))
+        outside = wanted[(wanted < 0) | (wanted >= len(self))]
+        if outside.size:
+            raise InvalidArgument("indices", f"samples 0 to {len(self) - 1}", int(outside.flat[0]))
         return torch.from_numpy(table[wanted])
 
     def features(self, indices: Tensor | list[int], directions: Tensor | None = None) -> Tensor:
@@ -194,7 +195,12 @@ class TeacherFeatures:
             [b, m or C, size].
         """
         rows = self._rows(self._features, indices)
-        return rows if directions is None else directions.detach().to(rows) @ rows
+        if directions is None:
+            return rows
+        if directions.ndim != 2 or directions.shape[1] != rows.shape[1]:
+            expected = f"combinations [m, {rows.shape[1]}] of the outputs"
+            raise InvalidArgument("directions", expected, f"shape {tuple(directions.shape)}")
+        return directions.detach().to(rows) @ rows
 
     def outputs(self, indices: Tensor | list[int]) -> Tensor:
         """The teacher's outputs, [b, ...]."""

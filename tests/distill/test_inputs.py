@@ -173,3 +173,37 @@ def test_whole_numbers_for_a_network_of_real_ones_are_explained(sentences):
         InvalidArgument, match=r"^views: expected inputs that can be mixed, got whole numbers"
     ):
         distill(Reads(5), Reads(12), sentences, views=Mixed(), config=ONCE)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (None, "train labels: expected a class or numbers for each input, got None"),
+        (["a"] * 20, "train labels: expected numbers, got an array of"),
+        (3, "train labels: expected whole numbers or real ones, one row per input"),
+    ],
+)
+def test_what_is_no_label_is_named(labels, words):
+    with pytest.raises(InvalidArgument, match=words):
+        photonet.distill(nn.Linear(4, 3), None, (torch.rand(20, 4), labels), method="ce")
+
+
+@pytest.mark.parametrize("change", [lambda y: y[::-1], lambda y: y.astype(">i4"), lambda y: y.tolist()])
+def test_labels_come_in_any_order_of_bytes(change):
+    labels = change(np.arange(20) % 3)
+    inputs, read = labelled("train", (torch.rand(20, 4), labels))
+    assert read.tolist() == list(labels)
+    assert len(inputs) == 20
+
+
+def test_inputs_that_do_not_fit_are_named_with_the_words_of_torch():
+    data = torch.rand(20, 4), torch.arange(20) % 3
+    for student, teacher in ((nn.Linear(5, 3), None), (nn.Linear(4, 3), nn.Linear(5, 3))):
+        who = "student" if teacher is None else "teacher"
+        method = "ce" if teacher is None else "kd"
+        with pytest.raises(InvalidArgument, match=f"train inputs: expected numbers that {who} takes.*mat1"):
+            photonet.distill(student, teacher, data, method=method)
+    with pytest.raises(InvalidArgument, match="method: expected a name, or terms"):
+        photonet.distill(nn.Linear(4, 3), None, data, method=3)
+    with pytest.raises(InvalidArgument, match="schedule: expected points"):
+        NTK(schedule=0.5)

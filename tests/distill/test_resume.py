@@ -10,8 +10,10 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from photonet.distill import TrainConfig, distill
+from photonet.detector import Detector
+from photonet.distill import TrainConfig, distill, predict
 from photonet.errors import DataError, TrainingDiverged
+from photonet.nn import DetectorLayer
 
 ROOT = Path(__file__).parents[2]
 
@@ -215,3 +217,21 @@ def test_starting_afresh_removes_all_of_an_earlier_run_and_nothing_else(tmp_path
     assert files == own | {"checkpoint.safetensors", "history.csv", "teacher.h5"}
     assert not (tmp_path / "lr-0.01").exists()
     assert not (tmp_path / "tensorboard").exists()
+
+
+def test_a_finished_run_that_is_resumed_has_the_same_metrics_and_noise(tmp_path):
+    inputs = torch.rand(60, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(60) % 3
+
+    def run():
+        torch.manual_seed(0)
+        dim = Detector(full_well=50.0, gain=50.0)
+        student = nn.Sequential(DetectorLayer(dim), nn.Flatten(), nn.Linear(16, 3))
+        found = distill(
+            student, None, (inputs, labels), method="ce", config=TrainConfig(epochs=2), out=tmp_path
+        )
+        return found.metrics, predict(student, inputs)
+
+    (first, outputs), (again, others) = run(), run()
+    assert first == again
+    assert torch.equal(outputs, others)

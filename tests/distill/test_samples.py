@@ -72,3 +72,15 @@ def test_large_scenes_are_predicted_few_at_a_time():
     seen.clear()
     predict(Counts(), torch.rand(2000, 1, 28, 28))
     assert seen == [1024, 976]
+
+
+def test_predict_leaves_every_part_in_its_mode():
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    model[1].eval()
+    predict(model, torch.rand(5, 3))
+    assert [part.training for part in model.modules()] == [True, True, False, True]
+    with pytest.raises(RuntimeError, match="shapes"):
+        predict(model, torch.rand(5, 4))
+    assert [part.training for part in model.modules()] == [True, True, False, True]
+    with pytest.raises(InvalidArgument, match="batch_size"):
+        predict(model, torch.rand(5, 3), 0)

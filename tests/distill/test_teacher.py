@@ -11,6 +11,7 @@ from photonet import ntk
 from photonet.distill.teacher import gram_of, penultimate, tangent_gram, teacher_targets
 from photonet.distill.terms import Features
 from photonet.errors import DataError, InvalidArgument
+from photonet.models import extreme_meta
 
 
 @pytest.fixture
@@ -109,6 +110,37 @@ def test_features_of_maps_are_what_the_last_convolution_sees(last):
     assert features.shape == (3, 5, 1, 8)
     with pytest.raises(InvalidArgument, match="a convolution or a dense layer"):
         penultimate(nn.Identity(), x)
+
+
+def test_scores_of_several_scales_and_pictures_are_no_features():
+    x = torch.rand(2, 3, 16, 16)
+    outputs, features = penultimate(extreme_meta(width=8).eval(), x)
+    assert features.shape[1] > outputs.shape[1]
+    patches = nn.Sequential(nn.Conv2d(3, 8, 4, stride=4), _ChannelsLast(), nn.Linear(8, 32), _ChannelsFirst())
+    _, features = penultimate(nn.Sequential(patches, nn.PixelShuffle(4)), x)
+    torch.testing.assert_close(features, patches[0](x))
+    assert penultimate(_ByName(), torch.rand(4, 3))[1].shape == (4, 3)
+
+
+class _ByName(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.layer(input=x)
+
+
+class _ChannelsLast(nn.Module):
+    def forward(self, x):
+        return x.movedim(1, -1)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
+def test_a_traced_teacher_has_no_tangents(teacher, data):
+    traced = torch.jit.trace(teacher, data[0][:2])
+    with pytest.raises(InvalidArgument, match="^teacher: expected layers in Python.*method='kd'"):
+        tangent_gram(traced, data[0])
 
 
 class _ChannelsFirst(nn.Module):

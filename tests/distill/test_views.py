@@ -1,6 +1,7 @@
 """Views off the sample: what they show, what becomes of the labels, who is asked."""
 
 import functools
+import math
 
 import pytest
 import torch
@@ -48,6 +49,23 @@ def test_unlabelled_pixels_stay_so_and_no_movement_changes_nothing():
     assert torch.equal(moved, labels)
     torch.testing.assert_close(seen, x)
     assert torch.equal(Moved().with_labels(x, labels[:, 0, 0], generator())[1], labels[:, 0, 0])
+
+
+@pytest.mark.parametrize("axes", [3, 4])
+def test_maps_of_numbers_move_as_the_picture_does(axes):
+    x = torch.nn.functional.avg_pool2d(
+        torch.rand(6, 1, 36, 36, generator=torch.Generator().manual_seed(0)), 5, 1
+    )
+    targets = x if axes == 4 else x[:, 0]
+    targets = targets.clone()
+    targets[0, ..., 10, 10] = math.nan
+    seen, moved = Moved(shift=4.0).with_labels(x, targets, torch.Generator().manual_seed(1))
+    known = ~moved.isnan()
+    torch.testing.assert_close(moved[known], (seen if axes == 4 else seen[:, 0])[known], atol=2e-3, rtol=0)
+    assert moved.shape == targets.shape
+    assert 0.6 < known.double().mean() < 0.999
+    rows = torch.rand(6, 2)  # numbers of the whole picture are kept
+    assert Moved().with_labels(x, rows, torch.Generator())[1] is rows
 
 
 def test_a_mean_lies_between_its_parts_and_has_no_label():

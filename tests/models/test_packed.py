@@ -1,5 +1,7 @@
 """Maps of several optics in one tensor."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -8,7 +10,14 @@ from photonet import correct
 from photonet.distill import DeviceNoise
 from photonet.errors import GridMismatch, InvalidArgument
 from photonet.measured import Measured
-from photonet.models import SideBySide, compressed_meta, extreme_meta, packed, polychromatic_segmentation
+from photonet.models import (
+    SideBySide,
+    compressed_meta,
+    extreme_meta,
+    packed,
+    polychromatic_segmentation,
+    unet,
+)
 from photonet.nn import HybridNetwork
 
 
@@ -50,3 +59,15 @@ def test_what_cannot_be_packed_is_named():
     fronts = SideBySide([nn.AvgPool2d(2), nn.AvgPool2d(3)])
     with pytest.raises(GridMismatch, match="^scene"):
         packed(HybridNetwork(fronts, nn.Identity()), torch.rand(1, 1, 12, 12))
+
+
+def test_looking_at_a_scene_changes_nothing():
+    plain = polychromatic_segmentation((2, 3), width=8)
+    front = nn.Sequential(nn.BatchNorm2d(3), plain.frontend)
+    student = HybridNetwork(front, plain.backend).train()
+    before = copy.deepcopy(student.state_dict())
+    packed(student, torch.rand(1, 3, 16, 16))
+    assert all(torch.equal(value, before[name]) for name, value in student.state_dict().items())
+    assert all(part.training for part in student.modules())
+    with pytest.raises(InvalidArgument, match="student: expected a HybridNetwork"):
+        packed(unet(), torch.rand(1, 3, 16, 16))

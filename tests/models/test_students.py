@@ -185,3 +185,17 @@ def test_scenes_that_no_scale_divides_are_refused(build, rows):
         build()(torch.rand(1, 3, rows, 32))
     with pytest.raises(InvalidArgument, match="^binning: expected a divisor"):
         build(readout="linear")(torch.rand(1, 3, rows, 32))
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: polychromatic_meta(hidden=128), "hidden: expected several whole numbers, got 128"),
+        (lambda: polychromatic_segmentation(8), "kernels: expected several"),
+        (lambda: extreme_meta((16,)), "kernels: expected 2 whole numbers"),
+        (lambda: extreme_meta(context=3), "context: expected several"),
+    ],
+)
+def test_one_number_where_several_are_meant(build, words):
+    with pytest.raises(InvalidArgument, match=words):
+        build()

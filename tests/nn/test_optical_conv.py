@@ -7,7 +7,7 @@ from torch.func import functional_call, jacrev
 
 from photonet import ntk
 from photonet.errors import GridMismatch, InvalidArgument
-from photonet.nn import OpticalConv2d, merge_signed, split_signed
+from photonet.nn import OpticalConv2d, merge_signed, replace_optics, split_signed
 from photonet.ntk.factors import dense, trace_product
 from photonet.optics.imaging import image_by_kernels
 
@@ -126,3 +126,12 @@ def test_kernels_of_another_number_or_with_nan_are_refused():
 def test_a_scene_of_other_colours_is_refused():
     with pytest.raises(GridMismatch, match="scene: expected 2 colour channels"):
         layer(2, 1, 3)(torch.zeros(1, 3, 4, 4, dtype=torch.float64))
+
+
+def test_what_is_added_to_a_replaced_frontend_stays_there():
+    front = nn.Sequential(nn.AvgPool2d(2), OpticalConv2d(1, 2, 3))
+    other = replace_optics(front, lambda layer: nn.Identity())
+    other.register_buffer("mark", torch.ones(1))
+    other.register_forward_hook(lambda *_: None)
+    assert "mark" not in dict(front.named_buffers())
+    assert not front._forward_hooks

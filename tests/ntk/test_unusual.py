@@ -1,0 +1,154 @@
+"""Layers that are used, changed or made in other ways than usual: no closed rule can be taken for granted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import prune
+
+from photonet import ntk
+from photonet.errors import InvalidArgument
+from photonet.nn import OpticalConv2d
+
+from .test_empirical import EXACT, by_jacrev
+
+
+class Monitored(nn.Module):
+    """A pool whose result is looked at, and used for nothing."""
+
+    def __init__(self, grad: bool) -> None:
+        super().__init__()
+        self.convolution, self.pool, self.head = nn.Conv2d(1, 2, 3), nn.AvgPool2d(2), nn.Linear(32, 2)
+        self.grad = grad
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.convolution(x)
+        with torch.set_grad_enabled(self.grad and torch.is_grad_enabled()):
+            self.seen = self.pool(maps).detach()
+        return self.head(maps.flatten(1))
+
+
+class TwoPools(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.used, self.unused = nn.Conv2d(1, 2, 3), nn.AvgPool2d(2), nn.AvgPool2d(4)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.convolution(x)
+        used, _ = self.used(maps), self.unused(maps)
+        return self.head(used.flatten(1))
+
+
+class TimeFirst(nn.Module):
+    """With as many moments as samples, the wrong axis looks like that of the samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.body(x.transpose(0, 1))).transpose(0, 1).mean(1))
+
+
+class Doubled(OpticalConv2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+def with_hook(layer: nn.Module, function: Callable[[Tensor], Tensor]) -> nn.Module:
+    layer.register_forward_hook(lambda module, args, out: function(out))
+    return layer
+
+
+def extra() -> nn.Module:
+    layer = nn.Linear(3, 4)
+    layer.register_parameter("unused", nn.Parameter(torch.ones(2)))
+    return layer
+
+
+def dense(first: nn.Module) -> nn.Module:
+    return nn.Sequential(first, nn.Tanh(), nn.Linear(4, 2))
+
+
+def pictures(*layers: nn.Module, features: int = 32) -> nn.Module:
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, 2))
+
+
+MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "a pool that nobody reads": (lambda: Monitored(True), (1, 6, 6)),
+    "a pool without a gradient": (lambda: Monitored(False), (1, 6, 6)),
+    "two pools, one of which is read": (TwoPools, (1, 6, 6)),
+    "time before samples": (TimeFirst, (3, 4)),
+    "a hook on a dense layer": (lambda: dense(with_hook(nn.Linear(3, 4), torch.tanh)), (3,)),
+    "a hook on a convolution": (lambda: pictures(with_hook(nn.Conv2d(1, 2, 3), torch.relu)), (1, 6, 6)),
+    "a hook on a pool": (
+        lambda: pictures(nn.Conv2d(1, 2, 3), with_hook(nn.AvgPool2d(2), torch.tanh), features=8), (1, 6, 6)
+    ),
+    "a hook in place": (lambda: dense(with_hook(nn.Linear(3, 4), torch.relu_)), (3,)),
+    "another forward": (lambda: pictures(Doubled(1, 2, 3), features=72), (1, 6, 6)),
+    "pruned": (lambda: dense(prune.l1_unstructured(nn.Linear(3, 4), "weight", 0.5)), (3,)),
+    "weight norm by a hook": (lambda: dense(nn.utils.weight_norm(nn.Linear(3, 4))), (3,)),
+    "spectral norm by a hook": (lambda: dense(nn.utils.spectral_norm(nn.Linear(3, 4))), (3,)),
+    "a parameter that is not used": (lambda: dense(extra()), (3,)),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning", "ignore:There is a performance drop")
+@pytest.mark.parametrize("name", MODELS)
+def test_the_kernel_is_that_of_plain_gradients(name: str) -> None:
+    torch.manual_seed(0)
+    build, shape = MODELS[name]
+    model = build().double().eval()
+    x = torch.randn(3, *shape, dtype=torch.float64)
+    model(x)  # what hooks make of weights is there
+    before = {k: v for m in model.modules() for k, v in vars(m).items() if isinstance(v, Tensor)}
+    rows = by_jacrev(model, x).flatten(1)
+    exact = rows @ rows.mT
+    torch.testing.assert_close(ntk.gram(model, x), exact, rtol=EXACT, atol=EXACT * float(exact.max()))
+    for module in model.modules():  # and no wrapper of torch.func stays behind
+        for key in before.keys() & vars(module).keys():
+            assert type(vars(module)[key]) in (Tensor, nn.Parameter)
+            vars(module)[key].sum().item()
+
+
+def test_dropout_needs_one_pass() -> None:
+    model, x = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5), nn.Linear(8, 2)).train(), torch.rand(6, 3)
+    assert bool((torch.linalg.eigvalsh(ntk.gram(model, x).detach()) > -1e-5).all())
+    for more in ({"chunk": 2}, {"x2": x[:2]}):
+        with pytest.raises(InvalidArgument, match="model: expected the same network for all samples"):
+            ntk.gram(model, x, **more)
+    assert ntk.gram(model.eval(), x, chunk=2).shape == (6, 6)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
+def test_what_has_no_tangents_is_named() -> None:
+    x = torch.rand(4, 3)
+    program = torch.jit.trace(nn.Linear(3, 2), x)
+    for model, words in {
+        program: "model: expected layers in Python",
+        nn.Sequential(nn.Linear(3, 2), Complex()): "model: expected outputs that are real numbers",
+        nn.Sequential(nn.Linear(3, 2), nn.BatchNorm2d(2)).eval(): "x: expected samples that the model takes",
+    }.items():
+        with pytest.raises(InvalidArgument, match=words):
+            ntk.gram(model, x)
+    model = nn.Linear(3, 2)
+    for options, words in (
+        ({"params": 5}, "params: expected a name"),
+        ({"outputs": torch.tensor(1.0)}, "outputs: expected real directions"),
+        ({"outputs": torch.tensor([float("nan"), 1.0])}, "outputs: expected finite"),
+    ):
+        with pytest.raises(InvalidArgument, match=words):
+            ntk.gram(model, x, **options)
+    with pytest.raises(InvalidArgument, match="method"):
+        ntk.tangents(model, x, method="jvp")
+    with pytest.raises(InvalidArgument, match="x2: expected the dtype of x"):
+        ntk.infinite_gram(torch.rand(2, 1, 4, 4), torch.rand(2, 1, 4, 4).double(), kernel=3)
+
+
+class Complex(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.to(torch.complex64)
