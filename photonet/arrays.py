@@ -59,6 +59,7 @@ def as_tensor(name: str, value: Any, *, least_dims: int = 0, whole: bool = False
         value = torch.from_numpy(array if array.flags.writeable else array.copy())
     elif not (value.is_floating_point() or value.is_complex()):
         value = value.to(torch.int64 if whole and value.dtype.itemsize > 1 else torch.float32)
+    value = value.resolve_conj().resolve_neg()  # numpy knows no lazy conjugates
     if value.ndim < least_dims:
         raise InvalidArgument(name, f"at least {least_dims} axes (..., y, x)", f"shape {tuple(value.shape)}")
     return finite(name, value)

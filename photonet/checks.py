@@ -37,7 +37,7 @@ def real(name: str, value: Any, what: str = "a finite number") -> float:
     """Return ``value`` as a finite float."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):
         raise InvalidArgument(name, what, f"{type(value).__name__} {value!r}"[:80]) from None
     if not math.isfinite(number):
         raise InvalidArgument(name, what, number)
@@ -70,9 +70,13 @@ def fraction(name: str, value: Any) -> float:
 
 def count(name: str, value: Any, least: int = 1) -> int:
     """Return ``value`` as an integer of at least ``least``."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < least:
+    try:
+        whole = -1 if isinstance(value, bool) else int(value.__index__())
+    except (AttributeError, TypeError):
+        whole = -1
+    if whole < least:
         raise InvalidArgument(name, f"a whole number of at least {least}", repr(value))
-    return int(value.__index__())
+    return whole
 
 
 def counts(name: str, values: Any, *, number: int | None = None) -> tuple[int, ...]:
@@ -87,9 +91,7 @@ def counts(name: str, values: Any, *, number: int | None = None) -> tuple[int, .
 
 def pair(name: str, value: Any) -> tuple[Any, Any]:
     """Return ``(y, x)`` from one value for both axes or from a pair."""
-    if isinstance(value, torch.Tensor) and value.ndim == 0:
-        return value, value
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__len__"):
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__len__") or np.ndim(value) == 0:
         return value, value
     if len(value) != 2:
         raise InvalidArgument(name, "one value, or a pair (y, x)", f"{len(value)} values")

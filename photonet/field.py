@@ -31,7 +31,7 @@ class Field:
         wavelength: vacuum wavelengths in m, [L] (one number is taken as one wavelength).
 
     Raises:
-        InvalidArgument: data that is not complex or not finite, or a wavelength outside 1 nm .. 1 mm.
+        InvalidArgument: data that is no complex tensor, or a wavelength outside 1 nm .. 1 mm.
         GridMismatch: the last two axes are not the grid's, or the wavelength axis is not L.
 
     Example:
@@ -47,6 +47,10 @@ class Field:
     def __post_init__(self) -> None:
         waves = checks.wavelength(self.wavelength)
         object.__setattr__(self, "wavelength", waves)
+        if not isinstance(self.data, torch.Tensor) or not isinstance(self.grid, Grid):
+            got = f"{type(self.data).__name__} on {type(self.grid).__name__}"
+            raise InvalidArgument("data", "a tensor on a Grid", got, "use Field.from_array")
+        object.__setattr__(self, "data", self.data.resolve_conj())
         if not self.data.is_complex():
             raise InvalidArgument("data", "complex amplitudes", f"{self.data.dtype}", "use Field.from_array")
         if self.data.ndim < 3 or tuple(self.data.shape[-2:]) != self.grid.shape:
@@ -246,6 +250,8 @@ class Field:
             wavelength: in m.
             irradiance: of a pixel of value 1, in W/m^2.
 
+        The amplitude is the root of the image, without a slope in the dark: gradients of dark pixels are 0.
+
         Raises:
             InvalidArgument: negative values: light cannot be negative.
 
@@ -258,7 +264,10 @@ class Field:
         if values.is_complex() or bool((values < 0).any()):
             raise InvalidArgument("image", "real pixel values of at least 0", "negative or complex values")
         scale = checks.non_negative("irradiance", irradiance, "an irradiance of at least 0 W/m^2")
-        return cls.from_array((scale * values).sqrt(), pitch=pitch, wavelength=wavelength)
+        lit = values > 0
+        root = (scale * torch.where(lit, values, torch.ones_like(values))).sqrt()
+        amplitude = torch.where(lit, root, torch.zeros_like(root))
+        return cls.from_array(amplitude, pitch=pitch, wavelength=wavelength)
 
     # -- what can be asked -------------------------------------------------------------------------
 

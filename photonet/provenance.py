@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-__all__ = ["config_hash", "module_hash", "provenance", "tensor_hash"]
+__all__ = ["config_hash", "module_hash", "provenance", "tensor_hash", "told"]
 
 
 def tensor_hash(*tensors: torch.Tensor | None) -> str:
@@ -60,7 +60,7 @@ def module_hash(module: nn.Module) -> str:
             if not k.startswith("_") and k != "training" and not (k in made and isinstance(v, torch.Tensor))
         }
         lines.append(f"{name}: {type(part).__qualname__}({_without_addresses(part.extra_repr())})")
-        lines.append(_told(settings))
+        lines.append(told(settings))
         lines.append(_without_addresses(str(getattr(part, "code", ""))))  # what a traced network does
     tensors = [
         *module.named_parameters(remove_duplicate=False),
@@ -75,27 +75,32 @@ def module_hash(module: nn.Module) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
-def _told(value: Any) -> str:
-    """A setting in words that are the same in every process."""
+def told(value: Any) -> str:
+    """A setting in words that are the same in every process.
+
+    Example:
+        >>> told({"k": 3, "act": torch.relu}) == told({"act": torch.relu, "k": 3}), told((1, "a"))
+        (True, "[1, 'a']")
+    """
     if isinstance(value, torch.Tensor):
         return tensor_hash(value)
     if value is None or isinstance(value, (Number, str, bytes, torch.dtype)):
         return repr(value)
     if isinstance(value, Mapping):
-        return f"{{{', '.join(sorted(f'{_told(key)}: {_told(v)}' for key, v in value.items()))}}}"
+        return f"{{{', '.join(sorted(f'{told(key)}: {told(v)}' for key, v in value.items()))}}}"
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
         return f"{value.dtype} {tensor_hash(torch.from_numpy(np.array(value, order='C')))}"
     if isinstance(value, functools.partial):
-        return f"partial({_told([value.func, value.args, value.keywords])})"
+        return f"partial({told([value.func, value.args, value.keywords])})"
     if isinstance(value, (slice, range, Enum)):
         return repr(value)
     if isinstance(value, (set, frozenset)):
-        return f"{{{', '.join(sorted(map(_told, value)))}}}"
+        return f"{{{', '.join(sorted(map(told, value)))}}}"
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(_told(v) for v in value)}]"
+        return f"[{', '.join(told(v) for v in value)}]"
     name = getattr(value, "__qualname__", type(value).__qualname__)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return f"{name}{_told({f.name: getattr(value, f.name) for f in dataclasses.fields(value)})}"
+        return f"{name}{told({f.name: getattr(value, f.name) for f in dataclasses.fields(value)})}"
     return str(name)
 
 

@@ -153,7 +153,8 @@ def simulate(
 
     Raises:
         GridMismatch: mask and field are sampled differently, or partial light without an axis of modes.
-        InvalidArgument: incoherent light without a distance, random errors or a camera without a seed.
+        InvalidArgument: a field that is not finite, incoherent light without a distance, random errors or a
+            camera without a seed.
         UnknownName: an unknown ``coherence`` or ``method``.
 
     Example:
@@ -170,6 +171,8 @@ def simulate(
             "field", "a photonet.Field or a photonet.Display", type(field).__name__, "see Field.from_array"
         )
     checks.choice("coherence", coherence, ("coherent", "partial", "incoherent"))
+    if isinstance(field, Field):
+        checks.finite("field", field.data)
     if fabrication is not None:
         mask = mask.perturb(fabrication, seed=_device_seed(fabrication, seed))
     if detector is not None:
@@ -279,12 +282,16 @@ def _from_scene(road: _Road, field: Field) -> _Arrival:
         raise InvalidArgument("distance", "the distance from mask to sensor in m", None)
     grid, waves = road.output or road.grid, field.wavelength
     check_same_grid("field", Grid(grid.shape, field.grid.pitch), Grid(grid.shape, grid.pitch))
+    if road.output is not None and road.output.centre != field.grid.centre:
+        raise GridMismatch(
+            "output", f"the centre of the scene, {field.grid.centre} m", f"{road.output.centre} m"
+        )
     spread = psf(
         road.transmission,
         road.grid,
         waves,
         road.distance,
-        output=road.output,
+        output=None if road.output is None else Grid(grid.shape, grid.pitch),  # around its own axis
         method=road.method,
         strict=road.strict,
     )
@@ -365,6 +372,8 @@ def plan(
         >>> plan(light, 0.1).method, plan(light, 1.0).method
         ('angular_spectrum', 'rayleigh_sommerfeld')
     """
+    if not isinstance(optic, (Mask, Field)):
+        raise InvalidArgument("optic", "a Mask or a Field", type(optic).__name__)
     if isinstance(optic, Mask):
         waves = wavelength if wavelength is not None else optic.wavelength
         if waves is None:

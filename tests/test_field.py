@@ -121,3 +121,21 @@ def test_data_that_is_no_light_is_refused():
         Field.from_image([[-1.0]], pitch=1e-6, wavelength=GREEN)
     with pytest.raises(InvalidArgument, match="^irradiance"):
         Field.plane_wave(shape=4, pitch=1e-6, wavelength=GREEN, irradiance=-1)
+
+
+def test_dark_pixels_have_no_gradient_instead_of_no_number():
+    image = torch.tensor([[0.0, 1.0], [4.0, 9.0]], requires_grad=True)
+    Field.from_image(image, pitch=1e-6, wavelength=525e-9).intensity().sum().backward()
+    assert image.grad.tolist() == [[0.0, 1.0], [1.0, 1.0]]
+
+
+def test_conjugates_are_fields_like_others():
+    light = Field.plane_wave(shape=4, pitch=1e-6, wavelength=525e-9, angle=(0.0, 0.1))
+    turned = Field(light.data.conj(), light.grid, light.wavelength)
+    np.testing.assert_allclose(turned.to_xarray().values, light.to_xarray().values.conj())
+
+
+@pytest.mark.parametrize("data", [np.ones((1, 4, 4), complex), None])
+def test_what_is_no_tensor_is_named(data):
+    with pytest.raises(InvalidArgument, match="data: expected a tensor on a Grid"):
+        Field(data, Grid(4, 1e-6), 525e-9)

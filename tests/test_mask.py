@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from photonet import materials
 from photonet.errors import DataError, DataMissing, InvalidArgument, UnknownName
-from photonet.fabrication import HeightError, LateralError, WidthError
+from photonet.fabrication import HeightError, LateralError, MaskOverlay, WidthError
 from photonet.mask import HeightMask, Mask, MetaAtomMask, PhaseMask, TransmissionMask
 
 LIBRARY = "sin-pillars-293nm"
@@ -380,3 +380,32 @@ def test_a_mask_prints_in_a_line():
     made = mask.perturb(HeightError(systematic=0.1), seed=0, devices=3)
     assert repr(made).startswith("<PhaseMask 3 devices of 2 masks of 4 x 6")
     assert "5e-07" not in repr(Mask.from_phase([[0.0]], pitch=0.5e-6))
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_every_kind_is_read_as_it_was_written(which, tmp_path):
+    mask = kinds()[which]
+    mask.save(tmp_path / "mask.h5")
+    again = Mask.load(tmp_path / "mask.h5")
+    assert type(again) is type(mask)
+    torch.testing.assert_close(again.transmission(RGB), mask.transmission(RGB))
+
+
+def test_conjugates_are_written_and_read(tmp_path):
+    u = torch.polar(rand(4, 4), rand(4, 4, seed=1))
+    Mask.from_transmission(u.conj(), pitch=1e-6).save(tmp_path / "mask.h5")
+    torch.testing.assert_close(Mask.load(tmp_path / "mask.h5").transmission(RGB)[0], u.conj().resolve_conj())
+
+
+def test_touching_pillars_of_samples_that_are_not_square():
+    mask = Mask.from_meta_atoms(torch.full((4, 4), 230e-9), library=LIBRARY, pitch=(293e-9, 586e-9))
+    made = mask.perturb(WidthError(mean=0.0), seed=0)
+    torch.testing.assert_close(made.geometry.width, mask.geometry.width)
+
+
+def test_a_relief_with_overlay_is_not_quantised_again():
+    step = 0.3e-6
+    relief = Mask.from_height(step * torch.randint(0, 4, (6, 6)).double(), pitch=5e-6, material="SiO2")
+    spoilt = relief.perturb(MaskOverlay(masks=2, depth=3 * step, systematic=1e-7), seed=0)
+    with pytest.raises(InvalidArgument, match="levels: expected a relief without MaskOverlay"):
+        spoilt.quantize(2)

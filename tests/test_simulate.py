@@ -5,7 +5,7 @@ import pytest
 import torch
 import xarray as xr
 
-from photonet import Detector, Field, Grid, Mask, plan, simulate
+from photonet import Detector, Display, Field, Grid, Mask, plan, simulate
 from photonet.errors import (
     GridMismatch,
     InvalidArgument,
@@ -381,3 +381,33 @@ def test_strict_raises_what_would_be_a_warning(lens, light):
         simulate(lens, light, distance=1e-5, method="fresnel_response", strict=True)
     with pytest.raises(SamplingError, match="method='auto'"):
         light.propagate(1e-5, method="fresnel_response", strict=True)
+
+
+def test_an_output_beside_the_scene_is_refused():
+    mask = Mask.from_phase(torch.zeros(16, 16), pitch=1e-6)
+    scene = Field.from_image(torch.rand(16, 16), pitch=1e-6, wavelength=525e-9)
+    options = {"distance": 2e-4, "coherence": "incoherent"}
+    with pytest.raises(GridMismatch, match="output: expected the centre of the scene"):
+        simulate(mask, scene, output=Grid(16, 1e-6, (0.0, 4e-6)), **options)
+    moved = Field(scene.data, Grid(16, 1e-6, (0.0, 4e-6)), scene.wavelength)
+    here = simulate(mask, scene, output=scene.grid, **options)
+    there = simulate(mask, moved, output=moved.grid, **options)
+    torch.testing.assert_close(there.irradiance, here.irradiance)
+
+
+def test_light_without_a_number_is_named():
+    data = torch.ones(1, 4, 4, dtype=torch.complex64)
+    data[0, 1, 2] = float("nan")
+    light = Field(data, Grid(4, 1e-6), 525e-9)
+    with pytest.raises(InvalidArgument, match=r"field: expected finite values.*\(0, 1, 2\)"):
+        simulate(Mask.from_phase(torch.zeros(4, 4), pitch=1e-6), light)
+    with pytest.raises(InvalidArgument, match="optic: expected a Mask or a Field"):
+        plan(torch.zeros(4, 4), 1e-3)
+
+
+def test_the_ledger_of_several_devices_has_labels():
+    mask = Mask.from_height(torch.full((16, 16), 1e-6), pitch=1e-6, material="SiO2")
+    screen = Display(torch.rand(1, 4, 4), Grid(4, 1e-4), 525e-9, 0.1)
+    made = mask.perturb(HeightError(systematic=0.02), seed=3, devices=3)
+    book = simulate(made, screen, distance=2e-4, ledger=True).ledger.to_xarray()
+    assert book.sizes["batch_0"] == 3

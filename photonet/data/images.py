@@ -97,7 +97,11 @@ class Images(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     def subset(self, index: slice | Sequence[int] | torch.Tensor) -> Images:
         """The pictures at ``index`` as a set of their own."""
         if not isinstance(index, (slice, torch.Tensor)):
-            index = torch.as_tensor(index, dtype=torch.int64)
+            index = torch.as_tensor(np.asarray(index))
+        if isinstance(index, torch.Tensor) and index.dtype != torch.bool:
+            if index.is_floating_point() and len(index):
+                raise InvalidArgument("index", "whole numbers, a mask or a slice", index.dtype)
+            index = index.to(torch.int64)
         return replace(self, pixels=self.pixels[index], labels=self.labels[index])
 
     def __repr__(self) -> str:

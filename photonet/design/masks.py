@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from .. import checks, materials
+from ..arrays import as_tensor
 from ..errors import InvalidArgument
 from ..grid import Grid
 from ..mask import HeightMask, Mask
@@ -106,7 +107,9 @@ def kernels_to_masks(
         >>> design.kernels().shape
         torch.Size([1, 1, 7, 7])
     """
-    checks.finite("kernels", kernels)
+    kernels = as_tensor("kernels", kernels)
+    if len(waves := checks.wavelength(wavelength)) != 1:
+        raise InvalidArgument("wavelength", "one wavelength in m", f"{len(waves)} of them")
     if kernels.ndim != 4 or kernels.shape[1] != 1:
         raise InvalidArgument("kernels", "shape [k, 1, y, x], one colour", f"{tuple(kernels.shape)}")
     checks.count("steps", steps)
@@ -117,7 +120,9 @@ def kernels_to_masks(
         raise InvalidArgument("kernels", "kernels that are not all zero", "an empty kernel")
     # a kernel of one sign needs no second optic; its empty partner is given the same PSF and no gain
     wished = torch.where(gain[..., None, None, None] > 0, wished, wished.flip(0))
-    wished = _in_window(wished, checks.count("samples", samples) // checks.count("pixel", pixel))
+    window = torch.empty(checks.count("samples", samples), samples)
+    # as many pixels as fit around the axis
+    wished = _in_window(wished, bin_pixels(window, checks.count("pixel", pixel)).shape[-1])
 
     grid = Grid(samples, pitch)
     start = spread_phase(wished.shape[:2], grid, wavelength, distance, seed)[..., None, :, :]
@@ -125,8 +130,9 @@ def kernels_to_masks(
     optimizer = torch.optim.Adam([phase], lr=STEP)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in track(range(steps), "designing masks"):
-        light = torch.polar(torch.ones_like(phase), phase)
-        loss = _error(bin_pixels(psf(light, grid, wavelength, distance), pixel), wished).square().sum()
+        with torch.enable_grad():
+            light = torch.polar(torch.ones_like(phase), phase)
+            loss = _error(bin_pixels(psf(light, grid, wavelength, distance), pixel), wished).square().sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -141,8 +147,9 @@ def kernels_to_masks(
     )
     design = MaskDesign(mask, gain, pixel, torch.tensor(()), torch.tensor(()))
     got = design.psf()
-    margin = (got.shape[-1] - kernels.shape[-1]) // 2
-    inside = got[..., margin : got.shape[-2] - margin, margin : got.shape[-1] - margin]
+    size = kernels.shape[-1]
+    first = got.shape[-1] // 2 - size // 2
+    inside = got[..., first : first + size, first : first + size]
     # the gains are digital, hence free: let them make up for the light beside the kernel
     fit = (got * wished).sum(dim=(-3, -2, -1)) / got.square().sum(dim=(-3, -2, -1))
     return replace(

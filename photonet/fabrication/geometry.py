@@ -62,7 +62,7 @@ class Geometry:
     @property
     def touching(self) -> float:
         """Width in m at which pillars of one sample, or of neighbouring ones, merge: their own period."""
-        return min(self.pitch) * self.elements**-0.5
+        return float((self.pitch[0] * self.pitch[1] / self.elements) ** 0.5)
 
     def required(self, quantity: str, error: Any) -> torch.Tensor:
         """The quantity that ``error`` acts on.

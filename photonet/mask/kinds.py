@@ -385,6 +385,11 @@ class HeightMask(Mask):
             depth: the highest level in m; None for the highest point of the relief. N levels that serve
                 2 pi of phase need the depth (N - 1) / N of the height that gives 2 pi.
         """
+        if self.geometry.levels is not None:
+            raise InvalidArgument(
+                "levels", "a relief without MaskOverlay, which knows its levels already", "one with it",
+                "quantize first",
+            )  # fmt: skip
         top = float(self.height.detach().max()) if depth is None else checks.positive("depth", depth)
         if top == 0:
             return self

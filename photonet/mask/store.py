@@ -48,7 +48,7 @@ def write(path: str | Path, kind: str, members: dict[str, Any]) -> None:
             elif isinstance(value, float):
                 file.attrs[name] = value
         for name, tensor in tensors.items():
-            file.create_dataset(name, data=tensor.detach().cpu().numpy())
+            file.create_dataset(name, data=tensor.detach().cpu().resolve_conj().resolve_neg().numpy())
 
 
 def read(path: str | Path) -> tuple[str, dict[str, Any]]:
@@ -84,7 +84,7 @@ def read(path: str | Path) -> tuple[str, dict[str, Any]]:
             pitch=(dy, dx),
             elements=int(attributes["elements"]),
         )
-        members: dict[str, Any] = {"geometry": geometry.with_tensors(arrays["geometry"])}
+        members: dict[str, Any] = {"geometry": geometry.with_tensors(arrays.get("geometry", {}))}
         members |= arrays.get("mask", {})
         members |= {n: float(attributes[n]) for n in ("wavelength", "distance") if n in attributes}
         members |= {

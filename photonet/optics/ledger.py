@@ -62,7 +62,8 @@ class Ledger:
 
         data = {}
         for name in ("entering", "absorbed", "outside", "leaving"):
-            values = torch.stack([getattr(e, name).detach().cpu() for e in self.entries])
+            each = [getattr(e, name).detach().cpu() for e in self.entries]
+            values = torch.stack(torch.broadcast_tensors(*each))  # light that is common to several devices
             lead = [f"batch_{i}" for i in range(values.ndim - 2)]
             data[name] = (["element", *lead, "wavelength"], values.numpy(), {"units": "W"})
         return xr.Dataset(data, coords={"element": [e.element for e in self.entries]})

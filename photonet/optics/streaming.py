@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 
 from .. import checks
-from ..errors import GridMismatch, InvalidArgument
+from ..errors import DataError, GridMismatch, InvalidArgument
 from ..files import atomic_path
 from ..grid import Grid
 from .fourier import fourier_matrix, scratch
@@ -102,6 +103,9 @@ def stream_psf(
         u = _turn(strip, room[: len(strip)]) if phase else strip.to(dtype)
         for index in range(len(waves)):
             total[index] += left[index][:, start : start + rows] @ (u @ right[index])
+        if not bool(torch.isfinite(total).all()):
+            got = f"NaN or infinite ones in rows {start} to {start + len(strip) - 1}"
+            raise InvalidArgument("transmission", "finite values", got)
         _keep(checkpoint, key, total, min(start + rows, grid.shape[0]))
     if checkpoint is not None:
         Path(checkpoint).unlink(missing_ok=True)
@@ -177,9 +181,15 @@ def _resume(
     checkpoint: str | Path | None, key: str, shape: tuple[int, ...], dtype: torch.dtype
 ) -> tuple[torch.Tensor, int]:
     if checkpoint is not None and Path(checkpoint).exists():
-        with np.load(checkpoint, allow_pickle=False) as kept:
-            if str(kept["key"]) == key:
-                return torch.from_numpy(kept["total"]), int(kept["done"])
+        try:
+            with np.load(checkpoint, allow_pickle=False) as kept:
+                if str(kept["key"]) == key:
+                    return torch.from_numpy(kept["total"]), int(kept["done"])
+        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+            raise DataError(
+                f"{checkpoint}: no whole checkpoint of stream_psf ({type(error).__name__}); "
+                "remove it to begin anew"
+            ) from None
     return torch.zeros(shape, dtype=dtype), 0
 
 

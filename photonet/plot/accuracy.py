@@ -95,9 +95,14 @@ def yields(devices: xr.Dataset) -> Figure:
 
     figure = Figure(figsize=(6, 3.4), layout="constrained")
     axes = figure.subplots()
-    share = 100 * (1 - np.arange(devices.sizes["device"]) / devices.sizes["device"])
+    count = devices.sizes["device"]
+    share = 100 * (1 - np.arange(count + 1) / count)
+    lowest = min(float(devices[name].min()) for name in ("uncorrected", "corrected"))
     for name in ("uncorrected", "corrected"):
-        axes.step(100 * np.sort(devices[name].values), share, where="post", label=name)
+        reached = np.sort(devices[name].values)
+        # a device counts up to its own accuracy: the step is after it, and the last one leads to none
+        at = 100 * np.concatenate([[lowest], reached, reached[-1:]])
+        axes.step(at, np.concatenate([[100.0], share]), where="pre", label=name)
     axes.axvline(100 * devices.attrs["simulated"], color="0.4", ls="--", lw=1, label="simulated")
     axes.set(xlabel="accuracy (%)", ylabel="devices at least as good (%)")
     axes.grid(alpha=0.3)

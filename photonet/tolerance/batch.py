@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from ..errors import InvalidArgument
+
 __all__ = ["Failure", "Job", "Metric", "Outcome", "System", "run_batch", "run_jobs"]
 
 System = Callable[[dict[str, torch.Tensor], list[int]], Sequence[Any]]
@@ -69,6 +71,8 @@ def run_batch(system: System, metric: Metric, job: Job) -> Outcome:
 
 def _named(result: Any) -> dict[str, float]:
     named = result if isinstance(result, Mapping) else {"metric": result}
+    if not named:
+        raise InvalidArgument("metric", "at least one number for a device", "an empty mapping")
     return {str(name): float(value) for name, value in named.items()}
 
 
@@ -114,6 +118,12 @@ def run_jobs(
                 return
         return
     pool = executor.get_executor(pure=False) if hasattr(executor, "get_executor") else executor
+    context = getattr(pool, "_mp_context", None)
+    if context is not None and context.get_start_method() == "fork" and torch.get_num_threads() > 1:
+        raise InvalidArgument(
+            "executor", "fresh processes", "a pool that forks, where threads of torch leave locks behind",
+            "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))",
+        )  # fmt: skip
     waiting = {pool.submit(run_batch, system, metric, job): job for job in jobs}
     try:
         for future in as_completed(waiting):

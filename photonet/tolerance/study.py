@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..checks import choice, count, lookup
 from ..errors import InvalidArgument, PhotonetError
 from ..progress import bar
-from ..provenance import config_hash, provenance
+from ..provenance import config_hash, module_hash, provenance, told
 from .batch import Failure, Job, Metric, Outcome, System, run_jobs
 from .checkpoint import read_metrics, write
 from .distributions import Distribution
@@ -120,7 +121,7 @@ def tolerance(
     lookup("sampler", sampler, SAMPLERS)
     requirements = check_require(require, sampler)
     cube = unit_cube(sampler, samples, len(laws), seed=seed)
-    draws = {name: np.asarray(law.ppf(cube[:, i])) for i, (name, law) in enumerate(laws.items())}
+    draws = {name: _drawn(name, law, cube[:, i]) for i, (name, law) in enumerate(laws.items())}
     table = _table(draws, laws, _device_seeds(seed, samples))
     table.attrs.update(_provenance(system, metric, laws, samples, sampler, seed, config))
     path = None if out is None else Path(out)
@@ -134,6 +135,14 @@ def tolerance(
     if path is not None:
         write(table, path)
     return table
+
+
+def _drawn(name: str, law: Distribution, quantiles: np.ndarray) -> np.ndarray:
+    draws = np.asarray(law.ppf(quantiles), dtype=float)
+    if draws.shape != quantiles.shape or not np.isfinite(draws).all():
+        got = f"shape {draws.shape}" if draws.shape != quantiles.shape else "NaN or infinite ones"
+        raise InvalidArgument(f"errors[{name!r}]", "a law with a finite draw for each device", got)
+    return draws
 
 
 def _check_errors(errors: Mapping[str, Distribution]) -> dict[str, Distribution]:
@@ -207,9 +216,14 @@ def _provenance(
 
 
 def _name(function: Any) -> str:
+    """Of a function, and what it is partial to."""
+    bound = ""
     while isinstance(function, functools.partial):
+        values = {**{str(n): v for n, v in enumerate(function.args)}, **function.keywords}
+        words = {k: module_hash(v) if isinstance(v, nn.Module) else told(v) for k, v in values.items()}
+        bound += f" of {config_hash(words)}" if words else ""
         function = function.func
-    return getattr(function, "__qualname__", type(function).__qualname__)
+    return getattr(function, "__qualname__", type(function).__qualname__) + bound
 
 
 def _jobs(table: xr.Dataset, batch: int) -> list[Job]:

@@ -146,3 +146,13 @@ def test_bad_splits_name_the_argument(labels, fractions, seed, name):
 def test_repr_says_what_it_is():
     assert repr(pictures()) == "<toy: 5 pictures 1 x 2 x 3, 3 classes>"
     assert np.asarray(pictures().images).shape == (5, 1, 2, 3)
+
+
+@pytest.mark.parametrize("kind", [torch.tensor, np.array, list])
+def test_a_mask_chooses_what_it_marks(kind):
+    pixels = torch.arange(4, dtype=torch.uint8)[:, None, None, None]
+    pictures = Images(pixels, torch.tensor([0, 1, 0, 1]), ("a", "b"), "toy")
+    assert pictures.subset(kind([False, True, False, True])).pixels.flatten().tolist() == [1, 3]
+    assert pictures.subset(kind([2, 0])).pixels.flatten().tolist() == [2, 0]
+    with pytest.raises(InvalidArgument, match="index: expected whole numbers"):
+        pictures.subset(kind([0.5, 1.0]))

@@ -91,3 +91,17 @@ def test_a_design_prints_in_a_line(design):
 def test_bad_input_is_named(kernel, change, error, words):
     with pytest.raises(error, match=words):
         kernels_to_masks(kernel, **SETUP | {"steps": 1} | change)
+
+
+@pytest.mark.parametrize(("samples", "pixel"), [(48, 6), (40, 5), (32, 1)])
+def test_windows_of_any_number_of_pixels(samples, pixel):
+    options = SETUP | {"samples": samples, "pixel": pixel, "steps": 3}
+    with torch.no_grad():
+        found = kernels_to_masks(kernels().numpy(), **options)
+    assert found.psf().shape[-1] in (samples // pixel, samples // pixel - 1)
+    assert bool((found.efficiency > 0).all())
+
+
+def test_one_wavelength_is_wanted():
+    with pytest.raises(InvalidArgument, match="wavelength: expected one wavelength"):
+        kernels_to_masks(kernels(), **SETUP | {"wavelength": [525e-9, 630e-9]})

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from photonet import Grid
-from photonet.errors import GridMismatch, InvalidArgument, SamplingWarning
+from photonet.errors import DataError, GridMismatch, InvalidArgument, SamplingWarning
 from photonet.optics import propagate, stream_psf, streaming
 
 GRID, WINDOW, WAVES, Z = Grid((96, 80), 5e-6), Grid((9, 12), 3e-6, (4e-6, -2e-6)), [633e-9, 450e-9], 20e-3
@@ -90,3 +90,18 @@ def test_steep_light_warns_with_the_distance_that_holds():
     grid, window = Grid(2000, 0.5e-6), Grid(400, 0.5e-6)
     with pytest.warns(SamplingWarning, match="paraxial kernel is off by .* of at least 0.0425 m would hold"):
         stream_psf(torch.zeros(2000, 2000), grid, 532e-9, 3e-3, window, phase=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage"])
+def test_a_damaged_checkpoint_is_named(mask, tmp_path, content):
+    checkpoint = tmp_path / "sum.npz"
+    checkpoint.write_bytes(content)
+    with pytest.raises(DataError, match="sum.npz: no whole checkpoint of stream_psf"):
+        stream_psf(mask, GRID, WAVES, Z, WINDOW, phase=True, checkpoint=checkpoint)
+
+
+def test_a_mask_without_a_number_is_named(mask):
+    spoilt = mask.clone()
+    spoilt[-1, 3] = float("nan")
+    with pytest.raises(InvalidArgument, match="transmission: expected finite values"):
+        stream_psf(spoilt, GRID, WAVES, Z, WINDOW, phase=True)

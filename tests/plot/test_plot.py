@@ -48,8 +48,9 @@ def test_yields_fall_from_all_devices_to_none():
     )
     [axes] = plot.yields(devices).axes
     line = axes.get_lines()[0]
-    assert list(line.get_xdata()) == pytest.approx([50, 70, 90])
-    assert list(line.get_ydata()) == pytest.approx([100, 200 / 3, 100 / 3])
+    assert line.get_drawstyle() == "steps-pre"  # all reach 50 %, two of three what is just above
+    assert list(line.get_xdata()) == pytest.approx([50, 50, 70, 90, 90])
+    assert list(line.get_ydata()) == pytest.approx([100, 100, 200 / 3, 100 / 3, 0])
 
 
 def test_a_panel_for_every_mask_and_kernel():

@@ -11,7 +11,7 @@ import pytest
 import torch
 import xarray as xr
 
-from photonet.errors import InvalidArgument, UnknownName
+from photonet.errors import DataError, InvalidArgument, UnknownName
 from photonet.tolerance import AtMost, DeviceFailed, Fixed, Normal, Uniform, tolerance
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that worker processes find the toys by name
@@ -214,3 +214,48 @@ def test_the_bar_counts_the_devices_on_a_terminal(monkeypatch, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert "4/4" in err
+
+
+def test_processes_that_fork_are_refused(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    with (
+        ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool,
+        pytest.raises(InvalidArgument, match="executor: expected fresh processes"),
+    ):
+        run(samples=4, executor=pool)
+
+
+class Lawless(Normal):
+    def ppf(self, quantiles):
+        return np.full(len(quantiles), np.nan)
+
+
+class Single(Normal):
+    def ppf(self, quantiles):
+        return 0.0
+
+
+@pytest.mark.parametrize("law", [Lawless(0, 1), Single(0, 1)])
+def test_a_law_without_draws_is_named(law):
+    with pytest.raises(InvalidArgument, match=r"errors\['x'\]: expected a law with a finite draw"):
+        tolerance(line, measure, {"x": law, "y": Normal(0, 1)}, samples=4, progress=False)
+
+
+def test_a_metric_of_nothing_is_named():
+    with pytest.raises(DeviceFailed, match="metric: expected at least one number"):
+        tolerance(line, lambda device: {}, ERRORS, samples=4, progress=False)
+
+
+def test_what_a_function_is_partial_to_belongs_to_the_study(tmp_path):
+    def study(k):
+        system, out = functools.partial(scaled, k=k), tmp_path / "study.nc"
+        return tolerance(system, measure, ERRORS, samples=4, out=out, progress=False)
+
+    found = study(2.0)
+    with pytest.raises(DataError, match="another study"):
+        study(1.0)
+    xr.testing.assert_equal(study(2.0), found)
+
+
+def scaled(draws, seeds, *, k):
+    return [(k * x, y, noise) for x, y, noise in line(draws, seeds)]
