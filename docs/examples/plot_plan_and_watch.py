@@ -43,7 +43,7 @@ device = measured.make_devices(masks, errors, [3], binning=4)[0]
 
 pilot = device.measure(test.images[:60], test.labels[:60])
 clean = test.images[60:], test.labels[60:]
-plan = measured.plan_pilot(student, pilot, correct, clean=clean, method="calibration", repeats=5)
+plan = measured.plan_pilot(student, pilot, correct, clean=clean, method="calibration", sizes=[8, 20, 48])
 print(plan)
 print(plan.needed(0.90))
 print(plan.needed(0.995))

@@ -47,6 +47,9 @@ Capture = Callable[[float], Any]
 GROUPS = 16
 """Random groups of pixels; leaving out one at a time gives the standard errors (jackknife)."""
 
+LEAST_LEVELS = 3
+"""In the range of a fit: fewer tell no line from a bend."""
+
 TRANSFER_RANGE = 0.7
 """Part of the saturation signal over which gain and responsivity are fitted (the standard's 70 %)."""
 
@@ -170,7 +173,7 @@ def virtual_camera(detector: Detector, wavelength: Any, shape: Any, *, camera: S
         torch.Size([4, 6])
     """
     size = tuple(checks.count("shape", n) for n in checks.pair("shape", shape))
-    efficiency = without_mosaic(detector).efficiency(wavelength).item()
+    efficiency = _one_efficiency(detector, wavelength)
     pattern = detector.pattern(size, camera, dtype=torch.float64)
     generator = stream(seed, "exposure")
 
@@ -203,7 +206,10 @@ def characterize(
         >>> 0.12 in found.gain, 0.65 in found.quantum_efficiency
         (True, True)
     """
-    full = 1.08 * detector.saturation / without_mosaic(detector).efficiency(wavelength).item()
+    efficiency = _one_efficiency(detector, wavelength)
+    if efficiency <= 0:
+        raise InvalidArgument("detector", "a quantum efficiency above 0 at this wavelength", efficiency)
+    full = 1.08 * detector.saturation / efficiency
     photons = torch.linspace(0, full, checks.count("levels", levels, least=10), dtype=torch.float64)
     take = virtual_camera(detector, wavelength, shape, camera=camera, seed=seed)
     return measure(take, photons.tolist(), stack=stack)
@@ -233,6 +239,11 @@ def measure(capture: Capture, photons: list[float], *, stack: int = 16) -> Chara
         raise InvalidArgument(
             "photons", "levels beyond saturation", "a variance that does not fall at the end"
         )
+    above = y - y[0]
+    told = int((above[1:] <= TRANSFER_RANGE * above[top]).sum()), int(_linear_levels(above, top).sum())
+    if not above[top] > 0 or min(told) < LEAST_LEVELS:
+        expected = f"{LEAST_LEVELS} or more levels between the dark and 70 % of saturation"
+        raise InvalidArgument("photons", expected, f"{min(told)}", "closer levels at the beginning")
     others = (1 - torch.eye(GROUPS, dtype=torch.float64)) / (GROUPS - 1)
     whole = _transfer_fit(x, y[:, None], noise[:, None], top)
     without = _transfer_fit(x, mean @ others.T, variance @ others.T, top)
@@ -279,7 +290,7 @@ def truth(detector: Detector, wavelength: Any, found: Characterization) -> dict[
         detector, wavelength: as in `virtual_camera`.
         found: the measurement (linearity is a matter of the levels it used).
     """
-    efficiency, photons = without_mosaic(detector).efficiency(wavelength).item(), found.photons
+    efficiency, photons = _one_efficiency(detector, wavelength), found.photons
     y = detect(efficiency * photons[None], detector, noise=False)[0]
     inside = _linear_levels(y - y[0], int(found.variance.argmax()))
     known = {
@@ -293,6 +304,13 @@ def truth(detector: Detector, wavelength: Any, found: Characterization) -> dict[
         known[name] = math.sqrt(sum(p**2 for p in parts))
         known |= {f"{name}_{p}": v for p, v in zip(("row", "column", "pixel"), parts, strict=True)}
     return known
+
+
+def _one_efficiency(detector: Detector, wavelength: Any) -> float:
+    efficiency = without_mosaic(detector).efficiency(wavelength)
+    if efficiency.numel() != 1:
+        raise InvalidArgument("wavelength", "one number in m", f"{efficiency.numel()} of them")
+    return float(efficiency)
 
 
 def deviation_from_line(photons: torch.Tensor, signal: torch.Tensor) -> torch.Tensor:
@@ -370,8 +388,9 @@ def nonuniformity_variances(image: torch.Tensor, temporal: float) -> tuple[list[
 def _frame(capture: Capture, photons: float) -> torch.Tensor:
     """One frame [y, x] in float64."""
     frame = as_tensor("capture", capture(photons), least_dims=2)
-    if frame.ndim > 2:
-        raise InvalidArgument("capture", "frames [y, x]", f"shape {tuple(frame.shape)}")
+    if frame.ndim > 2 or min(frame.shape) < 2:
+        expected = "frames [y, x] of two or more rows and columns"
+        raise InvalidArgument("capture", expected, f"shape {tuple(frame.shape)}")
     return frame.double()
 
 

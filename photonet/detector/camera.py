@@ -29,6 +29,9 @@ CERTAIN_SATURATION = 4.0
 LEAST_WELL = 300.0
 """Full well in electrons below which `CERTAIN_SATURATION` is counted from this one."""
 
+COLDEST, HOTTEST = -273.15, 500.0
+"""Degrees C that a sensor may have; other numbers are in other units."""
+
 SOFTEST = 0.1
 """Largest softness of the full well: with more, the soft minimum would lower the dark signal too."""
 
@@ -127,6 +130,9 @@ class Detector:
             clean[name] = checks.non_negative(name, getattr(self, name))
         for name in ("temperature", "reference_temperature"):
             clean[name] = checks.real(name, getattr(self, name))
+            if not COLDEST <= clean[name] <= HOTTEST:
+                expected = f"degrees C from {COLDEST:g} to {HOTTEST:g}"
+                raise InvalidArgument(name, expected, clean[name])
         if clean["softness"] > SOFTEST:
             raise InvalidArgument("softness", f"at most {SOFTEST} of the full well", clean["softness"])
         if min(clean["fill"]) == 0:
@@ -440,11 +446,22 @@ def detect(
         True
     """
     without_mosaic(detector)
+    electrons = as_tensor("electrons", electrons, least_dims=2)
     if electrons.is_complex():
         raise InvalidArgument("electrons", "real numbers", electrons.dtype, "of a field take the irradiance")
     if temperature is not None:
         temperature = as_tensor("temperature", temperature).to(electrons.device)
-    return _grey(checks.finite("electrons", electrons), detector, seed, pattern, frames, noise, temperature)
+        if not _fits(temperature.shape, electrons.shape):
+            expected = f"one, or as many as broadcast against {tuple(electrons.shape)}"
+            raise InvalidArgument("temperature", expected, tuple(temperature.shape))
+    return _grey(electrons, detector, seed, pattern, frames, noise, temperature)
+
+
+def _fits(small: torch.Size, large: torch.Size) -> bool:
+    try:
+        return torch.broadcast_shapes(small, large) == large
+    except RuntimeError:
+        return False
 
 
 def without_mosaic(detector: Detector) -> Detector:

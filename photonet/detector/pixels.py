@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from .. import checks
-from ..errors import GridMismatch
+from ..arrays import as_tensor
+from ..errors import GridMismatch, InvalidArgument
 from ..grid import Grid, overlap
 
 __all__ = ["pixel_irradiance"]
@@ -33,13 +34,19 @@ def pixel_irradiance(irradiance: torch.Tensor, grid: Grid, pixels: Grid, fill: A
         [..., *pixels.shape] in W/m^2.
 
     Raises:
-        InvalidArgument: fill is not in (0, 1], or the samples are not on ``grid``.
+        InvalidArgument: fill is not in (0, 1], irradiance that is complex or not finite, or samples that are
+            not on ``grid``.
 
     Example:
         >>> light = torch.arange(16.0).reshape(4, 4)
         >>> pixel_irradiance(light, Grid(4, 1e-6), Grid(2, 2e-6, centre=(0.5e-6, 0.5e-6))).tolist()
         [[2.5, 4.5], [10.5, 12.5]]
     """
+    irradiance = as_tensor("irradiance", irradiance, least_dims=2)
+    if irradiance.is_complex():
+        raise InvalidArgument(
+            "irradiance", "real numbers", irradiance.dtype, "the squared modulus of a field"
+        )
     if tuple(irradiance.shape[-2:]) != grid.shape:
         raise GridMismatch("irradiance", f"the samples {grid}", f"shape {tuple(irradiance.shape)}")
     sides = [checks.positive("fill", f) for f in checks.pair("fill", fill)]

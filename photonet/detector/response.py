@@ -26,7 +26,7 @@ def clean_crosstalk(value: Any) -> tuple[tuple[float, ...], ...]:
     if not isinstance(value, (list, tuple)):
         c = checks.fraction("crosstalk", value)
         return ((0.0, c / 4, 0.0), (c / 4, 1 - c, c / 4), (0.0, c / 4, 0.0)) if c else ((1.0,),)
-    if not all(isinstance(row, (list, tuple)) and len(row) == len(value[0]) for row in value):
+    if not value or not all(isinstance(row, (list, tuple)) and len(row) == len(value[0]) for row in value):
         raise InvalidArgument("crosstalk", "a fraction, or rows of equal length", value)
     rows = tuple(tuple(checks.non_negative("crosstalk", v) for v in row) for row in value)
     if len(rows) % 2 == 0 or len(rows[0]) % 2 == 0:

@@ -48,9 +48,7 @@ def for_student(student: HybridNetwork, measured: Measured) -> Measured:
             "measured", "Measured scenes and feature maps", type(measured).__name__,
             "Measured.from_file reads a file",
         )  # fmt: skip
-    like = next(student.parameters(), measured.features)
-    labels = None if measured.labels is None else measured.labels.to(like.device)
-    return Measured(measured.scenes.to(like), measured.features.to(like), labels, measured.dropped)
+    return measured.to(next(student.parameters(), measured.features))
 
 
 def usable_frames(student: HybridNetwork, measured: Measured, fraction: float, seed: int) -> Measured:

@@ -53,11 +53,11 @@ def run_bench(
     """Show scenes to a device and write all frames to one file of measured data.
 
     The file holds what a real bench notes and nothing else: raw grey values, exposure times, temperatures and
-    times. Beside the scenes there are, taken at equal steps during the run, ``dark`` frames at every
-    exposure time of the other groups and ``flat`` frames of the laser's uniform light at half the exposure
-    time; and before it, two flat frames at each of ``levels`` rising exposure times (for linearity and
-    photon transfer) and ``points`` frames of one bright pixel in the middle of a dark scene, exposed until
-    it fills half of the camera's range.
+    times. Beside the scenes there are, taken at equal steps during the run, ``dark`` frames at the exposure
+    times of the scenes, the points and the ``flat`` frames, which are of the laser's uniform light at half
+    the exposure time; and before it, two flat frames at each of ``levels`` rising exposure times (for
+    linearity and photon transfer) and ``points`` frames of one bright pixel in the middle of a dark scene,
+    exposed until it fills half of the camera's range.
 
     Frames are taken and written ``chunk`` by ``chunk``; the file appears when it is whole. The same device
     and arguments give the same bytes.
@@ -74,7 +74,7 @@ def run_bench(
         exposure: number of the measurement; another one sees other noise.
         seconds: exposure time of the scenes, such as `choose_exposure` finds; by default the camera's.
         notes: for the file.
-        chunk: scenes at once.
+        chunk: scenes at once; each chunk has noise of its own, so another number is another measurement.
 
     Raises:
         InvalidArgument: scenes that no display can show, or lengths that do not match.
@@ -104,6 +104,8 @@ def run_bench(
     checks.real("start", start, "a time in s")
     if not isinstance(scenes, torch.Tensor) or scenes.ndim != 4 or not len(scenes):
         raise InvalidArgument("scenes", "pictures [n, 1, y, x]", getattr(scenes, "shape", type(scenes)))
+    if scenes.dtype != torch.uint8 and not scenes.is_floating_point():
+        raise InvalidArgument("scenes", "floating point in [0, 1], or uint8 with white at 255", scenes.dtype)
     camera = device.detector
     shutter = camera.exposure if seconds is None else checks.positive("seconds", seconds, "a time in s")
     size = (scenes.shape[-2], scenes.shape[-1])
@@ -112,7 +114,7 @@ def run_bench(
 
     def taken() -> Iterator[np.ndarray]:
         for index, (batch, moments) in enumerate(zip(scenes.split(chunk), times.split(chunk), strict=True)):
-            frames = device.frames(_light(batch), exposure=(exposure, index), time=moments, seconds=seconds)
+            frames = device.frames(batch, exposure=(exposure, index), time=moments, seconds=seconds)
             yield _grey(device, frames)
 
     shutters = [shutter]
@@ -208,10 +210,6 @@ def _darks(
 def _part(device: Device, data: Any, exposure: Any, times: torch.Tensor, start: float, **more: Any) -> Part:
     """A group with what the bench's thermometer and clock say."""
     return Part(data, exposure, temperature=device.temperature(times), time=start + times, **more)
-
-
-def _light(scenes: torch.Tensor) -> torch.Tensor:
-    return scenes.float() / 255 if scenes.dtype == torch.uint8 else scenes
 
 
 def _storable(scenes: torch.Tensor) -> torch.Tensor:

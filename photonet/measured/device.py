@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from .. import checks
+from ..arrays import as_pictures
 from ..design.masks import MaskDesign
 from ..detector import Detector, detect
 from ..errors import InvalidArgument, UnknownName
@@ -141,6 +142,7 @@ class Device:
             InvalidArgument: scenes outside [0, 1] (a display has a black and a white), or another number of
                 times than of scenes.
         """
+        scenes = as_pictures("scenes", scenes)
         times = self._times(time, scenes)
         # a stream per batch: a full batch sees the same noise however many scenes follow it
         features = [
@@ -173,8 +175,8 @@ class Device:
         Raises:
             InvalidArgument: as `measure`.
         """
-        checks.finite("scenes", scenes)
-        if scenes.ndim != 4 or scenes.shape[1] != 1:
+        scenes = as_pictures("scenes", scenes)
+        if scenes.shape[1] != 1:
             raise InvalidArgument("scenes", "shape [n, 1, y, x]", f"{tuple(scenes.shape)}")
         if bool((scenes < 0).any()) or bool((scenes > 1).any()):
             raise InvalidArgument(
@@ -337,14 +339,15 @@ def make_devices(
             captures, the camera and its exposures.
         binning: sensor pixels averaged into a feature, along each axis.
         detector: the camera; by default `photonet.Detector()`.
-        light: electrons in a pixel that a white scene gives with all the light of a capture.
+        light: electrons in a pixel that a white scene gives with all the light of a capture, positive.
         roughness: standard deviation of the independent relative height error.
 
     Returns:
         One `Device` per seed.
 
     Raises:
-        InvalidArgument: an unknown error, or another number of values than of seeds.
+        InvalidArgument: an unknown error, another number of values than of seeds, no light, or a share of it
+            outside [0, 1].
     """
     unknown = set(draws) - set(ERRORS)
     if unknown:
@@ -358,6 +361,9 @@ def make_devices(
                 f"draws[{name!r}]", f"{len(seeds)} values, one per seed", f"{tuple(value.shape)}"
             )
         checks.finite(f"draws[{name!r}]", value)
+        if name == "crosstalk" and not bool(((value >= 0) & (value <= 1)).all()):
+            raise InvalidArgument("draws['crosstalk']", "shares of the light, in [0, 1]", value.tolist())
+    checks.positive("light", light, "a positive number of electrons")
     made = [
         design.mask.perturb(HeightError(mean=float(height), random=roughness), seed=seed)
         for height, seed in zip(values["height"], seeds, strict=True)

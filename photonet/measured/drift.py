@@ -92,8 +92,8 @@ class DriftMonitor:
 
     So ``false_alarm`` is the probability that at least one of ``looks`` looks at an unchanged bench is due,
     over references and looks together; one reference by itself can be a little luckier or unluckier. It
-    holds if rounds are independent. A laser that wanders over hours is a change, unless the reference
-    spans those hours.
+    holds if rounds are independent and equally noisy. A laser that wanders over hours is a change, unless
+    the reference spans those hours.
 
     No labels are used, and the scenes themselves may be unknown. Make one with `fit`.
 
@@ -264,12 +264,15 @@ class DriftMonitor:
         kind = "none"
         if p < self.level:
             # louder frames scatter more without any change of their mean: ask what remains beyond that
-            louder = (max(1.0, math.exp(noise)) / m + 1 / r) / share
+            loud = tails["noise"] < self.level / self._tests and noise > 0
+            louder = ((math.exp(noise) if loud else 1.0) / m + 1 / r) / share
             remains = (beyond / error).abs() / louder**0.5
             excess = model.energies(change, self.spread * (share * louder) ** 0.5, remains > limit)
-            if (rest - math.log(louder)) / rest_error > limit:
+            one_sided = float(student_t.isf(self.level / self._tests, r - 1))
+            if (rest - math.log(louder)) / rest_error > one_sided:
                 excess["other"] = (left - share * louder * self.noise) * self.mean.numel()
-            kind = max(excess, key=lambda name: excess[name]) if excess else "noise"
+            first = min(tails, key=lambda name: tails[name])
+            kind = max(excess, key=lambda name: excess[name]) if excess else CHANGES.get(first, (first,))[0]
         deviation = math.exp(noise / 2)
         estimates = {
             name: (value, uncertain)

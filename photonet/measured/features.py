@@ -165,6 +165,11 @@ class Measured:
         part = Part(self.features, exposure=1.0, shown=self.scenes, label=labels)
         write(path, part, kind="features", **attributes)
 
+    def to(self, like: torch.Tensor) -> Measured:
+        """The same in the precision and on the device of a tensor."""
+        labels = None if self.labels is None else self.labels.to(like.device)
+        return Measured(self.scenes.to(like), self.features.to(like), labels, self.dropped)
+
     def __len__(self) -> int:
         return len(self.scenes)
 

@@ -35,6 +35,12 @@ BATCH_BYTES = 64 << 20
 MODES = ("L", "I;16", "I;16B", "I")
 """What Pillow calls grey pictures of 8, 16, and (for 16 bits too, in some versions) 32 bits."""
 
+PNG_BITS = 24
+"""Byte of a PNG that holds the bits of a sample."""
+
+WHITE_OR_BLACK = 262
+"""TIFF's tag for what zero means, which Pillow minds for 8 bits and not for 16."""
+
 UNKNOWN_CLASS = 255
 """Value of a pixel without a class in a picture of labels."""
 
@@ -224,7 +230,18 @@ def _read_picture(folder: Path, line: int, row: Row, column: str = "file") -> np
             frames, mode = getattr(image, "n_frames", 1), image.mode
             if frames != 1 or mode not in MODES:
                 raise DataError(f"{where}: expected one grey picture, got {frames} of mode {mode}")
+            if (
+                image.format == "TIFF"
+                and mode != "L"
+                and getattr(image, "tag_v2", {}).get(WHITE_OR_BLACK, 1) != 1
+            ):
+                raise DataError(f"{where}: expected black at zero, got a TIFF whose zero is white")
             picture = np.array(image)
+        if image.format == "PNG":
+            with path.open("rb") as file:
+                bits = file.read(PNG_BITS + 1)[-1]
+            if bits not in (8, 16):
+                raise DataError(f"{where}: expected 8 or 16 bits, got {bits}, which would be stretched")
         if picture.min() < 0 or picture.max() > 65535:
             raise DataError(f"{where}: expected at most 16 bits, got values up to {picture.max()}")
         return picture.astype(np.uint16)
@@ -256,6 +273,8 @@ def _numbers(table: Path, rows: list[tuple[int, Row]], column: str) -> np.ndarra
 
 def _seconds(text: str) -> float:
     try:
+        if len(text) == len("20240102") and text.isdecimal() and text[:2] in ("19", "20"):
+            raise ValueError("a date without a time zone")
         return float(text)
     except ValueError:
         moment = datetime.fromisoformat(text)

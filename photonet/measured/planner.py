@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from .. import checks
-from ..arrays import batches
+from ..arrays import as_labels, as_pictures, batches
 from ..errors import InvalidArgument
 from ..nn import HybridNetwork
 from ..progress import track
@@ -35,6 +35,9 @@ LEAST_SIZE = 8
 
 LEAST_JUDGES = 2
 """Labelled samples that are held out of the largest of the trial corrections."""
+
+LEAST_REPEATS = 10
+"""Fewer splits leave the largest corrections to a handful of pictures, whose luck passes for knowledge."""
 
 LARGEST_SHARE = 0.8
 """Of the pilot, in the largest of the trial corrections; the others judge it."""
@@ -200,7 +203,8 @@ def plan_pilot(
             the student must have learned from neither.
         sizes: numbers of samples to try, at least 8 each and at most 80 % of the pilot; by default five in
             equal ratios.
-        repeats: corrections for each size; all of them take ``len(sizes) * repeats`` times as long as one.
+        repeats: corrections for each size, 10 or more; all of them take ``len(sizes) * repeats`` times as
+            long as one.
         level: probability of the band.
         seed: of splits, corrections and draws: the same seed gives the same plan.
         options: for ``correct``, such as ``method="calibration"`` or ``teacher=``.
@@ -219,7 +223,7 @@ def plan_pilot(
         >>> student, scenes = compressed_meta(), torch.rand(40, 1, 28, 28)
         >>> with torch.no_grad():
         ...     pilot = Measured(scenes, 0.5 * student.features(scenes))  # a dim device
-        >>> plan = plan_pilot(student, pilot, correct, repeats=2, method="calibration")
+        >>> plan = plan_pilot(student, pilot, correct, sizes=[8, 16, 32], method="none")
         >>> plan.pilot, plan.limit, plan.curve.attrs["metric"]
         (40, 120, 'agreement with the simulated network')
     """
@@ -227,15 +231,17 @@ def plan_pilot(
     if count < LEAST_PILOT:
         raise InvalidArgument("pilot", f"at least {LEAST_PILOT} measured samples", count)
     tried = _sizes(count, sizes)
-    repeats = checks.count("repeats", repeats, least=2)
+    repeats = checks.count("repeats", repeats, least=LEAST_REPEATS)
     if not 0 < checks.fraction("level", level) < 1:
         raise InvalidArgument("level", "a probability above 0 and below 1", level)
 
-    if clean is not None and (pilot.labels is None or len(clean) != 2 or len(clean[0]) != len(clean[1])):
-        got = "a pilot without labels" if pilot.labels is None else "scenes and labels of different length"
-        raise InvalidArgument("clean", "scenes and labels, beside a pilot with labels", got)
-
+    if "fraction" in options:
+        raise InvalidArgument("fraction", "nothing: every trial uses all of its part", options["fraction"])
     network = copy.deepcopy(student).eval()
+    like = next(network.parameters(), pilot.scenes)
+    pilot = pilot.to(like)
+    if clean is not None:
+        clean = _known_better(clean, pilot)
     simulated = _answers(network, pilot.scenes)
     wanted = simulated if pilot.labels is None else pilot.labels
     generator = stream(seed, "pilot")
@@ -275,6 +281,19 @@ def plan_pilot(
     )
     curve = _dataset(curves, tried, means, count, attrs)
     return PilotPlan(curve, float(before.nanmean()), float(_score(simulated, wanted).nanmean()), curves)
+
+
+def _known_better(clean: Any, pilot: Measured) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scenes that were not measured, and their labels."""
+    if pilot.labels is None or not isinstance(clean, (tuple, list)) or len(clean) != 2:
+        got = "a pilot without labels" if pilot.labels is None else "no pair"
+        raise InvalidArgument("clean", "scenes and labels, beside a pilot with labels", got)
+    scenes = as_pictures("clean scenes", clean[0]).to(pilot.scenes)
+    labels = as_labels("clean labels", clean[1]).to(scenes.device)
+    if len(scenes) != len(labels) or not bool((labels >= 0).any()):
+        got = f"{len(scenes)} scenes and {len(labels)} labels, {int((labels >= 0).sum())} of them known"
+        raise InvalidArgument("clean", "a label for each scene", got)
+    return scenes, labels
 
 
 def _sizes(count: int, sizes: Sequence[int] | None) -> list[int]:

@@ -22,6 +22,9 @@ SCALES = (0.0, -0.15, 0.15)
 UNLIKELY = 0.5
 """Relative residual at the best upright start, from which the other orientations are tried too."""
 
+LEAST_SAMPLES = 3
+"""Along each axis: a turn of fewer is not seen."""
+
 COARSE_FRAMES = 32
 """Frames that the starting points are compared on."""
 
@@ -130,6 +133,9 @@ def register(
     expected = (n, measured.shape[1] if crosstalk else channels, *size)
     if measured.shape != expected or (height % binning, width % binning) != (0, 0):
         raise GridMismatch("measured", f"shape {expected}", f"{tuple(measured.shape)}")
+    if min(height, width) < LEAST_SAMPLES:
+        small = f"maps of at least {LEAST_SAMPLES} x {LEAST_SAMPLES} samples"
+        raise InvalidArgument("simulated", small, f"{height} x {width}")
     maps = checks.finite("simulated", simulated).detach().double()
     seen = checks.finite("measured", measured).detach().double()
     contrast = float(_centred(seen).norm())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,11 @@ TEXT_BYTES = 60_000
 """An attribute of HDF5 holds up to 64 KiB."""
 
 CHUNK_BYTES = 1 << 20
+
+LEAST_BATCH_AXES = 3
+"""[n, y, x]; a list of fewer axes is one of frames or of numbers."""
+
+MOST_BITS = 32
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ def write(
     attributes: dict[str, Any] = {
         "format": FORMAT,
         "kind": checks.choice("kind", kind, KINDS),
-        "bits": 0 if bits is None else checks.count("bits", bits),
+        "bits": 0 if bits is None else _bits(bits),
         "wavelength": np.zeros(0) if wavelength is None else checks.wavelength(wavelength).detach().numpy(),
         "photonet": __version__,
     }
@@ -241,9 +246,16 @@ def _must_be_displayable(batch: np.ndarray) -> None:
 
 
 def _batches(name: str, data: Any) -> Iterator[np.ndarray]:
-    whole = isinstance(data, (np.ndarray, torch.Tensor, list)) or hasattr(data, "values")
+    whole = isinstance(data, (np.ndarray, torch.Tensor)) or hasattr(data, "values")
+    if isinstance(data, list):  # of numbers, or of batches that have the axes of frames
+        whole = not data or np.ndim(data[0]) < LEAST_BATCH_AXES
+    if not whole and not isinstance(data, Iterable):
+        raise InvalidArgument(name, "frames, or batches of them", type(data).__name__)
     for batch in [data] if whole else data:
-        array = batch.detach().cpu().numpy() if isinstance(batch, torch.Tensor) else np.asarray(batch)
+        try:
+            array = batch.detach().cpu().numpy() if isinstance(batch, torch.Tensor) else np.asarray(batch)
+        except (TypeError, ValueError) as error:
+            raise InvalidArgument(name, "frames that NumPy can hold", str(error)) from None
         if array.dtype.kind not in "iuf":
             raise InvalidArgument(name, "real numbers", f"an array of {array.dtype}")
         if array.size and (array.dtype.kind == "i" or array.dtype == np.uint64):
@@ -258,7 +270,9 @@ def _batches(name: str, data: Any) -> Iterator[np.ndarray]:
 
 def _column(name: str, value: Any, n: int) -> np.ndarray:
     try:
-        column = np.asarray(value, dtype=np.float64)
+        column = np.asarray(
+            value.detach().cpu() if isinstance(value, torch.Tensor) else value, dtype=np.float64
+        )
     except (TypeError, ValueError):
         raise InvalidArgument(name, f"one number, or {n} of them", repr(value)[:80]) from None
     if column.shape not in ((), (n,)):
@@ -266,8 +280,17 @@ def _column(name: str, value: Any, n: int) -> np.ndarray:
     return np.broadcast_to(column, (n,))
 
 
+def _bits(bits: int) -> int:
+    if checks.count("bits", bits) > MOST_BITS:
+        raise InvalidArgument("bits", f"a whole number of at most {MOST_BITS}", bits)
+    return bits
+
+
 def _labels(value: Any, n: int) -> np.ndarray:
-    label = np.asarray(value.cpu() if isinstance(value, torch.Tensor) else value)
+    try:
+        label = np.asarray(value.cpu() if isinstance(value, torch.Tensor) else value)
+    except ValueError as error:
+        raise InvalidArgument("scenes.label", f"{n} whole numbers, or maps of them", str(error)) from None
     if label.dtype.kind not in "iu" or label.shape[:1] != (n,) or label.ndim not in (1, 3):
         raise InvalidArgument(
             "scenes.label", f"{n} whole numbers, or maps [{n}, y, x] of them", f"{label.dtype} {label.shape}"
@@ -278,6 +301,7 @@ def _labels(value: Any, n: int) -> np.ndarray:
 
 
 def _names(name: str, value: Sequence[str], n: int) -> np.ndarray:
+    value = list(value)
     if len(value) != n or not all(isinstance(v, str) and "\0" not in v for v in value):
         raise InvalidArgument(name, f"{n} texts", f"{len(value)} values")
     encoded = [v.encode() for v in value]

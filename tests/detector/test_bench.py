@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from photonet.detector import Detector, bench, detect
+from photonet.detector.bench import characterize, measure, virtual_camera
 from photonet.errors import InvalidArgument
 from validation.detector import coverage, random_camera
 
@@ -152,3 +153,22 @@ def test_the_bench_does_not_look_inside():
     found = bench.measure(take, torch.linspace(0, 70_000, 30).tolist())
     assert 0.5 in found.quantum_efficiency
     assert found.prnu.low == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"shape": (1, 256)}, "capture: expected frames .* of two or more rows"),
+        ({"wavelength": [450e-9, 550e-9]}, "wavelength: expected one number"),
+        ({"detector": Detector(quantum_efficiency=0.0)}, "detector: expected a quantum efficiency above 0"),
+    ],
+)
+def test_what_cannot_be_characterised_is_named(options, words):
+    with pytest.raises(InvalidArgument, match=words):
+        characterize(**{"detector": Detector(), "wavelength": 525e-9, "shape": 32} | options)
+
+
+def test_levels_that_tell_no_line_are_named():
+    take = virtual_camera(Detector(), 525e-9, 32, camera=0, seed=0)
+    with pytest.raises(InvalidArgument, match="photons: expected 3 or more levels between"):
+        measure(take, [0.0, 100.0, *(1e6 * level for level in range(1, 12))])

@@ -385,3 +385,32 @@ def test_each_exposure_can_have_its_own_temperature():
     assert torch.equal(
         detect(dark[:1], camera, seed=0, temperature=warm[:1]), detect(dark[:1], camera, seed=0)
     )
+
+
+def test_pictures_of_whole_numbers_are_collected_as_fractions():
+    camera, grid = Detector(pitch=2e-6), Grid(4, 1e-6)
+    seen = camera.sample(torch.arange(16).reshape(4, 4), grid, 2, (0.5e-6, 0.5e-6))
+    assert seen.tolist() == [[2.5, 4.5], [10.5, 12.5]]
+    with pytest.raises(InvalidArgument, match="irradiance: expected real numbers"):
+        camera.sample(torch.ones(4, 4, dtype=torch.complex64), grid, 2, (0.5e-6, 0.5e-6))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"temperature": 1e5}, "temperature: expected degrees C from -273.15"),
+        ({"temperature": -400.0}, "temperature: expected degrees C from -273.15"),
+        ({"crosstalk": []}, "crosstalk: expected a fraction, or rows"),
+    ],
+)
+def test_cameras_that_cannot_be(options, words):
+    with pytest.raises(InvalidArgument, match=words):
+        Detector(**options)
+
+
+def test_temperatures_make_no_further_frames():
+    electrons = torch.full((2, 4, 4), 100.0)
+    assert detect(electrons.numpy(), Detector(), seed=0, temperature=30.0).shape == (2, 4, 4)
+    for temperatures in (torch.full((5, 1, 1), 30.0), torch.full((3,), 30.0)):
+        with pytest.raises(InvalidArgument, match="temperature: expected one, or as many"):
+            detect(electrons, Detector(), seed=0, temperature=temperatures)

@@ -213,3 +213,23 @@ def test_flat_and_dark_frames_see_what_light_and_darkness_tell(design):
     level = (dark.mean((1, 2)) - camera.black_level) / camera.gain
     torch.testing.assert_close(level, torch.tensor([100.0, 200.0]), rtol=0.02, atol=0)  # 8 K double it
     torch.testing.assert_close(device.temperature(3600.0).item(), 33.0)
+
+
+def test_scenes_of_bytes_are_as_bright_and_whole_numbers_no_darkness():
+    device = make_devices(make_design(), {}, [1], binning=4)[0]
+    scenes = (torch.rand(2, 1, 24, 24, generator=torch.Generator().manual_seed(0)) > 0.5).float()
+    light = device.frames(scenes)
+    assert torch.equal(device.frames((255 * scenes).byte()), light)
+    assert torch.equal(device.frames(scenes.long()), light)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"light": 0.0}, "light: expected a positive number of electrons"),
+        ({"draws": {"crosstalk": [3.0]}}, r"draws\['crosstalk'\]: expected shares of the light"),
+    ],
+)
+def test_errors_that_no_device_has(options, words):
+    with pytest.raises(InvalidArgument, match=words):
+        make_devices(make_design(), options.get("draws", {}), [1], light=options.get("light", 3000.0))

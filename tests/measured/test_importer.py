@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -144,3 +147,40 @@ def test_what_was_shown_and_the_classes_of_pixels_come_from_pictures(folder):
         (folder / "frames.csv").write_text(table)
         with pytest.raises(DataError, match=message):
             import_folder(folder, folder / "b.h5")
+
+
+def png(path, pixels, bits):
+    """A grey PNG by hand, of fewer bits than Pillow writes."""
+    height, width = pixels.shape
+    per = 8 // bits
+    packed = sum(pixels[:, i::per].astype(int) << (8 - bits * (i + 1)) for i in range(per)).astype(np.uint8)
+    rows = b"".join(b"\0" + row.tobytes() for row in packed)
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+
+def test_pictures_that_readers_see_differently_are_refused(folder):
+    pixels = np.arange(16, dtype=np.uint16).reshape(4, 4) % 6
+    png(folder / "few.png", pixels, 4)
+    assert np.array_equal(np.array(Image.open(folder / "few.png")), 17 * pixels)  # stretched
+    save(folder / "white.tif", 1000 * pixels)
+    entry = struct.pack("<HHIH", 262, 3, 1, 1)
+    data = (folder / "white.tif").read_bytes()
+    assert data.count(entry) == 1
+    (folder / "white.tif").write_bytes(data.replace(entry, struct.pack("<HHIH", 262, 3, 1, 0)))
+    for name, words in (("few.png", "expected 8 or 16 bits, got 4"), ("white.tif", "whose zero is white")):
+        (folder / "frames.csv").write_text(f"file,exposure\n{name},1")
+        with pytest.raises(DataError, match=words):
+            import_folder(folder, folder / "b.h5")
+
+
+def test_a_date_is_no_number_of_seconds(folder):
+    save(folder / "a.png", np.full((4, 4), 9, np.uint16))
+    (folder / "frames.csv").write_text("file,exposure,time\na.png,1,20240102")
+    with pytest.raises(DataError, match="time '20240102' is not seconds or ISO 8601 with a time zone"):
+        import_folder(folder, folder / "b.h5")

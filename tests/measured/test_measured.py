@@ -413,3 +413,18 @@ def test_any_shape_and_type_comes_back(tmp_path_factory, n, ny, nx, dtype, seed)
     write(path, Part(data, exposure=1.0))
     with MeasuredData(path) as measured:
         assert np.array_equal(measured.scenes[:].numpy(), data)
+
+
+def test_a_list_of_batches_is_what_a_tuple_is(tmp_path):
+    parts = [torch.rand(4, 8, 8), torch.rand(3, 8, 8)]
+    write(tmp_path / "a.h5", Part(parts, 1.0))
+    with MeasuredData(tmp_path / "a.h5") as data:
+        torch.testing.assert_close(data.scenes[:], torch.cat(parts))
+    write(tmp_path / "a.h5", Part(list(parts[0]), 1.0))  # frames
+    with MeasuredData(tmp_path / "a.h5") as data:
+        torch.testing.assert_close(data.scenes[:], parts[0])
+    for data, words in {3: "frames, or batches", torch.rand(2, 4, 4).bfloat16(): "NumPy can hold"}.items():
+        with pytest.raises(InvalidArgument, match=words):
+            write(tmp_path / "b.h5", Part(data, 1.0))
+    with pytest.raises(InvalidArgument, match="bits: expected a whole number of at most 32"):
+        write(tmp_path / "b.h5", Part(parts, 1.0), bits=5000)

@@ -10,6 +10,7 @@ from torch import nn
 import photonet
 from photonet.errors import InvalidArgument
 from photonet.measured import Measured, plan_pilot
+from photonet.measured.learning import fit_curves
 from photonet.models import compressed_meta
 from photonet.nn import HybridNetwork
 
@@ -62,7 +63,7 @@ def test_the_band_holds_the_truth_in_most_cases_with_and_without_clean_scenes():
     for clean in (True, False):
         for seed in range(cases):
             plan = plan_pilot(
-                STUDENT, pictures(60, seed), correct, repeats=3, seed=seed, luck=0.01, drop=0.1,
+                STUDENT, pictures(60, seed), correct, seed=seed, luck=0.01, drop=0.1,
                 clean=(many.scenes, many.labels) if clean else None,
             )  # fmt: skip
             _, low, high = plan.at(180)
@@ -184,7 +185,7 @@ def test_the_real_correction_is_called_with_the_options():
     scenes = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         pilot = Measured(scenes, 0.4 * student.features(scenes).flip(1) + 0.3)
-    plan = plan_pilot(student, pilot, photonet.correct, repeats=2, method="calibration")
+    plan = plan_pilot(student, pilot, photonet.correct, sizes=[8, 16, 32], method="calibration")
     assert plan.curve.attrs["method"] == "calibration"
     # channels swapped and dimmed: a linear map brings back what the simulation answers
     assert plan.at(40)[0] > 0.95
@@ -196,7 +197,7 @@ def test_scenes_of_pixels_count_once():
     labels[:, 0] = -100  # pixels of no class
     student = HybridNetwork(nn.Identity(), nn.Identity())
     plan = plan_pilot(
-        student, Measured(scenes, scenes, labels), lambda s, *_, **__: SimpleNamespace(student=s), repeats=2
+        student, Measured(scenes, scenes, labels), lambda s, *_, **__: SimpleNamespace(student=s)
     )
     right = (scenes.argmax(1) == labels)[:, 1:].double().mean((1, 2))
     assert plan.uncorrected == pytest.approx(float(right.mean()))
@@ -213,7 +214,8 @@ def test_scenes_of_pixels_count_once():
         ({"sizes": [4, 10, 20]}, "^sizes"),
         ({"sizes": [10, 20, 81]}, "^sizes: .*from 8 to 80"),
         ({"sizes": [10, 20.5, 40]}, "^sizes"),
-        ({"repeats": 1}, "^repeats"),
+        ({"repeats": 9}, "^repeats"),
+        ({"fraction": 1.0}, "^fraction: expected nothing"),
         ({"level": 1.0}, "^level"),
         ({"level": float("nan")}, "^level"),
         ({"seed": -1}, "^seed"),
@@ -234,3 +236,34 @@ def test_pilots_that_cannot_be(plan):
     for wrong in (-0.1, 1.1, float("nan")):
         with pytest.raises(InvalidArgument, match="^accuracy"):
             plan.needed(wrong)
+
+
+@pytest.mark.parametrize(("count", "right", "least"), [(40, 0.97, 0.8), (100, 0.98, 0.8)])
+def test_the_band_of_ten_splits_holds_what_is_stated(count, right, least):
+    """Pictures that are right or wrong whatever is learned: the curve is flat, its splits are all there is."""
+    held = []
+    for seed in range(60):
+        g = torch.Generator().manual_seed(seed)
+        answers = torch.rand(count, generator=g) < right
+        sizes = torch.tensor([8, 12, 16, 24, int(0.8 * count)])
+        scores = answers.double().expand(5, 10, count).clone()
+        for r in range(10):
+            order = torch.randperm(count, generator=g)
+            for s, size in enumerate(sizes.tolist()):
+                scores[s, r, order[:size]] = torch.nan
+        curves, _ = fit_curves(sizes, scores, g)
+        low, high = curves.single(torch.tensor([count])).quantile(torch.tensor([0.05, 0.95]).double(), dim=0)
+        held.append(bool(low <= right <= high))
+    assert sum(held) / len(held) > least
+
+
+@pytest.mark.parametrize("kind", [lambda x: (255 * x).byte(), lambda x: x.double(), lambda x: x.numpy()])
+def test_clean_scenes_of_any_kind(kind):
+    def once(student, *_, **__):
+        return SimpleNamespace(student=student)
+
+    pilot, other = pictures(40, 0), pictures(60, 1)
+    found = plan_pilot(STUDENT, pilot, once, clean=(kind(other.scenes), other.labels.tolist()))
+    assert found.pilot == 40
+    with pytest.raises(InvalidArgument, match="clean: expected a label for each scene"):
+        plan_pilot(STUDENT, pilot, once, clean=(other.scenes, torch.full((60,), -100)))

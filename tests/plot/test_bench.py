@@ -14,7 +14,7 @@ def test_the_learning_curve_shows_band_points_and_pilot():
     scenes = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         pilot = Measured(scenes, student.features(scenes) * 0.5)
-    plan = plan_pilot(student, pilot, correct, repeats=2, method="none")
+    plan = plan_pilot(student, pilot, correct, method="none")
     [axes] = plot.learning_curve(plan).axes
     names = axes.get_legend_handles_labels()[1]
     assert names[:2] == ["90 % band", "median"]
