@@ -240,7 +240,7 @@ def test_pilots_that_cannot_be(plan):
 
 @pytest.mark.parametrize(("count", "right", "least"), [(40, 0.97, 0.8), (100, 0.98, 0.8)])
 def test_the_band_of_ten_splits_holds_what_is_stated(count, right, least):
-    """Pictures that are right or wrong whatever is learned: the curve is flat, its splits are all there is."""
+    """Pictures that are right or wrong whatever is learned: a flat curve, and only the splits tell of it."""
     held = []
     for seed in range(60):
         g = torch.Generator().manual_seed(seed)
