@@ -13,7 +13,7 @@ pilot of 16 scenes asked for, and calibrated by its dark and flat frames and its
 are read by the camera's data sheet. A file holds one student and one draw of devices, which also depends
 on their number: rows of others are refused. ``kd``, ``ntkd``,
 ``ntkd-paper``, ``twin`` and ``auto`` know the teacher. Each method is fitted to all frames and taken as it
-is; only ``auto`` holds frames out and may keep nothing. ``calibration`` uses the map that ``auto`` chose.
+is; only ``auto`` holds frames out and may keep nothing. ``calibration`` uses the map that ``auto`` would.
 """
 
 from __future__ import annotations
@@ -202,16 +202,17 @@ def cell(
     methods: list[str],
     seed: int,
 ) -> dict[str, dict[str, object]]:
-    """All methods on the same frames; they use what ``auto`` registered and chose."""
-    auto = correct(student, bench, fraction=1.0, teacher=teacher, scenes=clean, seed=seed)
-    errors = {k.removeprefix("features/"): v for k, v in auto.metrics.items() if k.startswith("features/")}
+    """All methods on the same frames; they use what calibration, as in ``auto``, registered and chose."""
+    base = correct(student, bench, fraction=1.0, method="calibration", scenes=clean, seed=seed)
+    errors = {k.removeprefix("features/"): v for k, v in base.metrics.items() if k.startswith("features/")}
     chosen = min((name for name in errors if name != "before"), key=errors.__getitem__)
-    setting = Setting(student, bench.scenes, auto.registration, clean, teacher, seed=seed)
+    setting = Setting(student, bench.scenes, base.registration, clean, teacher, seed=seed)
     workshop = Workshop(setting, bench)
     found: dict[str, dict[str, object]] = {}
     for method in methods:
         if method.startswith("auto"):
-            own = auto if method == "auto" else correct(student, bench, fraction=1.0, scenes=clean, seed=seed)
+            guide = teacher if method == "auto" else None
+            own = correct(student, bench, fraction=1.0, teacher=guide, scenes=clean, seed=seed)
             found[method] = {
                 "accuracy": score(own.student.backend, seen), "kept": own.kept, "map": own.calibration
             }  # fmt: skip

@@ -65,8 +65,8 @@ def as_tensor(name: str, value: Any, *, least_dims: int = 0, whole: bool = False
     return finite(name, value)
 
 
-def as_pictures(name: str, value: Any) -> torch.Tensor:
-    """Pictures or maps [n, c, y, x] of floating-point numbers; of bytes white is 255, and becomes 1.
+def as_pictures(name: str, value: Any, *, white: float = 255) -> torch.Tensor:
+    """Pictures or maps [n, c, y, x] of floating-point numbers; of bytes ``white`` becomes 1.
 
     Raises:
         InvalidArgument: not numbers, not real, not finite, or other axes.
@@ -79,7 +79,7 @@ def as_pictures(name: str, value: Any) -> torch.Tensor:
     if found.ndim != 4 or found.is_complex():
         got = f"shape {tuple(found.shape)}" + (" of complex numbers" if found.is_complex() else "")
         raise InvalidArgument(name, "real numbers with the axes [n, c, y, x]", got)
-    return found / 255 if str(getattr(value, "dtype", "")).endswith("uint8") else found
+    return found / white if str(getattr(value, "dtype", "")).endswith("uint8") else found
 
 
 def as_labels(name: str, value: Any) -> torch.Tensor:

@@ -91,7 +91,7 @@ def counts(name: str, values: Any, *, number: int | None = None) -> tuple[int, .
 
 def pair(name: str, value: Any) -> tuple[Any, Any]:
     """Return ``(y, x)`` from one value for both axes or from a pair."""
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__len__") or np.ndim(value) == 0:
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__len__") or getattr(value, "ndim", 1) == 0:
         return value, value
     if len(value) != 2:
         raise InvalidArgument(name, "one value, or a pair (y, x)", f"{len(value)} values")

@@ -19,6 +19,10 @@ from torch import nn
 __all__ = ["config_hash", "module_hash", "provenance", "tensor_hash", "told"]
 
 
+MADE_OF = ("_orig", "_g")
+"""Ends of the parameters that torch's hooks (pruning, spectral and weight norm) make a weight of."""
+
+
 def tensor_hash(*tensors: torch.Tensor | None) -> str:
     """Twelve hexadecimal digits of the SHA-256 over shapes, types and values.
 
@@ -53,11 +57,13 @@ def module_hash(module: nn.Module) -> str:
     """
     lines = []
     for name, part in module.named_modules(remove_duplicate=False):
-        made = {name.rpartition("_")[0] for name in part._parameters}  # weight of weight_orig or weight_g
+        # weight, where a hook makes it of weight_orig or weight_g
+        made = {name.removesuffix(end) for name in part._parameters for end in MADE_OF if name.endswith(end)}
+        hooked = made if part._forward_pre_hooks else set()
         settings = {
             k: v
             for k, v in vars(part).items()
-            if not k.startswith("_") and k != "training" and not (k in made and isinstance(v, torch.Tensor))
+            if not k.startswith("_") and k != "training" and not (k in hooked and isinstance(v, torch.Tensor))
         }
         lines.append(f"{name}: {type(part).__qualname__}({_without_addresses(part.extra_repr())})")
         lines.append(told(settings))
@@ -88,6 +94,8 @@ def told(value: Any) -> str:
         return repr(value)
     if isinstance(value, Mapping):
         return f"{{{', '.join(sorted(f'{told(key)}: {told(v)}' for key, v in value.items()))}}}"
+    if hasattr(value, "dims") and isinstance(getattr(value, "values", None), np.ndarray):
+        return f"{value.dims} {told(value.values)}"
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
         return f"{value.dtype} {tensor_hash(torch.from_numpy(np.array(value, order='C')))}"
     if isinstance(value, functools.partial):

@@ -139,3 +139,12 @@ def test_conjugates_are_fields_like_others():
 def test_what_is_no_tensor_is_named(data):
     with pytest.raises(InvalidArgument, match="data: expected a tensor on a Grid"):
         Field(data, Grid(4, 1e-6), 525e-9)
+
+
+def test_a_pair_of_numbers_keeps_its_gradients():
+    y, x = (torch.tensor(0.01, requires_grad=True) for _ in range(2))
+    light = Field.plane_wave(shape=8, pitch=1e-6, wavelength=525e-9, angle=(y, x))
+    light.data.real.sum().backward()
+    assert bool(y.grad)
+    assert bool(x.grad)
+    assert Grid(4, np.array(1e-6)).pitch == (1e-6, 1e-6)

@@ -139,3 +139,19 @@ def test_the_hash_of_a_module_is_the_same_in_another_process():
     )
     hashes = {subprocess.check_output([sys.executable, "-c", script], cwd=ROOT) for _ in range(2)}
     assert len(hashes) == 1
+
+
+def test_an_attribute_beside_a_parameter_of_a_longer_name_counts():
+    def module(value):
+        found = nn.Linear(2, 2)
+        found.kernel = torch.full((2,), value)
+        found.kernel_gain = nn.Parameter(torch.ones(1))
+        found.kernel_g = nn.Parameter(torch.ones(1))
+        return found
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        one = module(0.0)
+        torch.manual_seed(0)
+        other = module(1.0)
+    assert module_hash(one) != module_hash(other)

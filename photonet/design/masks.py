@@ -120,7 +120,7 @@ def kernels_to_masks(
         raise InvalidArgument("kernels", "kernels that are not all zero", "an empty kernel")
     # a kernel of one sign needs no second optic; its empty partner is given the same PSF and no gain
     wished = torch.where(gain[..., None, None, None] > 0, wished, wished.flip(0))
-    window = torch.empty(checks.count("samples", samples), samples)
+    window = torch.empty(checks.count("samples", samples), samples, device="meta")
     # as many pixels as fit around the axis
     wished = _in_window(wished, bin_pixels(window, checks.count("pixel", pixel)).shape[-1])
 

@@ -446,7 +446,7 @@ def detect(
         True
     """
     without_mosaic(detector)
-    electrons = as_tensor("electrons", electrons, least_dims=2)
+    electrons = as_tensor("electrons", electrons)
     if electrons.is_complex():
         raise InvalidArgument("electrons", "real numbers", electrons.dtype, "of a field take the irradiance")
     if temperature is not None:

@@ -48,7 +48,7 @@ def for_student(student: HybridNetwork, measured: Measured) -> Measured:
             "measured", "Measured scenes and feature maps", type(measured).__name__,
             "Measured.from_file reads a file",
         )  # fmt: skip
-    return measured.to(next(student.parameters(), measured.features))
+    return measured.to(student)
 
 
 def usable_frames(student: HybridNetwork, measured: Measured, fraction: float, seed: int) -> Measured:

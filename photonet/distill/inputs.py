@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -172,7 +172,7 @@ def terms_of(method: str | Sequence[Term], labels: torch.Tensor) -> tuple[tuple[
     if isinstance(method, str):
         named = checks.lookup("method", method, METHODS)
         return (tuple(_for_numbers(term, labels) for term in named) if numbers else named), method
-    if not isinstance(method, Sequence):
+    if not isinstance(method, Iterable):
         raise InvalidArgument("method", "a name, or terms of different kinds", repr(method)[:80])
     terms: tuple[Any, ...] = tuple(method)
     names = [term.name for term in terms if isinstance(term, Term)]

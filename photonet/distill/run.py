@@ -187,8 +187,10 @@ def distill(
         raise InvalidArgument("out", "a folder, to keep weights or curves in", None)
     if isinstance(teacher, Trajectory):
         teacher.at(1.0)  # which kernels and validation are of
-    # stored outputs do not hold on views, nor of a teacher that changes: it is asked at every step
-    changes = views is not None or isinstance(teacher, Trajectory)
+    # stored outputs do not hold on views, nor of a teacher that changes: it is asked at every step; and
+    # features of maps are many times the pictures
+    large = "features" in needs(terms) and len(outputs) == 4
+    changes = views is not None or isinstance(teacher, Trajectory) or large
     with processes.one_after_the_other() if folder is not None else contextlib.nullcontext():
         if folder is not None and not resume and processes.first:
             remove_run(folder)

@@ -16,6 +16,7 @@ from torch import nn
 from .. import ntk
 from ..arrays import batches
 from ..errors import DataError, DataMissing, InvalidArgument
+from ..ntk.parameters import in_python
 from ..progress import bar
 from .terms import Term, needs
 
@@ -62,11 +63,7 @@ def tangent_gram(teacher: nn.Module, inputs: torch.Tensor, folder: str | Path | 
         >>> gram(torch.tensor([4, 2, 7])).shape
         torch.Size([3, 3])
     """
-    if any(isinstance(module, torch.jit.ScriptModule) for module in teacher.modules()):
-        raise InvalidArgument(
-            "teacher", "layers in Python, whose tangents are known", "a traced or scripted program",
-            "use the network it was made of, one from torch.export, or method='kd'",
-        )  # fmt: skip
+    in_python("teacher", teacher)
     # a copy, so that neither freezing nor the mode of the caller's teacher is touched
     model = copy.deepcopy(teacher).eval().requires_grad_(True)
     with torch.no_grad():
@@ -172,7 +169,7 @@ def penultimate(
     else:
         maps = [m.movedim(-1, 1) if dense else m for dense, m in seen if m.ndim == 4]
         # not the scores of several scales, which a last layer only makes larger
-        found = [features for features in maps if features.shape[1] > outputs.shape[1]] or maps
+        found = [features for features in maps if features.shape[1] != outputs.shape[1]] or maps
         expected = "a convolution or a dense layer, whose input are the features"
     if not found:
         raise InvalidArgument("model", expected, type(model).__name__)

@@ -80,15 +80,16 @@ class Moved:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Other views of the pictures, and the labels of what is seen there.
 
-        Maps of classes [b, v, u] and of numbers [b, v, u] or [b, c, v, u] move along; others are kept.
+        Maps of classes [b, v, u] move along, and those of numbers on the pixels of the picture, [b, y, x] or
+        [b, c, y, x]; others are kept.
         """
         moves = self._moves(x, generator)
-        if labels.is_floating_point() and labels.ndim in (3, 4):
+        if labels.is_floating_point() and labels.ndim in (3, 4) and labels.shape[-2:] == x.shape[-2:]:
             maps = labels if labels.ndim == 4 else labels[:, None]
             unknown = 1 - _warp((~maps.isnan()).to(maps), moves, "bilinear")
             moved = _warp(maps.nan_to_num(0.0), moves, "bilinear")
             labels = moved.masked_fill(unknown > NEARLY_KNOWN, math.nan).reshape(labels.shape)
-        elif labels.ndim == 3:
+        elif labels.ndim == 3 and not labels.is_floating_point():
             # 0 stands for darkness, so that what comes from outside can be told from class 0
             seen = _warp((labels + 1 - UNLABELLED)[:, None].double(), moves, "nearest")[:, 0].long()
             labels = torch.where(seen > 0, seen - 1 + UNLABELLED, UNLABELLED)

@@ -148,23 +148,41 @@ class _Sums:
 def _far(values: torch.Tensor) -> torch.Tensor:
     """Which of them are far from those around them; what is not finite is not."""
     off = _above(values).abs()
+    border = torch.ones_like(values, dtype=torch.bool)
+    border[..., 1:-1, 1:-1] = False
+    inside = off if bool(border.all()) else off[~border]
+    usual = _spread(inside)
+    # what is carried on to the border is less certain
+    return off > FAR * torch.where(border, torch.maximum(usual, _spread(off[border])), usual)
+
+
+def _spread(off: torch.Tensor) -> torch.Tensor:
+    """Robust standard deviation of absolute differences."""
     # whole grey values may agree in most pixels: then the mean tells the spread, clamped against outliers
-    spread = torch.maximum(1.4826 * off.nanmedian(), 1.2533 * off.clamp(max=LEAST).nanmean())
-    return off > FAR * spread
+    return torch.maximum(1.4826 * off.nanmedian(), 1.2533 * off.clamp(max=LEAST).nanmean())
 
 
 def _above(values: torch.Tensor) -> torch.Tensor:
-    """How much each is above the median of the nine that it is the middle of, or at the border one of."""
+    """How much each is above the median of the nine around it, which goes on straight to the border."""
     height, width = values.shape[-2:]
     pictures = values.reshape(-1, 1, height, width)
     # a block of nine that is whole: of its own row and column there must not be more than half
     margin = [1 if n < 3 else 0 for n in (width, height)]
     pictures = pad(pictures, (margin[0],) * 2 + (margin[1],) * 2, mode="replicate")
     median = unfold(pictures, 3).nanmedian(1).values
-    whole = median.reshape(-1, 1, pictures.shape[-2] - 2, pictures.shape[-1] - 2)
-    around = [1 - n for n in margin]
-    whole = pad(whole, (around[0],) * 2 + (around[1],) * 2, mode="replicate")
+    whole = median.reshape(-1, pictures.shape[-2] - 2, pictures.shape[-1] - 2)
+    for axis, missing in zip((-1, -2), margin, strict=True):
+        whole = whole if missing else _carried_on(whole, axis)
     return values - whole.reshape(values.shape)
+
+
+def _carried_on(background: torch.Tensor, axis: int) -> torch.Tensor:
+    """One more on either side, along a straight line, as a glow goes on to the border."""
+    first, last = background.narrow(axis, 0, 1), background.narrow(axis, -1, 1)
+    if background.shape[axis] > 1:
+        first = 2 * first - background.narrow(axis, 1, 1)
+        last = 2 * last - background.narrow(axis, -2, 1)
+    return torch.cat([first, background, last], axis)
 
 
 def _dead(flat: Frames | None, dark_level: torch.Tensor, before: Calibration) -> torch.Tensor:

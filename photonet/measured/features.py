@@ -13,6 +13,7 @@ import torch
 from .. import checks
 from ..arrays import UNLABELLED, as_labels, as_pictures, as_tensor
 from ..errors import DataError, InvalidArgument
+from ..nn import HybridNetwork
 from .captures import Layout, cut_windows, signed_maps
 from .faults import OF_FRAMES, faults, faulty_frames
 from .photometry import Fit, calibrate
@@ -51,7 +52,8 @@ class Measured:
 
     def __post_init__(self) -> None:
         for name in ("scenes", "features"):
-            object.__setattr__(self, name, as_pictures(name, getattr(self, name)))
+            white = 255 if name == "scenes" else 1
+            object.__setattr__(self, name, as_pictures(name, getattr(self, name), white=white))
         if self.labels is not None:
             object.__setattr__(self, "labels", as_labels("labels", self.labels))
         if len(self.features) != len(self.scenes):
@@ -114,6 +116,7 @@ class Measured:
                 checks.choice("drop", kind, OF_FRAMES)
             data = source if isinstance(source, MeasuredData) else stack.enter_context(_open(source, kinds))
             taken = data.scenes
+            scenes = None if scenes is None else as_pictures("scenes", scenes)
             numbers = _rows(rows, len(taken))
             wanted = len(numbers)
             for kind in kinds:
@@ -126,7 +129,7 @@ class Measured:
             shown = _shown(taken, scenes, numbers)
             if data.kind == "features":
                 frames_only = {
-                    "gain": gain, "calibration": calibration or None, "layout": layout,
+                    "gain": gain, "calibration": _steps_of(calibration) or None, "layout": layout,
                     "binning": None if binning == 1 else binning,
                 }  # fmt: skip
                 for name, value in frames_only.items():
@@ -146,7 +149,7 @@ class Measured:
             if taken.label is not None:
                 labels = taken.label[numbers]
                 labels = torch.where(labels < 0, UNLABELLED, labels)
-                labels = _common(labels, same, first) if merge else labels
+                labels = _common(labels, same, first, numbers) if merge else labels
             return cls(shown, maps, labels, dropped)
 
     def to_file(self, path: str | Path, **attributes: Any) -> None:
@@ -165,8 +168,9 @@ class Measured:
         part = Part(self.features, exposure=1.0, shown=self.scenes, label=labels)
         write(path, part, kind="features", **attributes)
 
-    def to(self, like: torch.Tensor) -> Measured:
-        """The same in the precision and on the device of a tensor."""
+    def to(self, student: HybridNetwork) -> Measured:
+        """The same in the precision and on the device of a network's backend."""
+        like = next((p for p in student.backend.parameters() if p.is_floating_point()), self.features)
         labels = None if self.labels is None else self.labels.to(like.device)
         return Measured(self.scenes.to(like), self.features.to(like), labels, self.dropped)
 
@@ -182,6 +186,10 @@ class Measured:
         """The same for some of the scenes."""
         labels = self.labels[index] if self.labels is not None else None
         return Measured(self.scenes[index], self.features[index], labels)
+
+
+def _steps_of(calibration: Calibration | Sequence[str | Fit] | None) -> Sequence[Any]:
+    return calibration.steps if isinstance(calibration, Calibration) else calibration or ()
 
 
 def _rows(rows: Any, count: int) -> torch.Tensor:
@@ -253,7 +261,9 @@ def _mean(maps: torch.Tensor, exposure: torch.Tensor, same: torch.Tensor, count:
     return total / column(maps.new_zeros(count).index_add(0, same, weight), total)
 
 
-def _common(labels: torch.Tensor, same: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
+def _common(
+    labels: torch.Tensor, same: torch.Tensor, first: torch.Tensor, numbers: torch.Tensor
+) -> torch.Tensor:
     """The label of each scene: that of its frames which have one."""
     found = labels[first].clone()
     for row, scene in enumerate(same.tolist()):
@@ -261,7 +271,9 @@ def _common(labels: torch.Tensor, same: torch.Tensor, first: torch.Tensor) -> to
     other = (labels != UNLABELLED) & (labels != found[same])
     if bool(other.any()):
         row = int(other.flatten(1).any(1).nonzero()[0]) if labels.ndim > 1 else int(other.nonzero()[0])
-        raise InvalidArgument("merge", "frames of a scene that have one label", f"another one in frame {row}")
+        raise InvalidArgument(
+            "merge", "frames of a scene that have one label", f"another one in frame {int(numbers[row])}"
+        )
     return found
 
 
@@ -270,7 +282,6 @@ def _shown(frames: Frames, scenes: torch.Tensor | None, rows: torch.Tensor) -> t
         if frames.shown is None:
             raise InvalidArgument("scenes", "what was shown, [n, c, y, x]: the file does not hold it", None)
         return frames.shown[rows]
-    scenes = as_pictures("scenes", scenes)
     if len(scenes) != len(frames):
         raise InvalidArgument("scenes", f"{len(frames)} pictures, one per frame of the file", len(scenes))
     return scenes[rows.to(scenes.device)]

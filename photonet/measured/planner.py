@@ -238,8 +238,7 @@ def plan_pilot(
     if "fraction" in options:
         raise InvalidArgument("fraction", "nothing: every trial uses all of its part", options["fraction"])
     network = copy.deepcopy(student).eval()
-    like = next(network.parameters(), pilot.scenes)
-    pilot = pilot.to(like)
+    pilot = pilot.to(network)
     if clean is not None:
         clean = _known_better(clean, pilot)
     simulated = _answers(network, pilot.scenes)

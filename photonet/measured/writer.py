@@ -28,9 +28,6 @@ TEXT_BYTES = 60_000
 
 CHUNK_BYTES = 1 << 20
 
-LEAST_BATCH_AXES = 3
-"""[n, y, x]; a list of fewer axes is one of frames or of numbers."""
-
 MOST_BITS = 32
 
 
@@ -175,7 +172,7 @@ def _write_part(
             peaks.append(flat.max(1))
         shares.append((flat >= (peaks[-1][:, None] if full is None else full)).mean(1))
 
-    n, *sides = _stream(group, "data", f"{name}.data", part.data, shape, count)
+    n, *sides = _stream(group, "data", f"{name}.data", part.data, 2 if full != np.inf else 3, shape, count)
     shape = tuple(sides)
     group["mean"] = np.concatenate(means)
     for column in ("exposure", "temperature", "time"):
@@ -188,7 +185,7 @@ def _write_part(
     if part.shown is not None:
         if name != "scenes":
             raise InvalidArgument(f"{name}.shown", "None: only scenes were shown", "pictures")
-        pictures = _stream(group, "shown", "scenes.shown", part.shown, None, _must_be_displayable)
+        pictures = _stream(group, "shown", "scenes.shown", part.shown, 3, None, _must_be_displayable)
         if pictures[0] != n:
             raise InvalidArgument("scenes.shown", f"{n} pictures, one per frame", pictures[0])
     if part.label is not None:
@@ -212,12 +209,16 @@ def _stream(
     key: str,
     name: str,
     source: Any,
+    single: int,
     shape: tuple[int, ...] | None,
     look: Callable[[np.ndarray], None],
 ) -> tuple[int, ...]:
-    """Write batches into a chunked data set, looking at each; returns the shape of the whole."""
+    """Write batches into a chunked data set, looking at each; returns the shape of the whole.
+
+    A list of items of ``single`` axes or fewer is one batch.
+    """
     data = None
-    for batch in _batches(name, source):
+    for batch in _batches(name, source, single):
         if batch.ndim < 3 or 0 in batch.shape:
             raise InvalidArgument(name, "frames [n, ..., y, x], none of them empty", batch.shape)
         if shape is not None and batch.shape[1:] != shape:
@@ -245,10 +246,10 @@ def _must_be_displayable(batch: np.ndarray) -> None:
         raise InvalidArgument("scenes.shown", "floating point in [0, 1], or uint8", f"other {batch.dtype}")
 
 
-def _batches(name: str, data: Any) -> Iterator[np.ndarray]:
+def _batches(name: str, data: Any, single: int) -> Iterator[np.ndarray]:
     whole = isinstance(data, (np.ndarray, torch.Tensor)) or hasattr(data, "values")
-    if isinstance(data, list):  # of numbers, or of batches that have the axes of frames
-        whole = not data or np.ndim(data[0]) < LEAST_BATCH_AXES
+    if isinstance(data, list):
+        whole = _is_one(name, data, single)
     if not whole and not isinstance(data, Iterable):
         raise InvalidArgument(name, "frames, or batches of them", type(data).__name__)
     for batch in [data] if whole else data:
@@ -266,6 +267,17 @@ def _batches(name: str, data: Any) -> Iterator[np.ndarray]:
                 )
             array = array.astype(np.uint16 if high < 2**16 else np.uint32)
         yield np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+
+
+def _is_one(name: str, data: list[Any], single: int) -> bool:
+    """Whether a list is of single pictures, of so many axes at most, and not of batches of them."""
+    axes = max((getattr(item, "ndim", 0) for item in data), default=0)
+    if axes == 3 and single < 3:
+        raise InvalidArgument(
+            name, "a tensor, or a tuple of batches", "a list of items with three axes, frames or windows",
+            "torch.cat or torch.stack says which",
+        )  # fmt: skip
+    return axes <= single
 
 
 def _column(name: str, value: Any, n: int) -> np.ndarray:

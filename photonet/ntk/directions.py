@@ -131,7 +131,7 @@ def output_directions(
         if not outputs.ndim or outputs.is_complex():
             got = f"shape {tuple(outputs.shape)} of {outputs.dtype}"
             raise InvalidArgument("outputs", f"real directions [m, {width}]", got)
-        v = checks.finite("outputs", outputs).to(like)
+        v = outputs.to(like)
         v = v.flatten(1) if v.ndim > 1 else v.unsqueeze(0)
         if v.shape[1] != width or len(v) == 0:
             raise InvalidArgument("outputs", f"directions [m, {width}]", f"shape {tuple(outputs.shape)}")

@@ -78,6 +78,8 @@ def gram(
     """
     checks.choice("method", method, ("auto", "structured", "jacobian", "jvp", "sketch"))
     batch("x", x)
+    if isinstance(outputs, Tensor):
+        checks.finite("outputs", outputs)
     if x2 is not None or (chunk is not None and checks.count("chunk", chunk) < len(x)):
         _one_network(model)
     params = list(select(model, params).values())  # an iterator of parameters serves one chunk

@@ -73,17 +73,17 @@ def select(model: nn.Module, params: Selection = None) -> dict[str, nn.Parameter
     return chosen
 
 
-def independent_samples(model: nn.Module) -> None:
-    """Refuse models whose samples see each other, because a per-sample gradient does not exist there.
+def in_python(name: str, model: nn.Module) -> None:
+    """Refuse traced and scripted programs, whose layers cannot be told apart."""
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        hint = "use the network it was made of, or torch.export"
+        raise InvalidArgument(name, "layers in Python, whose tangents are known", "a traced program", hint)
 
-    And programs, whose layers cannot be told apart.
-    """
+
+def independent_samples(model: nn.Module) -> None:
+    """Refuse models whose samples see each other, because a per-sample gradient does not exist there."""
+    in_python("model", model)
     for name, module in model.named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            raise InvalidArgument(
-                "model", "layers in Python", f"{name or type(module).__name__}, a traced or scripted program",
-                "use the network it was made of, or torch.export",
-            )  # fmt: skip
         if isinstance(module, _BatchNorm) and (module.training or module.running_var is None):
             raise InvalidArgument(
                 "model",

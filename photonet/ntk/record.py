@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import functools
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from ..errors import InvalidArgument
 from .layers import AVERAGE_POOLS, Pool, folds
 from .parameters import answers
 
 __all__ = ["Call", "record"]
 
 Key = tuple[Any, int]
+
+_probed: WeakKeyDictionary[nn.Module, dict[torch.Size, WeakSet[nn.Module]]] = WeakKeyDictionary()
+"""Of models whose layers see another axis as long as that of the samples: those that have it first."""
 
 
 @dataclass(eq=False)
@@ -107,10 +114,11 @@ def record(
     finally:
         for handle in handles:
             handle.remove()
-    if len(x) in x.shape[1:]:  # another axis may have been taken for that of the samples
-        elsewhere = _elsewhere(model, x, calls)
-        for call in calls:
-            if call.x is not None and id(call.layer) in elsewhere:
+    doubtful = [call for call in calls if call.x is not None and len(x) in call.x.shape[1:-1]]
+    if doubtful:  # another axis may have been taken for that of the samples
+        elsewhere = _elsewhere(model, x)
+        for call in doubtful:
+            if call.layer in elsewhere:
                 call.x = None
                 strays.update(call.own.values())
     if result.requires_grad:
@@ -125,21 +133,23 @@ def record(
     return result, calls, strays
 
 
-def _elsewhere(model: nn.Module, x: Tensor, calls: list[Call]) -> set[int]:
-    """Layers, by their id, whose input does not have the samples first: that of one sample tells."""
-    found: set[int] = set()
+def _elsewhere(model: nn.Module, x: Tensor) -> WeakSet[nn.Module]:
+    """Layers whose output does not have the samples first: that of one sample tells, once for each size."""
+    known = _probed.setdefault(model, {})
+    if x.shape in known:
+        return known[x.shape]
+    found = known[x.shape] = WeakSet()
+    alone = copy.deepcopy(model)  # so that noise and statistics of the model do not move on
 
-    def note(layer: nn.Module, args: tuple, out: Any) -> None:
+    def note(own: nn.Module, layer: nn.Module, args: tuple, out: Any) -> None:
         if isinstance(out, Tensor) and out.shape[:1] != (1,):
-            found.add(id(layer))
+            found.add(own)
 
-    handles = [call.layer.register_forward_hook(note) for call in calls]
-    try:
-        with torch.no_grad(), torch.random.fork_rng():
-            answers(model, x[:1])
-    finally:
-        for handle in handles:
-            handle.remove()
+    for own, layer in zip(model.modules(), alone.modules(), strict=True):
+        layer.register_forward_hook(functools.partial(note, own), prepend=True)
+    devices = [x.device] if x.is_cuda else []
+    with torch.no_grad(), torch.random.fork_rng(devices), contextlib.suppress(InvalidArgument):
+        answers(alone, x[:1])  # a model that takes no single sample is believed
     return found
 
 

@@ -220,10 +220,20 @@ def _name(function: Any) -> str:
     bound = ""
     while isinstance(function, functools.partial):
         values = {**{str(n): v for n, v in enumerate(function.args)}, **function.keywords}
-        words = {k: module_hash(v) if isinstance(v, nn.Module) else told(v) for k, v in values.items()}
-        bound += f" of {config_hash(words)}" if words else ""
+        bound += f" of {config_hash({k: _bound(v) for k, v in values.items()})}" if values else ""
         function = function.func
     return getattr(function, "__qualname__", type(function).__qualname__) + bound
+
+
+def _bound(value: Any) -> Any:
+    """What a function is partial to: networks by all they are, also inside of containers."""
+    if isinstance(value, nn.Module):
+        return module_hash(value)
+    if isinstance(value, Mapping):
+        return {told(key): _bound(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_bound(v) for v in value]
+    return told(value)
 
 
 def _jobs(table: xr.Dataset, batch: int) -> list[Job]:

@@ -148,6 +148,15 @@ def test_other_precisions_and_pictures_of_bytes(trained, scenes):
         clean_scenes(bright.scenes[:0], bright)
 
 
+def test_a_frontend_with_parameters_of_another_precision(trained, scenes):
+    """Lengths are float64; what counts is what the backend takes."""
+    front = torch.nn.Sequential(trained.frontend)
+    front.register_parameter("distance", torch.nn.Parameter(torch.ones((), dtype=torch.float64)))
+    student = HybridNetwork(front, trained.backend)
+    result = correct(student, measure(trained, scenes, swap), fraction=0.5, method="calibration")
+    assert result.kept == "calibration"
+
+
 def test_random_numbers_of_the_caller_are_left_alone(trained, scenes):
     measured, before = measure(trained, scenes, swap), torch.get_rng_state()
     correct(trained, measured, fraction=0.5, method="calibration+self-kd", config=QUICK)

@@ -88,3 +88,16 @@ def test_bad_input_is_named():
         gauss_newton(model, draw(1, 4), draw(1, 3))
     with pytest.raises(InvalidArgument, match="strength"):
         gauss_newton(model, draw(9, 4), draw(9, 3), strength=0.0)
+
+
+def test_more_frames_never_make_it_worse():
+    """Where the steps run out (features of all sizes, far from zero), what is left must be an improvement."""
+    model = seeded(lambda: nn.Sequential(nn.Linear(40, 30), nn.ReLU(), nn.Linear(30, 5)))
+    x, fresh = draw(3000, 40), draw(500, 40, seed=3)
+    mixing = torch.linalg.qr(draw(40, 40, seed=4)).Q * torch.logspace(1, -2, 40, dtype=x.dtype)
+
+    def off(frames):
+        backend = gauss_newton(model, x[:frames] @ mixing + 10, model(x[:frames]).detach())
+        return float((centred(backend(fresh @ mixing + 10)) - centred(model(fresh))).detach().norm())
+
+    assert off(3000) < 0.9 * off(300)

@@ -123,3 +123,13 @@ def test_frames_of_which_half_are_defect_are_refused(tmp_path):
     dark[:, :4] = float("nan")
     with pytest.raises(InvalidArgument, match="half of them defect"):
         step_of(tmp_path / "a.h5", dark, accept=["values"])
+
+
+@pytest.mark.parametrize("slope", [0.5, 2.0, 4.0])
+def test_a_glow_that_goes_on_to_the_border_is_no_defect(slope, tmp_path):
+    dark = 64 + torch.randn(16, 32, 32, generator=torch.Generator().manual_seed(0)) + slope * torch.arange(32)
+    step = step_of(tmp_path / "a.h5", dark)
+    assert bool(step.parameters["alive"].all())
+    dark[:, 5, 0] += 50.0
+    step = step_of(tmp_path / "b.h5", dark)
+    assert step.parameters["hot"] == 1

@@ -8,6 +8,7 @@ import torch
 from photonet import correct
 from photonet.errors import DataError, GridMismatch, InvalidArgument, UnknownName
 from photonet.measured import (
+    Calibration,
     Measured,
     MeasuredData,
     Part,
@@ -323,3 +324,19 @@ def test_pictures_beside_the_scenes_are_checked(tmp_path):
         write(path, Part(frames, 1.0), dark=Part(frames, 1.0, shown=torch.rand(3, 1, 4, 4)))
     write(path, Part(frames, 1.0, shown=torch.rand(3, 1, 4, 4)))
     assert check(path) == []
+
+
+def test_maps_of_bytes_are_numbers_and_scenes_of_bytes_pictures():
+    found = Measured(torch.full((2, 1, 4, 4), 255).byte(), torch.full((2, 1, 2, 2), 95).byte())
+    assert found.features.max() == 95
+    assert found.scenes.max() == 1
+
+
+def test_scenes_that_are_passed_may_be_an_array(tmp_path):
+    maps, shown = torch.rand(4, 2, 4, 4), np.ones((4, 1, 8, 8))
+    path = tmp_path / "a.h5"
+    write(path, Part(maps, 1.0, name=list("aabb"), label=[0, 1, 2, 2]), kind="features")
+    assert len(Measured.from_file(path, scenes=shown, merge=True, rows=slice(2, None))) == 1
+    assert len(Measured.from_file(path, scenes=shown, calibration=Calibration())) == 4
+    with pytest.raises(InvalidArgument, match="merge: .* another one in frame 1"):
+        Measured.from_file(path, scenes=shown, merge=True)

@@ -417,9 +417,17 @@ def test_any_shape_and_type_comes_back(tmp_path_factory, n, ny, nx, dtype, seed)
 
 def test_a_list_of_batches_is_what_a_tuple_is(tmp_path):
     parts = [torch.rand(4, 8, 8), torch.rand(3, 8, 8)]
-    write(tmp_path / "a.h5", Part(parts, 1.0))
+    windows = [part[:, None] for part in parts]
+    write(tmp_path / "a.h5", Part(windows, 1.0))
     with MeasuredData(tmp_path / "a.h5") as data:
-        torch.testing.assert_close(data.scenes[:], torch.cat(parts))
+        torch.testing.assert_close(data.scenes[:], torch.cat(windows))
+    with pytest.raises(InvalidArgument, match="scenes.data: expected a tensor, or a tuple of batches"):
+        write(tmp_path / "b.h5", Part(parts, 1.0))
+    pictures = [torch.rand(1, 5, 5) for _ in range(4)]
+    write(tmp_path / "a.h5", Part([torch.rand(2, 3, 3)] * 4, 1.0, shown=pictures), kind="features")
+    with MeasuredData(tmp_path / "a.h5") as data:
+        assert data.scenes.shape == (4, 2, 3, 3)
+        torch.testing.assert_close(data.scenes.shown[:], torch.stack(pictures))
     write(tmp_path / "a.h5", Part(list(parts[0]), 1.0))  # frames
     with MeasuredData(tmp_path / "a.h5") as data:
         torch.testing.assert_close(data.scenes[:], parts[0])

@@ -54,6 +54,26 @@ class TimeFirst(nn.Module):
         return self.head(torch.tanh(self.body(x.transpose(0, 1))).transpose(0, 1).mean(1))
 
 
+class TimeInside(TimeFirst):
+    """The same axis, but not one of the model's own input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.unflatten(1, (3, 4)))
+
+
+class Squeezed(nn.Module):
+    """Takes no single sample; its channels are as many as its samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = nn.Conv2d(1, 3, 3), nn.Conv2d(3, 3, 3), nn.Linear(3, 2)
+        self.squeezes = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = torch.tanh(self.second(self.first(x))).mean((2, 3), keepdim=True)
+        return self.head(maps.squeeze() if self.squeezes else maps.flatten(1))
+
+
 class Doubled(OpticalConv2d):
     def forward(self, x: Tensor) -> Tensor:
         return 2 * super().forward(x)
@@ -83,6 +103,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "a pool without a gradient": (lambda: Monitored(False), (1, 6, 6)),
     "two pools, one of which is read": (TwoPools, (1, 6, 6)),
     "time before samples": (TimeFirst, (3, 4)),
+    "time inside before samples": (TimeInside, (12,)),
     "a hook on a dense layer": (lambda: dense(with_hook(nn.Linear(3, 4), torch.tanh)), (3,)),
     "a hook on a convolution": (lambda: pictures(with_hook(nn.Conv2d(1, 2, 3), torch.relu)), (1, 6, 6)),
     "a hook on a pool": (
@@ -113,6 +134,14 @@ def test_the_kernel_is_that_of_plain_gradients(name: str) -> None:
         for key in before.keys() & vars(module).keys():
             assert type(vars(module)[key]) in (Tensor, nn.Parameter)
             vars(module)[key].sum().item()
+
+
+def test_a_model_that_takes_no_single_sample_is_believed() -> None:
+    torch.manual_seed(0)
+    model, x = Squeezed(), torch.rand(3, 1, 6, 6)
+    found = ntk.gram(model, x)
+    model.squeezes = False
+    torch.testing.assert_close(found, ntk.gram(model, x))
 
 
 def test_dropout_needs_one_pass() -> None:

@@ -257,5 +257,21 @@ def test_what_a_function_is_partial_to_belongs_to_the_study(tmp_path):
     xr.testing.assert_equal(study(2.0), found)
 
 
+def test_networks_inside_of_what_it_is_partial_to_count(tmp_path):
+    def study(weight):
+        network = torch.nn.Linear(1, 1, bias=False)
+        torch.nn.init.constant_(network.weight, weight)
+        system, out = functools.partial(weighed, networks=[network]), tmp_path / "study.nc"
+        return tolerance(system, measure, ERRORS, samples=4, out=out, progress=False)
+
+    study(1.0)
+    with pytest.raises(DataError, match="another study"):
+        study(2.0)
+
+
+def weighed(draws, seeds, *, networks):
+    return scaled(draws, seeds, k=float(networks[0].weight.detach()))
+
+
 def scaled(draws, seeds, *, k):
     return [(k * x, y, noise) for x, y, noise in line(draws, seeds)]
