@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from . import bench
 from .adc import digitize
-from .camera import Detector, detect
+from .camera import Detector
 from .model import photons, shot_noise
 from .pattern import FixedPattern
 from .pixels import pixel_irradiance
+from .readout import detect
 
 __all__ = [
     "Detector",

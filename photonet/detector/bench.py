@@ -24,7 +24,8 @@ from .. import checks
 from ..arrays import as_tensor
 from ..errors import InvalidArgument
 from ..streams import Seed, stream
-from .camera import Detector, detect, without_mosaic
+from .camera import Detector
+from .readout import detect, without_mosaic
 
 if TYPE_CHECKING:
     import xarray

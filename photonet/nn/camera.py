@@ -7,7 +7,7 @@ from torch import nn
 
 from .. import checks
 from ..detector import Detector, detect
-from ..detector.camera import without_mosaic
+from ..detector.readout import without_mosaic
 from ..streams import stream
 
 __all__ = ["DetectorLayer"]
