@@ -50,7 +50,7 @@ from photonet.nn import HybridNetwork
 KINDS = ("sat", "misreg")
 METHODS = (
     "none", "auto", "auto, no teacher", "calibration", "ce", "kd", "ntkd-paper", "ntkd", "self-kd",
-    "gauss-newton", "calibration+self-kd", "calibration+gauss-newton", "twin",
+    "gauss-newton", "gauss-newton+self-kd", "calibration+self-kd", "calibration+gauss-newton", "twin",
 )  # fmt: skip
 TAUGHT = 30_000
 """Training pictures that the teacher saw; the measured ones come after them."""
