@@ -257,3 +257,22 @@ def test_a_dead_channel_does_not_drown_the_others(bench):
     assert not monitor.look(two(bench(6))).due
     assert monitor.look(two(bench(6, 1.05 * blobs()))).kind == "gain"
     assert replace(monitor, rounds=12).look(two(bench(6))).kind == "none"
+
+
+def test_noise_is_named_only_where_its_own_test_alarms():
+    """A fixed pattern that grows, unlike any change of the model: barely seen, it used to be called noise."""
+    g = torch.Generator().manual_seed(0)
+    scenes = torch.rand(4, 1, 12, 12, generator=g, dtype=torch.float64)
+
+    def bench(rounds):
+        return scenes + 0.01 * torch.randn(rounds, *scenes.shape, generator=g, dtype=torch.float64)
+
+    monitor = DriftMonitor.fit(bench(32))
+    pattern = torch.randn(scenes.shape, generator=g, dtype=torch.float64)
+    looks = [monitor.look(bench(8) + a * pattern) for a in torch.linspace(0, 0.004, 200).tolist()]
+    due = [look for look in looks if look.due]
+    assert len(due) > 50
+    assert sum(look.kind == "other" for look in due) > 0.9 * len(due)
+    for look in due:
+        if look.kind == "noise":
+            assert abs(look.statistics["noise"]) > look.limit

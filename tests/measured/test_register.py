@@ -153,3 +153,8 @@ def test_what_does_not_fit_is_refused():
         register(torch.rand(2, 1, 8, 8), torch.ones(2, 1, 8, 8))
     with pytest.raises(InvalidArgument, match="finite"):
         register(torch.rand(2, 1, 8, 8), torch.full((2, 1, 8, 8), math.nan))
+
+
+def test_maps_of_too_few_samples_are_named():
+    with pytest.raises(InvalidArgument, match="simulated: expected maps of at least 3 x 3 samples"):
+        register(torch.rand(5, 1, 2, 8).double(), torch.rand(5, 1, 2, 8).double())
