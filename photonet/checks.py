@@ -6,7 +6,8 @@ A check that passes formats nothing, so it costs nothing that matters.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,6 +30,9 @@ __all__ = [
 
 SHORTEST_WAVELENGTH = 1e-9
 LONGEST_WAVELENGTH = 1e-3
+
+REFUSALS = (RuntimeError, ValueError, IndexError, NotImplementedError)
+"""What torch raises where shapes or types do not fit."""
 
 T = TypeVar("T")
 
@@ -132,6 +136,25 @@ def finite(name: str, tensor: torch.Tensor) -> torch.Tensor:
             name, "finite values", f"{int(bad.sum())} NaN or infinite, the first at {first}"
         )
     return tensor
+
+
+@contextmanager
+def reworded(name: str, expected: str, got: str, hint: str = "") -> Iterator[None]:
+    """Blame an argument where a network does not take it, in the words of torch.
+
+    Torch says so by plain errors of several classes. Their subclasses are something else: out of memory, a
+    device that failed, an error of this package.
+
+    Raises:
+        InvalidArgument: in place of a plain error; anything else passes.
+    """
+    try:
+        yield
+    except REFUSALS as error:
+        if type(error) not in REFUSALS:
+            raise
+        words = str(error).split("\n")[0]
+        raise InvalidArgument(name, expected, f"{got} ({words})", hint) from error
 
 
 def choice(name: str, value: Any, allowed: Iterable[str]) -> str:

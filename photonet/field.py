@@ -264,9 +264,9 @@ class Field:
         if values.is_complex() or bool((values < 0).any()):
             raise InvalidArgument("image", "real pixel values of at least 0", "negative or complex values")
         scale = checks.non_negative("irradiance", irradiance, "an irradiance of at least 0 W/m^2")
-        lit = values > 0
-        root = (scale * torch.where(lit, values, torch.ones_like(values))).sqrt()
-        amplitude = torch.where(lit, root, torch.zeros_like(root))
+        power = scale * values
+        lit = power > 0
+        amplitude = torch.where(lit, torch.where(lit, power, torch.ones_like(power)).sqrt(), 0.0)
         return cls.from_array(amplitude, pitch=pitch, wavelength=wavelength)
 
     # -- what can be asked -------------------------------------------------------------------------

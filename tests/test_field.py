@@ -123,6 +123,12 @@ def test_data_that_is_no_light_is_refused():
         Field.plane_wave(shape=4, pitch=1e-6, wavelength=GREEN, irradiance=-1)
 
 
+def test_a_dark_screen_has_gradients_too():
+    image = torch.ones(2, 2, requires_grad=True)
+    Field.from_image(image, pitch=1e-6, wavelength=525e-9, irradiance=0.0).intensity().sum().backward()
+    assert image.grad.tolist() == [[0.0, 0.0], [0.0, 0.0]]
+
+
 def test_dark_pixels_have_no_gradient_instead_of_no_number():
     image = torch.tensor([[0.0, 1.0], [4.0, 9.0]], requires_grad=True)
     Field.from_image(image, pitch=1e-6, wavelength=525e-9).intensity().sum().backward()

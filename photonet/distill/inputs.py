@@ -201,16 +201,11 @@ def outputs_of(name: str, model: nn.Module, inputs: torch.Tensor) -> torch.Size:
     Raises:
         InvalidArgument: no tensor, or a model that does not take the inputs.
     """
-    try:
+    whole = inputs.dtype == torch.int64
+    hint = "pass floating-point numbers where they are not the tokens of an embedding" if whole else ""
+    got = "whole ones" if whole else f"shape {tuple(inputs.shape)} of {inputs.dtype}"
+    with checks.reworded("train inputs", f"numbers that {name} takes", got, hint):
         return predict(model, inputs[:1], name=name).shape
-    except (RuntimeError, ValueError, IndexError) as error:
-        if type(error) not in (RuntimeError, ValueError, IndexError):
-            raise  # our own, out of memory, a device that failed
-        whole = inputs.dtype == torch.int64
-        hint = "pass floating-point numbers where they are not the tokens of an embedding" if whole else ""
-        words = str(error).split("\n")[0]
-        got = f"whole ones ({words})" if whole else f"shape {tuple(inputs.shape)} of {inputs.dtype} ({words})"
-        raise InvalidArgument("train inputs", f"numbers that {name} takes", got, hint) from error
 
 
 def same_outputs(student: torch.Size, teacher: torch.Size) -> None:

@@ -151,10 +151,15 @@ def penultimate(
         >>> [tuple(t.shape) for t in penultimate(model, torch.rand(4, 1, 9, 9))]
         [(4, 2, 7, 7), (4, 8, 7, 7)]
     """
-    seen: deque[tuple[bool, torch.Tensor]] = deque(maxlen=LOOK_BACK)  # is the layer dense, its input
+    dense: deque[torch.Tensor] = deque(maxlen=1)
+    maps: deque[torch.Tensor] = deque(maxlen=LOOK_BACK)  # [n, c, y, x], the last first
 
     def keep(layer: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
-        seen.appendleft((isinstance(layer, nn.Linear), (*args, *named.values())[0]))
+        features = (*args, *named.values())[0]
+        if isinstance(layer, nn.Linear):
+            dense.append(features)
+        if features.ndim == 4:
+            maps.appendleft(features.movedim(-1, 1) if isinstance(layer, nn.Linear) else features)
 
     layers = [module for module in model.modules() if isinstance(module, LAST)]
     hooks = [layer.register_forward_pre_hook(keep, with_kwargs=True) for layer in layers]
@@ -164,12 +169,10 @@ def penultimate(
         for hook in hooks:
             hook.remove()
     if outputs.ndim != 4:
-        found = [features for dense, features in seen if dense]
-        expected = "a dense layer, whose input are the features"
+        found, expected = [*dense], "a dense layer, whose input are the features"
     else:
-        maps = [m.movedim(-1, 1) if dense else m for dense, m in seen if m.ndim == 4]
         # not the scores of several scales, which a last layer only makes larger
-        found = [features for features in maps if features.shape[1] != outputs.shape[1]] or maps
+        found = [features for features in maps if features.shape[1] != outputs.shape[1]] or [*maps]
         expected = "a convolution or a dense layer, whose input are the features"
     if not found:
         raise InvalidArgument("model", expected, type(model).__name__)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from .. import checks
 from ..errors import InvalidArgument
 
 __all__ = ["Selection", "frozen_statistics", "independent_samples", "select"]
@@ -126,19 +127,11 @@ def batch(name: str, x: object) -> Tensor:
 def answers(model: Callable[[Tensor], Any], x: Tensor) -> Tensor:
     """What a model says to a batch, if that is one tensor with a row for each sample.
 
-    A plain RuntimeError is how torch says that shapes or types do not fit; its words are kept, and those of
-    the other plain errors that its layers raise.
-
     Raises:
         InvalidArgument: samples that the model does not take, or outputs that are no real tensor [n, ...].
     """
-    try:
+    with checks.reworded("x", "samples that the model takes", f"shape {tuple(x.shape)} of {x.dtype}"):
         result = model(x)
-    except (RuntimeError, ValueError, IndexError, NotImplementedError) as error:
-        if type(error) not in (RuntimeError, ValueError, IndexError, NotImplementedError):
-            raise  # our own, out of memory, a device that failed
-        got = f"shape {tuple(x.shape)} of {x.dtype}"
-        raise InvalidArgument("x", "samples that the model takes", got, str(error).split("\n")[0]) from error
     if not isinstance(result, Tensor) or result.ndim == 0 or len(result) != len(x):
         got = f"shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
         raise InvalidArgument("model", f"one tensor [{len(x)}, ...] as its output", got)

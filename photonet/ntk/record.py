@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 from collections import Counter, defaultdict
@@ -24,7 +23,7 @@ __all__ = ["Call", "record"]
 Key = tuple[Any, int]
 
 _probed: WeakKeyDictionary[nn.Module, dict[torch.Size, WeakSet[nn.Module]]] = WeakKeyDictionary()
-"""Of models whose layers see another axis as long as that of the samples: those that have it first."""
+"""Of models whose layers see another axis as long as that of the samples: those that do not have it first."""
 
 
 @dataclass(eq=False)
@@ -138,18 +137,22 @@ def _elsewhere(model: nn.Module, x: Tensor) -> WeakSet[nn.Module]:
     known = _probed.setdefault(model, {})
     if x.shape in known:
         return known[x.shape]
-    found = known[x.shape] = WeakSet()
-    alone = copy.deepcopy(model)  # so that noise and statistics of the model do not move on
+    found: WeakSet[nn.Module] = WeakSet()
 
     def note(own: nn.Module, layer: nn.Module, args: tuple, out: Any) -> None:
         if isinstance(out, Tensor) and out.shape[:1] != (1,):
             found.add(own)
 
-    for own, layer in zip(model.modules(), alone.modules(), strict=True):
-        layer.register_forward_hook(functools.partial(note, own), prepend=True)
     devices = [x.device] if x.is_cuda else []
-    with torch.no_grad(), torch.random.fork_rng(devices), contextlib.suppress(InvalidArgument):
-        answers(alone, x[:1])  # a model that takes no single sample is believed
+    try:
+        alone = copy.deepcopy(model)  # so that noise and statistics of the model do not move on
+        for own, layer in zip(model.modules(), alone.modules(), strict=True):
+            layer.register_forward_hook(functools.partial(note, own), prepend=True)
+        with torch.no_grad(), torch.random.fork_rng(devices):
+            answers(alone, x[:1])
+    except (InvalidArgument, RuntimeError):  # it takes no single sample, or cannot be copied: it is believed
+        found.clear()
+    known[x.shape] = found
     return found
 
 
