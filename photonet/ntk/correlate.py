@@ -108,9 +108,20 @@ def _times_windows(rows: Tensor, x: Tensor, geometry: Geometry, *, transposed: b
         windows = gather(slice(start, start + len(part)), seen[: len(part)])
         # directions count as further output channels of each group
         grouped = part.reshape(len(part), m, groups, q // groups, -1).transpose(1, 2).flatten(2, 3)
-        blocks.append(grouped @ (windows.mT if transposed else windows))
+        blocks.append(_product(grouped, windows.mT if transposed else windows))
     product = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
     return product.unflatten(2, (m, -1)).transpose(1, 2).flatten(2, 3)
+
+
+def _product(rows: Tensor, windows: Tensor) -> Tensor:
+    """``rows @ windows``, two to ten times faster in half precision where the windows are stored by columns.
+
+    There a batched product first copies a right side that is transposed; of the other order it is the rows,
+    which are few.
+    """
+    if windows.is_contiguous() or rows.element_size() > 2:
+        return rows @ windows
+    return (windows.mT @ rows.mT).mT
 
 
 def _gatherer(

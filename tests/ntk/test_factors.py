@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from photonet.ntk.correlate import correlate
 from photonet.ntk.factors import Correlation, Factor, Outer, dense, full_product, merge, trace_product
 
 
@@ -68,3 +69,19 @@ def test_blocks_of_samples_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     whole = dense(f)
     monkeypatch.setattr("photonet.ntk.correlate.BLOCK", 2000)  # two samples at a time
     torch.testing.assert_close(dense(f), whole)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_correlation_in_half_precision_is_that_of_its_numbers(stride: int) -> None:
+    def gradients(dtype: torch.dtype) -> list[torch.Tensor]:
+        x = normal(4, 3, 9, 9).bfloat16().to(dtype).requires_grad_()
+        side = (9 - 3) // stride + 1
+        delta = normal(4, 2, 6, side, side, seed=1).bfloat16().to(dtype).requires_grad_()
+        found = correlate(x, delta, (3, 3), (stride, stride), (1, 1))
+        weight = normal(*found.shape, seed=2).bfloat16().to(dtype)
+        return [found, *torch.autograd.grad((found * weight).sum(), (x, delta))]
+
+    for half, exact in zip(gradients(torch.bfloat16), gradients(torch.float64), strict=True):
+        assert half.dtype == torch.bfloat16
+        largest = float(exact.detach().abs().max())
+        torch.testing.assert_close(half.double(), exact, rtol=0, atol=0.02 * largest)
