@@ -7,9 +7,11 @@ import statistics
 from collections.abc import Mapping
 from pathlib import Path
 
+from .camvid import SHORT
 from .eq11 import ERRORS, KERNELS, STUDENTS, slope
 from .rows import (
     CAMVID,
+    CAMVID_MATCHED,
     CIFAR,
     CIFAR_10K,
     CIFAR_MATCHED,
@@ -101,7 +103,7 @@ def _readouts(cells: Mapping[str, Cell]) -> list[str]:
 
 
 def _camvid(cells: Mapping[str, Cell]) -> list[str]:
-    return [
+    lines = [
         "## CamVid, cars against the rest",
         "",
         "Mean intersection over union of the two classes, 176 × 240, SegNet's split of 367, 101 and 233",
@@ -112,6 +114,18 @@ def _camvid(cells: Mapping[str, Cell]) -> list[str]:
         *rows_of(cells, CAMVID, "labels"),
         "",
     ]
+    if any(seeds_of(cells, key) for _, key, _, _ in CAMVID_MATCHED):
+        lines += [
+            f"### With the kernels: {SHORT} epochs",
+            "",
+            "The same student, teacher and views; every arm has the rate that it chose at a third of the",
+            "size (see the search below). Kernels are those of scenes that were not moved, along one random",
+            "direction of all pixels a step.",
+            "",
+            *rows_of(cells, CAMVID_MATCHED, "matched/kd"),
+            "",
+        ]
+    return lines
 
 
 def _search(cells: Mapping[str, Cell]) -> list[str]:
@@ -158,8 +172,9 @@ def _search_pixels(cells: Mapping[str, Cell]) -> list[str]:
         "### On pixels",
         "",
         "CamVid, cars against the rest, at a third of its size, 8 epochs: mean intersection over union.",
-        f"Teacher: U-Net, {100 * cells['unet']['test']:.2f}. Kernels are those along random directions of",
-        "all pixels. Arms see the same moved and mirrored views, and chose their rate of 0.002 and 0.005.",
+        f"Teacher: U-Net, {100 * cells['unet']['test']:.2f}. Kernels are those along random signs at all",
+        "pixels, or of the whole map of each class (`ntk.class_directions`). Arms see the same moved and",
+        "mirrored views, and chose their rate of 0.002 and 0.005.",
         "",
         *family(cells, "kd", names_of(cells), ("test",)),
     ]

@@ -16,7 +16,7 @@ from torch import nn
 
 from photonet import data
 from photonet.data import Images, Splits, against_rest
-from photonet.distill import METHODS, CrossEntropy, Moved, Term, TrainConfig, accuracy, predict
+from photonet.distill import METHODS, NTK, CrossEntropy, Moved, Term, TrainConfig, accuracy, predict
 from photonet.models import compressed_meta
 from photonet.nn import HybridNetwork
 
@@ -39,6 +39,9 @@ PROMISING = ("kd", "ntkd-paper", "residual in place of kd", "ten times the weigh
 
 OF_PIXELS = ("kd", "labels", "ntkd-paper", "ntkd", "residual in place of kd", "ten times the weight")
 """The others were no better on digits."""
+
+WHOLE = ("ntkd-paper", "ntkd", "ten times the weight")
+"""Whose kernels are also taken of whole maps."""
 
 ROWS = slice(24, 168)
 """Of 180, without most of sky and road: a third of them has whole pixels in every scale."""
@@ -94,6 +97,11 @@ def run_devices(folder: str | None, seeds: int, out: Path, work: Path) -> None:
             scores(b.cells, f"fresh/{name}", chosen, FRESH, ten, work / "search", **options)
 
 
+def of_maps(terms: tuple[Term, ...]) -> tuple[Term, ...]:
+    """The same loss, its kernel that of the map of each class in place of random signs at all pixels."""
+    return tuple(replace(term, outputs="classes") if isinstance(term, NTK) else term for term in terms)
+
+
 def smaller(images: Images) -> Images:
     """Cars against the rest, three pixels by three averaged; the label is that of the middle one."""
     pixels = F.avg_pool2d(images.pixels[..., ROWS, :].float() / 255, 3)
@@ -109,8 +117,10 @@ def run_pixels(folder: str | None, seeds: int, out: Path, work: Path) -> None:
     config = TrainConfig(epochs=8, batch_size=8)
     whole = Arm(teacher, "unet", "ce", replace(config, epochs=24, lr=3e-3), views=views, bfloat16=True)
     taught = train_teacher(cells, "unet", teacher, whole, splits, work / "pixels")
-    terms = alternatives()
-    for name in OF_PIXELS:
-        arm = Arm(student, "polychromatic_segmentation(width=160)", terms[name], config, views, bfloat16=True)
+    known = alternatives()
+    losses_of = {name: known[name] for name in OF_PIXELS}
+    losses_of |= {f"{name}, whole maps": of_maps(known[name]) for name in WHOLE}
+    for name, terms in losses_of.items():
+        arm = Arm(student, "polychromatic_segmentation(width=160)", terms, config, views, bfloat16=True)
         chosen = tuned(cells, name, arm, (2e-3, 5e-3), splits, work / "pixels", teacher=taught)
         scores(cells, name, chosen, range(seeds), splits, work / "pixels", teacher=taught)

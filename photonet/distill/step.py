@@ -125,10 +125,10 @@ class Step:
         self.like = predict(model, train.inputs[:1])
         self.shape = self.like.shape[1:]
         self.outputs, self.classes = self.shape.numel(), self.shape[0] if self.shape else 1
-        if self.kernel is not None and self.kernel.outputs != "random" and self.outputs > MOST_OUTPUTS:
-            raise InvalidArgument(
-                "NTK outputs", f"'random' for more than {MOST_OUTPUTS} outputs", self.kernel.outputs
-            )
+        asked = "random" if self.kernel is None else self.kernel.outputs
+        if asked in ("trace", "full") and self.outputs > MOST_OUTPUTS:
+            expected = f"'random' or 'classes' for more than {MOST_OUTPUTS} outputs"
+            raise InvalidArgument("NTK outputs", expected, asked)
         # the pass of the kernel serves as that of the outputs, unless they are of something else
         mixes = any(isinstance(module, _BatchNorm) for module in model.modules())
         self.shared = train.views is None and noise is None and not mixes
@@ -146,6 +146,8 @@ class Step:
     def _directions(self, generator: torch.Generator) -> torch.Tensor:
         kernel = self.kernel
         centred = kernel is not None and kernel.centred and self.classes > 1
+        if kernel is not None and kernel.outputs == "classes":
+            return ntk.class_directions(self.shape, centred=centred)
         if kernel is not None and kernel.outputs != "random":
             return self._all(centred)
         return self._centred(generator, 1) if centred else ntk.random_directions(self.outputs, generator)

@@ -240,8 +240,10 @@ class NTK(Term):
         centred: leave out of the directions what all classes share (at each pixel of dense outputs), which
             softmax does not see.
         outputs: ``"random"`` looks along one random direction per step, an unbiased estimate of the trace;
-            ``"trace"`` sums over all classes; ``"full"`` compares all pairs of classes of all pairs of
-            samples. The last two cost about as many backward passes as there are classes.
+            ``"classes"`` looks at the whole map of each class of dense outputs, see
+            `photonet.ntk.class_directions`; ``"trace"`` sums over all outputs; ``"full"`` compares all pairs
+            of classes of all pairs of samples. The last three cost about as many backward passes as there
+            are classes.
         params: prefix of the student's parameters the kernel is over (``"frontend"``); None for all
             that are trained.
     """
@@ -256,7 +258,7 @@ class NTK(Term):
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.choice("form", self.form, losses.NTK_FORMS)
-        checks.choice("outputs", self.outputs, ("random", "trace", "full"))
+        checks.choice("outputs", self.outputs, ("random", "classes", "trace", "full"))
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         """See `losses.ntk_matching`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .directions import centred_directions, pixel_directions, random_directions
+from .directions import centred_directions, class_directions, pixel_directions, random_directions
 from .empirical import adam_rates, forward_gram, gram
 from .factors import Correlation, Outer
 from .infinite import infinite_gram
@@ -26,6 +26,7 @@ __all__ = [
     "alignment",
     "center",
     "centred_directions",
+    "class_directions",
     "conv_factor",
     "forward_gram",
     "frozen_statistics",

@@ -11,7 +11,13 @@ from torch import Tensor
 from .. import checks
 from ..errors import InvalidArgument
 
-__all__ = ["centred_directions", "output_directions", "pixel_directions", "random_directions"]
+__all__ = [
+    "centred_directions",
+    "class_directions",
+    "output_directions",
+    "pixel_directions",
+    "random_directions",
+]
 
 
 def source(generator: object, purpose: str) -> torch.Generator:
@@ -88,6 +94,39 @@ def centred_directions(
         v = torch.eye(width, dtype=dtype, device=device)
     classes = v.unflatten(1, (shape[0], -1))
     return (classes - classes.mean(1, keepdim=True)).flatten(1)
+
+
+def class_directions(shape: Sequence[int], *, centred: bool = False, like: Tensor | None = None) -> Tensor:
+    """The whole map of each class as one output: what a dense output says of a scene, not of a pixel.
+
+    Args:
+        shape: shape of one sample's output with the classes first, for instance (C, H, W).
+        centred: an orthonormal basis of the differences of classes (Helmert's) in place of the classes, along
+            which the kernel is that of all classes without what they share.
+        like: dtype and device of the result.
+
+    Returns:
+        [C, C H W], or [C - 1, C H W] without what all classes share; rows of norm 1.
+
+    Raises:
+        InvalidArgument: fewer than two classes to centre.
+
+    Example:
+        >>> class_directions((2, 1, 4)).tolist()
+        [[0.5, 0.5, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.5, 0.5, 0.5, 0.5]]
+        >>> class_directions((3, 8, 8), centred=True).shape
+        torch.Size([2, 192])
+    """
+    classes, *pixels = (checks.count("shape", size) for size in shape or (1,))
+    dtype, device = (like.dtype, like.device) if like is not None else (torch.get_default_dtype(), None)
+    v = torch.eye(classes, dtype=dtype, device=device)
+    if centred:
+        if classes < 2:
+            raise InvalidArgument("shape", "at least 2 classes to centre", tuple(shape))
+        before = torch.arange(1, classes, device=device).unsqueeze(1)  # each against the mean of those
+        v = (v.cumsum(1).mT[:-1] - before * v[1:]) / (before * (before + 1)).to(v).sqrt()
+    places = math.prod(pixels)
+    return (v / places**0.5).repeat_interleave(places, dim=1)
 
 
 def pixel_directions(

@@ -81,7 +81,7 @@ def test_a_schedule_of_two_times_runs_forward():
         during(0.5, 0.5)
 
 
-@pytest.mark.parametrize("outputs", ["random", "trace", "full"])
+@pytest.mark.parametrize("outputs", ["random", "classes", "trace", "full"])
 @pytest.mark.parametrize("centred", [False, True])
 def test_a_network_has_its_own_kernel_however_it_is_asked(outputs, centred, networks, data):
     teacher = networks[1]
@@ -94,7 +94,7 @@ def test_a_network_has_its_own_kernel_however_it_is_asked(outputs, centred, netw
 
 def test_whole_kernels_of_many_outputs_are_refused():
     model, x = nn.Conv2d(1, 2, 3, padding=1), torch.rand(6, 1, 8, 8)
-    with pytest.raises(InvalidArgument, match="NTK outputs: expected 'random' for more than 64"):
+    with pytest.raises(InvalidArgument, match="NTK outputs: expected 'random' or 'classes' for more than 64"):
         distill(model, model, (x, torch.zeros(6, 8, 8).long()), method=[NTK(outputs="trace")])
 
 

@@ -37,6 +37,25 @@ def test_classes_of_dense_outputs_are_centred_pixel_by_pixel(generator: torch.Ge
         ntk.centred_directions((1, 8, 8))
 
 
+def test_a_class_is_its_whole_map() -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Conv2d(1, 3, 3).double()
+    x = torch.rand(4, 1, 5, 6, dtype=torch.float64)  # 3 x 4 pixels
+    means = torch.nn.Sequential(model, torch.nn.AdaptiveAvgPool2d(1))
+    v = ntk.class_directions((3, 3, 4), like=x)
+    torch.testing.assert_close(v @ v.mT, torch.eye(3, dtype=torch.float64))
+    torch.testing.assert_close(ntk.gram(model, x, outputs=v), 12 * ntk.gram(means, x))
+
+    centred = ntk.class_directions((3, 3, 4), centred=True, like=x)
+    assert centred.unflatten(1, (3, -1)).sum(1).abs().max() < 1e-12
+    every = ntk.centred_directions(3, like=x)
+    torch.testing.assert_close(
+        ntk.gram(model, x, outputs=centred), 12 * ntk.gram(means, x, outputs=every), rtol=1e-10, atol=1e-12
+    )
+    with pytest.raises(InvalidArgument, match="2 classes"):
+        ntk.class_directions((1, 8, 8), centred=True)
+
+
 def test_pixels_estimate_the_trace(generator: torch.Generator) -> None:
     rows = [ntk.pixel_directions((2, 3), generator, count=2) for _ in range(3000)]
     mean = torch.stack([v.mT @ v for v in rows]).mean(0)
