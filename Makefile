@@ -18,8 +18,10 @@ $(READY): pyproject.toml constraints.txt
 quickstart: $(READY)
 	$(VENV)/bin/photonet quickstart $(ARGS)
 
+# one thread for each of the two: more would wait for one another
+test: export OMP_NUM_THREADS = 1
 test: $(READY)
-	$(RUN) pytest $(ARGS)
+	$(RUN) pytest --numprocesses 2 --dist worksteal $(ARGS)
 
 lint: $(READY)
 	$(RUN) ruff check .

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import bench
+from . import bench, emva
 from .adc import digitize
 from .camera import Detector
 from .model import photons, shot_noise
@@ -16,6 +16,7 @@ __all__ = [
     "bench",
     "detect",
     "digitize",
+    "emva",
     "photons",
     "pixel_irradiance",
     "shot_noise",

@@ -25,6 +25,19 @@ from ..arrays import as_tensor
 from ..errors import InvalidArgument
 from ..streams import Seed, stream
 from .camera import Detector
+from .emva import (
+    GROUPS,
+    LEAST_DARK_VARIANCE,
+    TRANSFER_RANGE,
+    Estimate,
+    deviation_from_line,
+    jackknife,
+    linear_levels,
+    linearity_error,
+    nonuniformity_variances,
+    root_of,
+    transfer_fit,
+)
 from .readout import detect, without_mosaic
 
 if TYPE_CHECKING:
@@ -32,12 +45,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Characterization",
-    "Estimate",
     "characterize",
-    "deviation_from_line",
     "measure",
-    "nonuniformity_variances",
-    "system_gain",
     "truth",
     "virtual_camera",
 ]
@@ -45,41 +54,8 @@ __all__ = [
 Capture = Callable[[float], Any]
 """Takes the mean number of photons per pixel, returns one new frame [y, x] in DN: a tensor or an array."""
 
-GROUPS = 16
-"""Random groups of pixels; leaving out one at a time gives the standard errors (jackknife)."""
-
 LEAST_LEVELS = 3
 """In the range of a fit: fewer tell no line from a bend."""
-
-TRANSFER_RANGE = 0.7
-"""Part of the saturation signal over which gain and responsivity are fitted (the standard's 70 %)."""
-
-LINEAR_RANGE = (0.05, 0.95)
-"""Part of the saturation signal over which linearity is judged (the standard's 5 to 95 %)."""
-
-LEAST_DARK_VARIANCE = 0.24
-"""Least variance of a dark frame in DN^2 from which dark noise can be told (the standard's limit)."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A measured number with its 95 % confidence interval.
-
-    Example:
-        >>> 2.1 in Estimate(2.0, 1.8, 2.2, "e-")
-        True
-    """
-
-    value: float
-    low: float
-    high: float
-    unit: str
-
-    def __contains__(self, number: float) -> bool:
-        return self.low <= number <= self.high
-
-    def __str__(self) -> str:
-        return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g}) {self.unit}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -241,15 +217,15 @@ def measure(capture: Capture, photons: list[float], *, stack: int = 16) -> Chara
             "photons", "levels beyond saturation", "a variance that does not fall at the end"
         )
     above = y - y[0]
-    told = int((above[1:] <= TRANSFER_RANGE * above[top]).sum()), int(_linear_levels(above, top).sum())
+    told = int((above[1:] <= TRANSFER_RANGE * above[top]).sum()), int(linear_levels(above, top).sum())
     if not above[top] > 0 or min(told) < LEAST_LEVELS:
         expected = f"{LEAST_LEVELS} or more levels between the dark and 70 % of saturation"
         raise InvalidArgument("photons", expected, f"{min(told)}", "closer levels at the beginning")
     others = (1 - torch.eye(GROUPS, dtype=torch.float64)) / (GROUPS - 1)
-    whole = _transfer_fit(x, y[:, None], noise[:, None], top)
-    without = _transfer_fit(x, mean @ others.T, variance @ others.T, top)
+    whole = transfer_fit(x, y[:, None], noise[:, None], top)
+    without = transfer_fit(x, mean @ others.T, variance @ others.T, top)
     gain, efficiency, dark = (
-        _jackknife(a, b, unit) for a, b, unit in zip(whole, without, ("DN/e-", "", "e-"), strict=True)
+        jackknife(a, b, unit) for a, b, unit in zip(whole, without, ("DN/e-", "", "e-"), strict=True)
     )
 
     half = 0.5 * photons[top]
@@ -257,12 +233,12 @@ def measure(capture: Capture, photons: list[float], *, stack: int = 16) -> Chara
     half_parts, half_errors, half_mean = _spatial(capture, half, stack)
     k, k_error = gain.value, (gain.high - gain.low) / (2 * 1.96)
     dsnu = [
-        _root(s2 / k**2, e / k**4 + 4 * s2**2 * k_error**2 / k**6, "e-")
+        root_of(s2 / k**2, e / k**4 + 4 * s2**2 * k_error**2 / k**6, "e-")
         for s2, e in zip(dark_parts, dark_errors, strict=True)
     ]
     signal = half_mean - dark_mean
     prnu = [
-        _root((h - d) / signal**2, (he + de) / signal**4, "")
+        root_of((h - d) / signal**2, (he + de) / signal**4, "")
         for h, d, he, de in zip(half_parts, dark_parts, half_errors, dark_errors, strict=True)
     ]
     # the maximum of the variance; saturation lies before the level where half of the variance is gone
@@ -273,7 +249,7 @@ def measure(capture: Capture, photons: list[float], *, stack: int = 16) -> Chara
         quantum_efficiency=efficiency,
         dark_noise=dark,
         saturation=Estimate(saturation, least, most, "e-"),
-        linearity_error=_linearity(x, y, noise, pixels, top),
+        linearity_error=linearity_error(x, y, noise, pixels, top),
         dsnu=dsnu[0],
         prnu=prnu[0],
         dsnu_parts=(dsnu[1], dsnu[2], dsnu[3]),
@@ -293,7 +269,7 @@ def truth(detector: Detector, wavelength: Any, found: Characterization) -> dict[
     """
     efficiency, photons = _one_efficiency(detector, wavelength), found.photons
     y = detect(efficiency * photons[None], detector, noise=False)[0]
-    inside = _linear_levels(y - y[0], int(found.variance.argmax()))
+    inside = linear_levels(y - y[0], int(found.variance.argmax()))
     known = {
         "gain": detector.gain,
         "quantum_efficiency": efficiency,
@@ -312,78 +288,6 @@ def _one_efficiency(detector: Detector, wavelength: Any) -> float:
     if efficiency.numel() != 1:
         raise InvalidArgument("wavelength", "one number in m", f"{efficiency.numel()} of them")
     return float(efficiency)
-
-
-def deviation_from_line(photons: torch.Tensor, signal: torch.Tensor) -> torch.Tensor:
-    """Deviation in per cent from the line that makes relative deviations least: 100 (y - fit) / fit.
-
-    Args:
-        photons: [levels].
-        signal: [levels] above dark, in DN.
-
-    Example:
-        >>> x = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
-        >>> bool(deviation_from_line(x, 5 * x + 1).abs().max() < 1e-9)
-        True
-    """
-    design = torch.stack([photons, torch.ones_like(photons)], 1) / signal[:, None]
-    slope, offset = torch.linalg.lstsq(design, torch.ones_like(signal)[:, None]).solution[:, 0]
-    line = slope * photons + offset
-    return 100 * (signal - line) / line
-
-
-def system_gain(signal: torch.Tensor, excess: torch.Tensor) -> torch.Tensor:
-    """K in DN per electron: the slope through zero of the temporal variance over the mean signal.
-
-    Args:
-        signal: [levels, ...] mean above the dark in DN.
-        excess: [levels, ...] variance above that of the dark in DN^2.
-
-    Example:
-        >>> level = torch.tensor([[100.0], [200.0]])
-        >>> system_gain(level, 0.25 * level)
-        tensor([0.2500])
-    """
-    return (signal * excess).sum(0) / signal.square().sum(0)
-
-
-def nonuniformity_variances(image: torch.Tensor, temporal: float) -> tuple[list[float], list[float]]:
-    """Split the spatial variance of an averaged image into row, column and pixel parts.
-
-    Two-way analysis of variance: with M rows, N columns, residual variance s_r^2 after row and column
-    means are taken out, the pixel part is s_r^2 - temporal, the row part s^2(row means) - s_r^2 / N, the
-    column part s^2(column means) - s_r^2 / M, and the total their sum.
-
-    Args:
-        image: [y, x] mean of a stack of frames.
-        temporal: variance that temporal noise leaves in each pixel of it, sigma^2 / L.
-
-    Returns:
-        Variances (total, row, column, pixel), and the sampling variances of these four estimates.
-
-    Example:
-        >>> image = torch.randn(200, 300, generator=torch.Generator().manual_seed(0)) * 3
-        >>> total, row, column, pixel = nonuniformity_variances(image, temporal=1.0)[0]
-        >>> abs(pixel - 8) < 0.3, abs(row) < 0.02, abs(column) < 0.03
-        (True, True, True)
-    """
-    image = image.double()
-    m, n = image.shape
-    rows, columns = image.mean(1), image.mean(0)
-    residual = image - rows[:, None] - columns[None, :] + image.mean()
-    inner = (residual.square().sum() / ((m - 1) * (n - 1))).item()
-    of_rows, of_columns = rows.var().item(), columns.var().item()
-    pixel, row, column = inner - temporal, of_rows - inner / n, of_columns - inner / m
-    # a variance estimated with nu degrees of freedom has sampling variance 2 s^4 / nu
-    e_inner = 2 * inner**2 / ((m - 1) * (n - 1))
-    e_row, e_column = 2 * of_rows**2 / (m - 1), 2 * of_columns**2 / (n - 1)
-    errors = [
-        e_row + e_column + (1 - 1 / m - 1 / n) ** 2 * e_inner,
-        e_row + e_inner / n**2,
-        e_column + e_inner / m**2,
-        e_inner,
-    ]
-    return [pixel + row + column, row, column, pixel], errors
 
 
 def _frame(capture: Capture, photons: float) -> torch.Tensor:
@@ -408,55 +312,6 @@ def _photon_transfer(capture: Capture, photons: torch.Tensor) -> tuple[torch.Ten
         means.append((a + b).mean(1) / 2)
         variances.append((a - b).var(1) / 2)
     return torch.stack(means), torch.stack(variances), len(order)
-
-
-def _transfer_fit(
-    x: torch.Tensor, y: torch.Tensor, noise: torch.Tensor, top: int
-) -> tuple[torch.Tensor, ...]:
-    """Gain, quantum efficiency and dark noise from curves [levels, ...]."""
-    signal, excess = y - y[0], noise - noise[0]
-    used = signal.mean(1) <= TRANSFER_RANGE * signal[top].mean()
-    gain = system_gain(signal[used], excess[used])
-    responsivity = (signal * x[:, None])[used].sum(0) / x[used].square().sum()
-    dark = (noise[0].clamp(min=LEAST_DARK_VARIANCE) - 1 / 12).sqrt() / gain
-    return gain, responsivity / gain, dark
-
-
-def _jackknife(whole: torch.Tensor, without: torch.Tensor, unit: str) -> Estimate:
-    from scipy.stats import t
-
-    error = math.sqrt((GROUPS - 1) / GROUPS * (without - without.mean()).square().sum().item())
-    reach = float(t.ppf(0.975, GROUPS - 1)) * error
-    value = whole.item()
-    return Estimate(value, value - reach, value + reach, unit)
-
-
-def _root(square: float, error: float, unit: str) -> Estimate:
-    """The root of an estimated variance; its interval by a chi-square of the same relative spread."""
-    from scipy.stats import chi2
-
-    value = math.sqrt(max(square, 0.0))
-    if square <= 2 * math.sqrt(error):  # not told from zero
-        return Estimate(value, 0.0, math.sqrt(max(square, 0.0) + 1.96 * math.sqrt(error)), unit)
-    freedom = 2 * square**2 / error
-    low, high = (value * math.sqrt(freedom / float(chi2.ppf(p, freedom))) for p in (0.975, 0.025))
-    return Estimate(value, low, high, unit)
-
-
-def _linear_levels(signal: torch.Tensor, top: int) -> torch.Tensor:
-    low, high = (part * signal[top] for part in LINEAR_RANGE)
-    return (signal >= low) & (signal <= high)
-
-
-def _linearity(x: torch.Tensor, y: torch.Tensor, noise: torch.Tensor, pixels: int, top: int) -> Estimate:
-    """Mean absolute deviation; noise can move it by no more than the mean of its own absolute value."""
-    signal = y - y[0]
-    inside = _linear_levels(signal, top)
-    found = deviation_from_line(x[inside], signal[inside]).abs().mean().item()
-    error = 100 * (((noise + noise[0]) / (2 * pixels)).sqrt() / signal)[inside]
-    # a Gaussian's absolute value has mean 0.798 and standard deviation 0.603 of its sigma
-    reach = 0.798 * error.mean().item() + 1.96 * 0.603 * error.norm().item() / len(error)
-    return Estimate(found, max(found - reach, 0.0), found + reach, "%")
 
 
 def _spatial(capture: Capture, photons: float, stack: int) -> tuple[list[float], list[float], float]:

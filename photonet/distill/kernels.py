@@ -8,7 +8,7 @@ from torch import nn
 
 from ..errors import GridMismatch
 from ..measured.features import Measured
-from ..measured.known_scenes import kernel_moments
+from ..measured.point_spread import kernel_moments
 from ..measured.register import Registration
 from ..measured.ridge import ridge
 from ..nn import HybridNetwork, merge_signed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .bench import run_bench
 from .captures import Windows, cut_windows, join_windows, signed_maps
 from .check import check
+from .crosstalk import correct_crosstalk, crosstalk_matrix
 from .dark import correct_dark
 from .defects import correct_defects
 from .device import ERRORS, Device, make_devices
@@ -15,17 +16,11 @@ from .features import Measured
 from .flat import correct_flat
 from .geometry import correct_geometry
 from .importer import import_folder
-from .known_scenes import (
-    PointSpread,
-    correct_crosstalk,
-    correct_flicker,
-    crosstalk_matrix,
-    estimate_psf,
-    mean_point,
-)
+from .known_scenes import correct_flicker
 from .light import correct_drift
 from .photometry import STEPS, calibrate
 from .planner import Needed, PilotPlan, plan_pilot
+from .point_spread import PointSpread, estimate_psf, mean_point
 from .reader import Frames, MeasuredData
 from .register import Registration, register
 from .series import correct_linearity, gain_of_series

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import torch
 
-from ..detector.bench import TRANSFER_RANGE, Estimate, system_gain
+from ..detector.emva import TRANSFER_RANGE, Estimate, system_gain
 from ..errors import InvalidArgument
 from . import dark
 from .faults import SATURATED_SHARE

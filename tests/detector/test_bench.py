@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from photonet.detector import Detector, bench, detect
+from photonet.detector import Detector, bench, detect, emva
 from photonet.detector.bench import characterize, measure, virtual_camera
 from photonet.errors import InvalidArgument
 from validation.detector import coverage, random_camera
@@ -44,7 +44,7 @@ def test_parts_of_nonuniformity_agree_with_the_equations_of_release_4():
         + 0.5 * torch.randn(m, 1, generator=g)
         + 0.7 * torch.randn(1, n, generator=g)
     ).double()
-    total, row, column, pixel = bench.nonuniformity_variances(image, temporal=0.0)[0]
+    total, row, column, pixel = emva.nonuniformity_variances(image, temporal=0.0)[0]
     s, cav, rav = (v.item() for v in (image.var(), image.mean(0).var(), image.mean(1).var()))
     rest = m * n - m - n
     # differences of order 1/M and 1/N between the two
@@ -59,7 +59,7 @@ def test_estimated_variances_are_unbiased_and_their_errors_right():
     for seed in range(300):
         image = Detector(dsnu=(0.6, 0, 2)).pattern((24, 30), seed).offset
         noisy = image + torch.randn(24, 30, generator=torch.Generator().manual_seed(seed))
-        values, error = bench.nonuniformity_variances(noisy, temporal=1.0)
+        values, error = emva.nonuniformity_variances(noisy, temporal=1.0)
         draws.append(values)
         errors.append(error)
     draws, errors = torch.tensor(draws), torch.tensor(errors)
