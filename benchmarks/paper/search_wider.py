@@ -37,10 +37,10 @@ EVERY_OUTPUT = ("full class blocks", "trace over classes")
 PROMISING = ("kd", "ntkd-paper", "residual in place of kd", "ten times the weight")
 """Best on devices with the first seeds, and distillation; repeated with seeds that chose nothing."""
 
-OF_PIXELS = ("kd", "labels", "ntkd-paper", "ntkd", "residual in place of kd", "ten times the weight")
+OF_PIXELS = ("kd", "labels", "ntkd-paper", "ntkd", "residual in place of kd")
 """The others were no better on digits."""
 
-WHOLE = ("ntkd-paper", "ntkd", "ten times the weight")
+WHOLE = ("ntkd-paper", "ntkd")
 """Whose kernels are also taken of whole maps."""
 
 ROWS = slice(24, 168)
