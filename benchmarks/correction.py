@@ -7,7 +7,8 @@ masks, makes devices, and writes the accuracy of each device, kind, number of fr
 
 Student and teacher never saw the scenes that are measured; the 5,000 clean scenes without labels are training
 pictures, and every second test picture is shown to each device. Settings are chosen on other devices than
-those of the table and on the validation pictures (``--first 101 --shown val``). With ``--bench`` every
+those of the table (``--first 101 --shown val``; which were not chosen on validation pictures says
+docs/explanation/correction.md). With ``--bench`` every
 measurement is a file of raw frames, as `photonet.measured.run_bench` writes it, at the exposure time that a
 pilot of 16 scenes asked for, and calibrated by its dark and flat frames and its geometry; otherwise frames
 are read by the camera's data sheet. A file holds one student and one draw of devices, which also depends
@@ -21,7 +22,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import statistics
 import tempfile
 from pathlib import Path
 
@@ -46,6 +46,8 @@ from photonet.measured import (
 )
 from photonet.models import compressed_meta, lenet, polychromatic_meta
 from photonet.nn import HybridNetwork
+
+from .paper.statistics import percent
 
 KINDS = ("sat", "misreg")
 METHODS = (
@@ -266,13 +268,13 @@ def table(rows: list[dict[str, object]]) -> str:
         cells: dict[tuple[object, object], list[float]] = {}
         for row in rows[1:]:
             if row["kind"] == kind:
-                cells.setdefault((row["method"], row["frames"]), []).append(100 * float(str(row["accuracy"])))
+                cells.setdefault((row["method"], row["frames"]), []).append(float(str(row["accuracy"])))
         columns = sorted({frames for _, frames in cells}, key=lambda frames: int(str(frames)))
         lines += ["", f"| `{kind}` | " + " | ".join(f"{n:,}" for n in columns) + " |"]
         lines.append("| --- |" + " --- |" * len(columns))
         for method in (m for m in METHODS if any(m == known for known, _ in cells)):
             values = [cells.get((method, n), []) for n in columns]
-            texts = [f"{statistics.mean(v):.2f} ± {statistics.pstdev(v):.2f}" if v else "" for v in values]
+            texts = [percent(v) if v else "" for v in values]
             lines.append(f"| {method} | " + " | ".join(texts) + " |")
     return "\n".join(lines)
 
