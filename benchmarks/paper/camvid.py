@@ -18,14 +18,6 @@ from .arms import Arm, scores, train_teacher, tuned
 from .cells import Cells
 
 RATES = (2e-3, 5e-3)
-MATCHED = {
-    "none": ("ce", 2e-3), "kd": ("kd", 2e-3), "ntkd-paper": ("ntkd-paper", 5e-3), "ntkd": ("ntkd", 2e-3),
-}  # fmt: skip
-"""Method and rate: the one that it chose at a third of the size (`search-pixels`)."""
-
-SHORT = 8
-"""Epochs of the matched rows: a step with tangent kernels takes six times as long."""
-
 ROWS = 176
 """Of 180: a multiple of 16, so that every scale has whole pixels."""
 
@@ -87,6 +79,3 @@ def run(folder: str | None, seeds: int, out: Path, work: Path) -> None:
         design="polychromatic_segmentation(width=160, readout=maxpool)",
     )
     scores(cells, "labels, maxpool", pooled, range(seeds), splits, work)
-    for name, (method, lr) in MATCHED.items():
-        short = replace(arm, method=method, config=replace(config, epochs=SHORT, lr=lr))
-        scores(cells, f"matched/{name}", short, range(seeds), splits, work, teacher=taught)

@@ -7,11 +7,9 @@ import statistics
 from collections.abc import Mapping
 from pathlib import Path
 
-from .camvid import SHORT
 from .eq11 import ERRORS, KERNELS, STUDENTS, slope
 from .rows import (
     CAMVID,
-    CAMVID_MATCHED,
     CIFAR,
     CIFAR_10K,
     CIFAR_MATCHED,
@@ -103,7 +101,7 @@ def _readouts(cells: Mapping[str, Cell]) -> list[str]:
 
 
 def _camvid(cells: Mapping[str, Cell]) -> list[str]:
-    lines = [
+    return [
         "## CamVid, cars against the rest",
         "",
         "Mean intersection over union of the two classes, 176 × 240, SegNet's split of 367, 101 and 233",
@@ -114,18 +112,6 @@ def _camvid(cells: Mapping[str, Cell]) -> list[str]:
         *rows_of(cells, CAMVID, "labels"),
         "",
     ]
-    if any(seeds_of(cells, key) for _, key, _, _ in CAMVID_MATCHED):
-        lines += [
-            f"### With the kernels: {SHORT} epochs",
-            "",
-            "The same student, teacher and views; every arm has the rate that it chose at a third of the",
-            "size (see the search below). Kernels are those of scenes that were not moved, along one random",
-            "direction of all pixels a step.",
-            "",
-            *rows_of(cells, CAMVID_MATCHED, "matched/kd"),
-            "",
-        ]
-    return lines
 
 
 def _search(cells: Mapping[str, Cell]) -> list[str]:

@@ -10,7 +10,6 @@ from .statistics import compare, holm, paired, percent
 
 __all__ = [
     "CAMVID",
-    "CAMVID_MATCHED",
     "CIFAR",
     "CIFAR_10K",
     "CIFAR_MATCHED",
@@ -150,12 +149,6 @@ CAMVID: list[Row] = [
     ("labels, `relu`", "labels", "74.3 (Carvana)", "another data set and task; the backend goes down and up"),
     ("kd, `relu`", "kd", "86.7 (Carvana)", "the teacher is asked about the same views"),
     ("labels, `maxpool`", "labels, maxpool", "", "twice the digital features"),
-]
-CAMVID_MATCHED: list[Row] = [
-    ("labels alone", "matched/none", "74.3 (Carvana)", "another data set and task"),
-    ("kd", "matched/kd", "86.7 (Carvana)", "the teacher is asked about the same views"),
-    ("ntkd-paper", "matched/ntkd-paper", "91.5 (Carvana)", "each Gram over its mean diagonal; see the text"),
-    ("ntkd", "matched/ntkd", "", "kd and 0.1 of the class-centred alignment"),
 ]
 
 
