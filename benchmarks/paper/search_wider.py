@@ -37,7 +37,7 @@ EVERY_OUTPUT = ("full class blocks", "trace over classes")
 PROMISING = ("kd", "ntkd-paper", "residual in place of kd", "ten times the weight")
 """Best on devices with the first seeds, and distillation; repeated with seeds that chose nothing."""
 
-OF_PIXELS = ("kd", "labels", "ntkd-paper", "ntkd", "residual in place of kd")
+OF_PIXELS = ("kd", "labels", "features", "ntkd-paper", "ntkd", "residual in place of kd")
 """The others were no better on digits."""
 
 WHOLE = ("ntkd-paper", "ntkd")
@@ -117,7 +117,7 @@ def run_pixels(folder: str | None, seeds: int, out: Path, work: Path) -> None:
     config = TrainConfig(epochs=8, batch_size=8)
     whole = Arm(teacher, "unet", "ce", replace(config, epochs=24, lr=3e-3), views=views, bfloat16=True)
     taught = train_teacher(cells, "unet", teacher, whole, splits, work / "pixels")
-    known = alternatives()
+    known = {**alternatives(), "features": METHODS["features"]}
     losses_of = {name: known[name] for name in OF_PIXELS}
     losses_of |= {f"{name}, whole maps": of_maps(known[name]) for name in WHOLE}
     for name, terms in losses_of.items():

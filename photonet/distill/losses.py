@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from .. import checks, ntk
 from ..arrays import UNLABELLED
 from ..errors import GridMismatch, InvalidArgument
+from ..ntk.similarity import over
 
 __all__ = [
     "NTK_FORMS",
@@ -188,7 +189,7 @@ def feature_matching(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tens
         a, b = (F.adaptive_avg_pool2d(m, size).movedim(1, -1).flatten(0, -2) for m in (student, teacher))
         a, b = (m - m.mean(0) for m in (a, b))  # as many rows as pixels: the same by the smaller products
         own = torch.linalg.matrix_norm(a.mT @ a) * torch.linalg.matrix_norm(b.mT @ b)
-        return 1 - (a.mT @ b).square().sum() / own.clamp_min(torch.finfo(own.dtype).tiny)
+        return 1 - over((a.mT @ b).square().sum(), own)
     a, b = student.flatten(1), teacher.flatten(1)
     return 1 - ntk.alignment(a @ a.mT, b @ b.mT)
 

@@ -20,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from .. import ntk
 from ..errors import InvalidArgument
+from ..ntk.factors import full_precision, single
 from .noise import Noise
 from .parallel import Processes
 from .samples import Samples, predict
@@ -121,8 +122,8 @@ class Step:
         self.noise, self.processes, self.parts = noise, processes, parts
         self.kernel = next((term for term in terms if isinstance(term, NTK)), None)
         self.whole = parts * processes.count == 1
-        # inputs may be whole numbers: what the model says tells the precision
-        self.like = predict(model, train.inputs[:1])
+        # inputs may be whole numbers: what the model says tells the precision, at least single for the loss
+        self.like = single(predict(model, train.inputs[:1]))
         self.shape = self.like.shape[1:]
         self.outputs, self.classes = self.shape.numel(), self.shape[0] if self.shape else 1
         asked = "random" if self.kernel is None else self.kernel.outputs
@@ -181,7 +182,7 @@ class Step:
         params = None if self.kernel is None else self.kernel.params
         with ntk.frozen_statistics(self.model) as frozen:
             tangents = ntk.tangents(frozen, plain, outputs=query.directions, params=params)
-        return replace(answers or Answers(tangents.outputs), tangents=tangents)
+        return replace(answers or Answers(tangents.outputs.to(self.like)), tangents=tangents)
 
     def _forward(self, query: Query, wanted: set[str], rows: slice) -> Answers:
         forward: Any = self.model
@@ -202,17 +203,15 @@ class Step:
         batch = Batch(answers.logits, query.labels, temperature=self.temperature)
         if train.ask is not None and wanted & {"teacher", "features"}:
             rows = self.processes.rows(len(query.chosen))
+            heard: list[torch.Tensor | None]
             with torch.no_grad():
                 if "features" in wanted:
-                    batch.teacher, asked = map(
-                        self.processes.gather, penultimate(train.ask, query.seen[rows])
-                    )
+                    heard = [*map(self.processes.gather, penultimate(train.ask, query.seen[rows]))]
                 else:
-                    batch.teacher, asked = self.processes.gather(train.ask(query.seen[rows])), None
+                    heard = [self.processes.gather(train.ask(query.seen[rows])), None]
         else:
-            batch.teacher, asked = (
-                None if some is None else some[query.chosen] for some in (train.teacher, train.features)
-            )
+            heard = [None if some is None else some[query.chosen] for some in (train.teacher, train.features)]
+        batch.teacher, asked = (None if some is None else some.to(self.like) for some in heard)
         if answers.features is not None and asked is not None:
             batch.features = answers.features, asked
         if answers.tangents is not None and train.gram is not None:
@@ -270,7 +269,8 @@ class Step:
         loss = torch.zeros((), device=answers.logits.device)
         for index, (term, weight) in enumerate(zip(self.terms, weights, strict=True)):
             if weight:
-                value = term(batch)
+                with full_precision(batch.logits):
+                    value = term(batch)
                 values[index] = value.detach()
                 loss = loss + weight * value
         return loss, values

@@ -16,6 +16,7 @@ from torch import nn
 from .. import ntk
 from ..arrays import batches
 from ..errors import DataError, DataMissing, InvalidArgument
+from ..ntk.factors import full_precision, single
 from ..ntk.parameters import in_python
 from ..progress import bar
 from .terms import Term, needs
@@ -94,7 +95,8 @@ def tangent_gram(teacher: nn.Module, inputs: torch.Tensor, folder: str | Path | 
 
     def gram(batch: torch.Tensor, directions: torch.Tensor | None = None, full: bool = False) -> torch.Tensor:
         rows = stored.features(batch, directions).flatten(0 if full else 1, 1 if full else -1)
-        return (rows @ rows.mT).to(like)
+        with full_precision(rows):
+            return (rows @ rows.mT).to(single(like))
 
     if folder is None:
         weakref.finalize(gram, temporary.cleanup)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..arrays import real_dtype
 from .correlate import correlate, patches
 
 __all__ = ["Correlation", "Factor", "Outer", "dense", "full_product", "merge", "trace_product"]
@@ -176,12 +177,25 @@ class _SelfProduct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (a,) = ctx.saved_tensors
-        return (gradients[0] + gradients[0].mT) @ a
+        with full_precision(a):
+            return (gradients[0] + gradients[0].mT) @ a
+
+
+def full_precision(like: Tensor) -> torch.autocast:
+    """No mixed precision: samples differ by little of their kernel, less than eight bits tell apart."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
+def single(factor: Tensor) -> Tensor:
+    """At least single precision."""
+    return factor.to(real_dtype(factor.dtype))
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
-    """A B^T of [..., n, c] and [..., n2, c]."""
-    product: Tensor = _SelfProduct.apply(a) if b is a else a @ b.mT
+    """A B^T of [..., n, c] and [..., n2, c], at least in single precision."""
+    left = single(a)
+    with full_precision(left):
+        product: Tensor = _SelfProduct.apply(left) if b is a else left @ single(b).mT
     return product
 
 
@@ -237,9 +251,11 @@ def full_product(a: Factor, b: Factor) -> Tensor:
     if pair is None:
         left = dense(a)
         right = left if b is a else dense(b)
-        product = left.flatten(0, 1) @ right.flatten(0, 1).mT
+        rows = left.flatten(0, 1)
+        product = _product(rows, rows if b is a else right.flatten(0, 1))
         return product.reshape(*left.shape[:2], *right.shape[:2]).transpose(1, 2)
-    (u, v), (p, q) = _sides(*pair)
-    shared = torch.einsum("ngti,NgTi->ngtNT", u[:, 0], v[:, 0])
-    directed = torch.einsum("nmgto,NMgTo->nmgtNMT", p, q)
-    return torch.einsum("ngtNT,nmgtNMT->nNmM", shared, directed)
+    (u, v), (p, q) = ([single(side) for side in sides] for sides in _sides(*pair))
+    with full_precision(u):
+        shared = torch.einsum("ngti,NgTi->ngtNT", u[:, 0], v[:, 0])
+        directed = torch.einsum("nmgto,NMgTo->nmgtNMT", p, q)
+        return torch.einsum("ngtNT,nmgtNMT->nNmM", shared, directed)

@@ -66,12 +66,18 @@ def alignment(a: Tensor, b: Tensor, kind: str = "cka") -> Tensor:
             raise InvalidArgument("a", "a batch of at least 4 samples for kind='unbiased'", a.shape[-1])
         cross = _hsic(a, b)
         # A nearly empty kernel can have a negative estimate of its own norm; it is then not alike anything.
-        scale = (_hsic(a, a).clamp_min(0) * _hsic(b, b).clamp_min(0)).sqrt()
-        return cross / scale.clamp_min(torch.finfo(scale.dtype).tiny)
+        own, other = _hsic(a, a), _hsic(b, b)
+        positive = (own > 0) & (other > 0)
+        return over(cross, torch.where(positive, own * other, 1.0).sqrt() * positive)
     if kind == "cka":
         a, b = center(a), center(b)
-    scale = torch.linalg.matrix_norm(a) * torch.linalg.matrix_norm(b)
-    return (a * b).sum((-2, -1)) / scale.clamp_min(torch.finfo(scale.dtype).tiny)
+    return over((a * b).sum((-2, -1)), torch.linalg.matrix_norm(a) * torch.linalg.matrix_norm(b))
+
+
+def over(cross: Tensor, scale: Tensor) -> Tensor:
+    """``cross / scale``; 0, and without a gradient, where there is no scale."""
+    some = scale > torch.finfo(scale.dtype).tiny
+    return torch.where(some, cross / torch.where(some, scale, 1.0), 0.0)
 
 
 def _hsic(a: Tensor, b: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from .. import checks
 from ..errors import DataError, DataMissing, InvalidArgument
 from ..files import atomic_path
 from ..provenance import config_hash, module_hash, tensor_hash
+from .factors import full_precision
 from .jacobian import tangents
 from .parameters import Selection, batch, select
 from .sketch import Sketch, sketch_error
@@ -200,7 +201,8 @@ class TeacherFeatures:
         if directions.ndim != 2 or directions.shape[1] != rows.shape[1]:
             expected = f"combinations [m, {rows.shape[1]}] of the outputs"
             raise InvalidArgument("directions", expected, f"shape {tuple(directions.shape)}")
-        return directions.detach().to(rows) @ rows
+        with full_precision(rows):
+            return directions.detach().to(rows) @ rows
 
     def outputs(self, indices: Tensor | list[int]) -> Tensor:
         """The teacher's outputs, [b, ...]."""
@@ -209,7 +211,8 @@ class TeacherFeatures:
     def gram(self, indices: Tensor | list[int], directions: Tensor | None = None) -> Tensor:
         """Estimated kernel of a batch, [b, b], summed over the directions (or over all outputs)."""
         rows = self.features(indices, directions).flatten(1)
-        return rows @ rows.mT
+        with full_precision(rows):
+            return rows @ rows.mT
 
 
 def _write_part(path: Path, teacher: nn.Module, x: Tensor, sketch: Sketch, params: Selection) -> None:

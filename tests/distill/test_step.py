@@ -76,3 +76,16 @@ def test_classes_without_pixels_are_looked_at_as_before():
     assert torch.equal(expected, signs - signs.mean(1, keepdim=True))
     every = asked(step, {"kernel"}).residual
     torch.testing.assert_close(every, torch.eye(5) - 1 / 5)
+
+
+def test_the_loss_of_a_run_in_mixed_precision_is_in_single(dense):
+    x = 1 + 0.3 * torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = []
+    for low in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            step = step_of(dense, x, (NTK(form="cka", outputs="classes"), KernelResidual()))
+            query, wanted = asked(step, {"gram", "kernel"}), {"gram", "kernel"}
+            batch = step.batch(query, wanted, step.student(query, wanted, slice(0, 4)))
+        assert {t.dtype for t in (batch.logits, *batch.grams, batch.kernel)} == {torch.float32}
+        found.append(ntk.center(batch.grams[0]))
+    assert ntk.alignment(*found, "cosine") > 0.9

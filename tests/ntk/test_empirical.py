@@ -165,9 +165,31 @@ def test_mixed_precision_has_gradients_too() -> None:
         kernel = ntk.gram(model, x)
     # eight bits of mantissa: 0.4 % each for a few factors
     assert float((kernel - exact).detach().norm() / exact.detach().norm()) < 0.05
+    assert kernel.dtype == torch.float32
     weight = model[0].weight
-    found, expected = (torch.autograd.grad(k.float().sum(), weight)[0] for k in (kernel, exact))
+    found, expected = (torch.autograd.grad(k.sum(), weight)[0] for k in (kernel, exact))
     assert float((found - expected).norm() / expected.norm()) < 0.05
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_what_samples_differ_in_survives_mixed_precision(full: bool) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 3))
+    x = 1 + 0.3 * torch.rand(12, 1, 8, 8)  # nearly alike: 0.2 % of the kernel is left after centring
+    wanted = ntk.center(x.flatten(1) @ x.flatten(1).mT)
+
+    def kernel(low: bool) -> torch.Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=low):
+            found = ntk.gram(model, x, outputs="full" if full else "trace")
+        return found.diagonal(dim1=2, dim2=3).sum(2) if full else found
+
+    exact, mixed = kernel(low=False), kernel(low=True)
+    assert ntk.alignment(exact.bfloat16().float(), exact) < 0.9  # what rounding to eight bits leaves
+    assert ntk.alignment(mixed, exact) > 0.97
+    slopes = [
+        torch.autograd.grad(ntk.alignment(k, wanted), model[0].weight)[0].flatten() for k in (exact, mixed)
+    ]
+    assert torch.nn.functional.cosine_similarity(*slopes, dim=0) > 0.9
 
 
 def test_parameters_can_be_chosen_in_four_ways() -> None:

@@ -51,6 +51,15 @@ def test_alignment_has_a_gradient() -> None:
         assert torch.autograd.gradcheck(lambda k, kind=kind: ntk.alignment(k, b, kind), (a,))
 
 
+@pytest.mark.parametrize("kind", ["cka", "cosine", "unbiased"])
+def test_a_kernel_of_nothing_is_not_alike_anything_and_has_no_gradient(kind: str) -> None:
+    flat = (torch.zeros(6, 6) if kind == "cosine" else torch.ones(6, 6)).requires_grad_()
+    other = torch.eye(6)
+    alike = ntk.alignment(flat, other, kind)
+    assert alike.item() == 0
+    assert torch.equal(torch.autograd.grad(alike, flat)[0], torch.zeros(6, 6))
+
+
 def test_bad_kernels_are_refused() -> None:
     with pytest.raises(InvalidArgument, match="at least 2 samples"):
         ntk.center(torch.ones(1, 1))
