@@ -37,7 +37,7 @@ EVERY_OUTPUT = ("full class blocks", "trace over classes")
 PROMISING = ("kd", "ntkd-paper", "residual in place of kd", "ten times the weight")
 """Best on devices with the first seeds, and distillation; repeated with seeds that chose nothing."""
 
-OF_PIXELS = ("kd", "labels", "features", "ntkd-paper", "ntkd", "residual in place of kd")
+OF_PIXELS = ("kd", "labels", "features", "ntkd-paper", "ntkd")
 """The others were no better on digits."""
 
 WHOLE = ("ntkd-paper", "ntkd")
