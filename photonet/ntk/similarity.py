@@ -67,17 +67,17 @@ def alignment(a: Tensor, b: Tensor, kind: str = "cka") -> Tensor:
         cross = _hsic(a, b)
         # A nearly empty kernel can have a negative estimate of its own norm; it is then not alike anything.
         own, other = _hsic(a, a), _hsic(b, b)
-        positive = (own > 0) & (other > 0)
-        return over(cross, torch.where(positive, own * other, 1.0).sqrt() * positive)
+        none = (own <= 0) | (other <= 0)
+        return over(cross, torch.where(none, 1.0, own * other).sqrt() * ~none)
     if kind == "cka":
         a, b = center(a), center(b)
     return over((a * b).sum((-2, -1)), torch.linalg.matrix_norm(a) * torch.linalg.matrix_norm(b))
 
 
 def over(cross: Tensor, scale: Tensor) -> Tensor:
-    """``cross / scale``; 0, and without a gradient, where there is no scale."""
-    some = scale > torch.finfo(scale.dtype).tiny
-    return torch.where(some, cross / torch.where(some, scale, 1.0), 0.0)
+    """``cross / scale``; 0, and without a gradient, where the scale is none. NaN stays NaN."""
+    none = scale <= torch.finfo(scale.dtype).tiny
+    return torch.where(none, 0.0, cross / torch.where(none, 1.0, scale))
 
 
 def _hsic(a: Tensor, b: Tensor) -> Tensor:

@@ -54,10 +54,11 @@ def test_alignment_has_a_gradient() -> None:
 @pytest.mark.parametrize("kind", ["cka", "cosine", "unbiased"])
 def test_a_kernel_of_nothing_is_not_alike_anything_and_has_no_gradient(kind: str) -> None:
     flat = (torch.zeros(6, 6) if kind == "cosine" else torch.ones(6, 6)).requires_grad_()
-    other = torch.eye(6)
+    other = kernel(6, 1).float()
     alike = ntk.alignment(flat, other, kind)
     assert alike.item() == 0
     assert torch.equal(torch.autograd.grad(alike, flat)[0], torch.zeros(6, 6))
+    assert ntk.alignment(torch.full((6, 6), torch.nan), other, kind).isnan()
 
 
 def test_bad_kernels_are_refused() -> None:
