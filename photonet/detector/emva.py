@@ -120,7 +120,16 @@ def nonuniformity_variances(image: torch.Tensor, temporal: float) -> tuple[list[
 
 
 def transfer_fit(x: torch.Tensor, y: torch.Tensor, noise: torch.Tensor, top: int) -> tuple[torch.Tensor, ...]:
-    """Gain, quantum efficiency and dark noise from curves [levels, ...]."""
+    """Gain, quantum efficiency and dark noise from the curves of photon transfer.
+
+    Args:
+        x: [levels] photons per pixel.
+        y, noise: [levels, groups] mean in DN and temporal variance in DN^2.
+        top: the level of saturation.
+
+    Returns:
+        K in DN/e-, eta and sigma_d in e-, [groups] each.
+    """
     signal, excess = y - y[0], noise - noise[0]
     used = signal.mean(1) <= TRANSFER_RANGE * signal[top].mean()
     gain = system_gain(signal[used], excess[used])
@@ -130,6 +139,13 @@ def transfer_fit(x: torch.Tensor, y: torch.Tensor, noise: torch.Tensor, top: int
 
 
 def jackknife(whole: torch.Tensor, without: torch.Tensor, unit: str) -> Estimate:
+    """A number with its interval from the scatter of the same number without each of the groups.
+
+    Args:
+        whole: [1], from all pixels.
+        without: [GROUPS], leaving out one group at a time.
+        unit: of both.
+    """
     from scipy.stats import t
 
     error = math.sqrt((GROUPS - 1) / GROUPS * (without - without.mean()).square().sum().item())
@@ -151,6 +167,7 @@ def root_of(square: float, error: float, unit: str) -> Estimate:
 
 
 def linear_levels(signal: torch.Tensor, top: int) -> torch.Tensor:
+    """Which of the levels [levels] linearity is judged on; ``top`` is that of saturation."""
     low, high = (part * signal[top] for part in LINEAR_RANGE)
     return (signal >= low) & (signal <= high)
 

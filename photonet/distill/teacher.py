@@ -16,8 +16,8 @@ from torch import nn
 from .. import ntk
 from ..arrays import batches
 from ..errors import DataError, DataMissing, InvalidArgument
-from ..ntk.factors import full_precision, single
 from ..ntk.parameters import in_python
+from ..ntk.precision import full_precision, single
 from ..progress import bar
 from .terms import Term, needs
 

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..arrays import real_dtype
 from .correlate import correlate, patches
+from .precision import full_precision, single
 
 __all__ = ["Correlation", "Factor", "Outer", "dense", "full_product", "merge", "trace_product"]
 
@@ -179,16 +179,6 @@ class _SelfProduct(torch.autograd.Function):
         (a,) = ctx.saved_tensors
         with full_precision(a):
             return (gradients[0] + gradients[0].mT) @ a
-
-
-def full_precision(like: Tensor) -> torch.autocast:
-    """No mixed precision: samples differ by little of their kernel, less than eight bits tell apart."""
-    return torch.autocast(like.device.type, enabled=False)
-
-
-def single(factor: Tensor) -> Tensor:
-    """At least single precision."""
-    return factor.to(real_dtype(factor.dtype))
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from ..errors import InvalidArgument
 from ..streams import stream
 from .factors import Correlation, Factor, Outer, dense
 from .jacobian import Tangents
+from .precision import full_precision, single
 
 __all__ = ["Sketch", "sketch_error"]
 
@@ -85,10 +86,9 @@ class Sketch:
 
     def _fold(self, name: str, side: str, values: Tensor) -> Tensor:
         """CountSketch of the last axis: [..., p] -> [..., blocks, size / blocks]."""
-        if values.dtype.itemsize < 4:  # sparse products know no short numbers
-            values = values.float()
+        values = single(values)  # sparse products know no short numbers
         rows = values.reshape(-1, values.shape[-1]).T
-        with torch.autocast(values.device.type, enabled=False):
+        with full_precision(values):
             folded: Tensor = torch.sparse.mm(self._matrix(name, side, values), rows)
         return folded.T.reshape(*values.shape[:-1], self.blocks, -1)
 

@@ -15,9 +15,9 @@ from .. import checks
 from ..errors import DataError, DataMissing, InvalidArgument
 from ..files import atomic_path
 from ..provenance import config_hash, module_hash, tensor_hash
-from .factors import full_precision
 from .jacobian import tangents
 from .parameters import Selection, batch, select
+from .precision import full_precision
 from .sketch import Sketch, sketch_error
 
 __all__ = ["TeacherFeatures"]

@@ -1,0 +1,35 @@
+"""Which precision kernels have where a network runs in mixed precision."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..arrays import real_dtype
+
+__all__ = ["full_precision", "single"]
+
+
+def full_precision(like: Tensor) -> torch.autocast:
+    """A context without mixed precision: samples differ by little of their kernel, less than eight bits tell.
+
+    Args:
+        like: a tensor on the device.
+
+    Example:
+        >>> x = torch.ones(2, 2)
+        >>> with torch.autocast("cpu", torch.bfloat16), full_precision(x):
+        ...     (x @ x).dtype
+        torch.float32
+    """
+    return torch.autocast(like.device.type, enabled=False)
+
+
+def single(values: Tensor) -> Tensor:
+    """The same values in single precision at least.
+
+    Example:
+        >>> single(torch.ones(2, dtype=torch.bfloat16)).dtype, single(torch.ones(2).double()).dtype
+        (torch.float32, torch.float64)
+    """
+    return values.to(real_dtype(values.dtype))
