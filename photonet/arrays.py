@@ -47,9 +47,18 @@ def as_tensor(name: str, value: Any, *, least_dims: int = 0, whole: bool = False
     """
     if hasattr(value, "dims") and hasattr(value, "transpose") and hasattr(value, "values"):
         known = [d for d in ("wavelength", "y", "x") if d in value.dims]
+        spatial = len({"y", "x"} & set(known))
+        # an axis of another name would come before those that are known, and these be taken for its plane
+        if (spatial == 1 and len(value.dims) > 1) or (not spatial and known and len(value.dims) > 2):
+            raise InvalidArgument(
+                name, "axes named y and x, or no names of these", f"the axes {value.dims}", "see rename"
+            )
         value = value.transpose(..., *known).values
     if not isinstance(value, torch.Tensor):
-        array = np.asarray(value)
+        try:
+            array = np.asarray(value)
+        except ValueError as error:  # of lists whose rows differ in length
+            raise InvalidArgument(name, "numbers in equal rows", str(error).split("(")[0]) from None
         if array.dtype.kind not in "biufc":
             raise InvalidArgument(name, "numbers", f"an array of {array.dtype}")
         if array.dtype.kind in "biu":

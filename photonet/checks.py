@@ -20,6 +20,7 @@ __all__ = [
     "count",
     "finite",
     "fraction",
+    "instance",
     "lookup",
     "non_negative",
     "pair",
@@ -38,8 +39,10 @@ T = TypeVar("T")
 
 
 def real(name: str, value: Any, what: str = "a finite number") -> float:
-    """Return ``value`` as a finite float."""
+    """Return ``value`` as a finite float; words and truth values are no numbers."""
     try:
+        if isinstance(value, (str, bytes, bool, np.bool_)):
+            raise TypeError
         number = float(value)
     except (TypeError, ValueError, RuntimeError):
         raise InvalidArgument(name, what, f"{type(value).__name__} {value!r}"[:80]) from None
@@ -107,6 +110,8 @@ def wavelength(value: Any, name: str = "wavelength") -> torch.Tensor:
 
     Anything below 1 nm or above 1 mm is refused: it is nearly always a number in nm or um.
     """
+    if isinstance(value, (str, bytes, bool)):
+        raise InvalidArgument(name, "one wavelength or a list of them, in m", repr(value)[:80])
     if not isinstance(value, torch.Tensor):
         try:  # a copy, as the coordinates of xarray are read-only
             value = torch.from_numpy(np.array(value, dtype=np.float64))
@@ -129,6 +134,7 @@ def wavelength(value: Any, name: str = "wavelength") -> torch.Tensor:
 
 def finite(name: str, tensor: torch.Tensor) -> torch.Tensor:
     """Return ``tensor`` if all of it is finite; else say how many values are not, and where the first is."""
+    instance(name, tensor, torch.Tensor, "a tensor")
     bad = ~torch.isfinite(tensor)
     if bool(bad.any()):
         first = tuple(int(i) for i in bad.nonzero()[0])
@@ -136,6 +142,13 @@ def finite(name: str, tensor: torch.Tensor) -> torch.Tensor:
             name, "finite values", f"{int(bad.sum())} NaN or infinite, the first at {first}"
         )
     return tensor
+
+
+def instance(name: str, value: Any, kind: type[T], what: str, hint: str = "") -> T:
+    """Return ``value`` if it is of a class, ``what`` in words."""
+    if not isinstance(value, kind):
+        raise InvalidArgument(name, what, f"{type(value).__name__} {value!r}"[:80], hint)
+    return value
 
 
 @contextmanager

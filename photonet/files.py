@@ -8,7 +8,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["atomic_path", "write_text"]
+from .errors import InvalidArgument
+
+__all__ = ["atomic_path", "writable", "write_text"]
 
 
 @contextlib.contextmanager
@@ -21,6 +23,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     Args:
         path: the file to write. Its folder is made if it is missing.
 
+    Raises:
+        InvalidArgument: no path, that of a folder, or a place where nothing can be written.
+
     Example:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
@@ -29,9 +34,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         >>> [p.name for p in folder.iterdir()]
         ['a.txt']
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    path = writable(path)
+    # a short name, as that of the temporary must not be too long where that of the file is not
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem[:32]}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -44,6 +49,32 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def writable(path: str | Path) -> Path:
+    """The path of a file that can be written; its folder is made. Slow work asks before it begins.
+
+    Raises:
+        InvalidArgument: no path, that of a folder, or a place where nothing can be written.
+
+    Example:
+        >>> writable("/")
+        Traceback (most recent call last):
+        ...
+        photonet.errors.InvalidArgument: path: expected a file to write, got the folder /
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise InvalidArgument("path", "the path of a file to write", repr(path)[:80])
+    path = Path(path)
+    if path.is_dir():
+        raise InvalidArgument("path", "a file to write", f"the folder {path}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        got = f"{path} ({error.strerror})"
+        raise InvalidArgument("path", "a file in a folder that can be written", got) from None
+    return path
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from .. import checks, materials
+from .. import checks
 from ..arrays import as_tensor
 from ..errors import InvalidArgument
 from ..grid import Grid
 from ..mask import HeightMask, Mask
-from ..nn.mask_conv import spread_phase
+from ..nn.mask_conv import one_turn, relief_contrast, spread_phase
 from ..nn.optical_conv import merge_signed, split_signed
 from ..optics.psf import bin_pixels, psf
 from ..progress import track
@@ -83,13 +83,14 @@ def kernels_to_masks(
     counts as an error. Two-stage design as in arXiv 2511.02065.
 
     Args:
-        kernels: signed, [k, 1, v, u].
+        kernels: signed, [k, 1, v, u], square and of an odd size.
         wavelength: in m.
         distance: from mask to sensor in m.
         pitch: of the mask samples in m.
         pixel: mask samples per kernel pixel along each axis.
         samples: of a mask along each axis; the window must hold the kernel.
-        material: of the relief (in air); see `photonet.materials`.
+        material: of the relief (in air); see `photonet.materials`. The descent takes it as clear; what it
+            absorbs is in the ``efficiency`` and the ``error`` that are returned.
         steps: of the descent.
         seed: of the starting phases.
 
@@ -97,7 +98,8 @@ def kernels_to_masks(
         `MaskDesign`.
 
     Raises:
-        InvalidArgument: a window smaller than the kernel, a colour kernel, a kernel that is all zero.
+        InvalidArgument: a window smaller than the kernel, a colour kernel, a kernel that is all zero, not
+            square or of an even size.
 
     Example:
         >>> kernel = torch.zeros(1, 1, 3, 3)
@@ -111,7 +113,9 @@ def kernels_to_masks(
     if len(waves := checks.wavelength(wavelength)) != 1:
         raise InvalidArgument("wavelength", "one wavelength in m", f"{len(waves)} of them")
     if kernels.ndim != 4 or kernels.shape[1] != 1:
-        raise InvalidArgument("kernels", "shape [k, 1, y, x], one colour", f"{tuple(kernels.shape)}")
+        raise InvalidArgument("kernels", "shape [k, 1, v, u], one colour", f"{tuple(kernels.shape)}")
+    if kernels.shape[2] != kernels.shape[3] or kernels.shape[3] % 2 == 0:
+        raise InvalidArgument("kernels", "square kernels of an odd size", f"{tuple(kernels.shape)}")
     checks.count("steps", steps)
     checks.positive("distance", distance, "a positive length in m")
     kernels = kernels.detach().cpu().float()
@@ -124,6 +128,7 @@ def kernels_to_masks(
     # as many pixels as fit around the axis
     wished = _in_window(wished, bin_pixels(window, checks.count("pixel", pixel)).shape[-1])
 
+    contrast = float(relief_contrast(material, wavelength).real)
     grid = Grid(samples, pitch)
     start = spread_phase(wished.shape[:2], grid, wavelength, distance, seed)[..., None, :, :]
     phase = start.requires_grad_(True)
@@ -138,10 +143,7 @@ def kernels_to_masks(
         optimizer.step()
         schedule.step()
 
-    contrast = float(materials.load(material).index(wavelength).real) - float(
-        materials.load("air").index(wavelength).real
-    )
-    height = (phase.detach().double() % (2 * math.pi)) / (2 * math.pi) * wavelength / contrast
+    height = one_turn(phase.detach().double()) / (2 * math.pi) * wavelength / contrast
     mask = Mask.from_height(
         height.squeeze(-3).float(), pitch=pitch, material=material, wavelength=wavelength, distance=distance
     )
@@ -160,9 +162,9 @@ def kernels_to_masks(
 def _in_window(psf: torch.Tensor, pixels: int) -> torch.Tensor:
     """The wished PSF with darkness around it, out to the window's edge, axis on axis."""
     size = psf.shape[-1]
-    if psf.shape[-2] != size or size % 2 == 0 or pixels < size:
+    if pixels < size:
         raise InvalidArgument(
-            "samples", f"a window of at least the kernel's {size} pixels (square, odd)", f"{pixels} pixels"
+            "samples", f"a window of at least the kernel's {size} pixels", f"{pixels} pixels"
         )
     before = pixels // 2 - size // 2
     after = pixels - size - before

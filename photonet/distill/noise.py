@@ -19,6 +19,7 @@ from ..data.augment import random_moves
 from ..detector import Detector
 from ..errors import InvalidArgument
 from ..nn import DetectorLayer, MaskConv2d, OpticalConv2d, replace_optics, split_signed
+from ..nn.mask_conv import one_turn
 from ..optics.imaging import image_by_kernels
 
 __all__ = ["DeviceNoise", "MaskNoise", "Noise"]
@@ -176,9 +177,8 @@ class MaskNoise:
             raise InvalidArgument("student", "a MaskConv2d that is the whole frontend", got)
         phase = frontend.phase
         per_metre = frontend.per_metre[0]
-        turn = 2 * torch.pi
-        if self.levels is None:  # wrapped without losing the gradient
-            wrapped = phase - turn * torch.floor(phase.detach() / turn)
+        if self.levels is None:
+            wrapped = one_turn(phase)
         else:
             wrapped = fabrication.quantize_phase(phase, self.levels, straight_through=True)
         height = wrapped.double() / per_metre  # in double precision, as lengths in m are small

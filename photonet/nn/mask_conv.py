@@ -17,7 +17,53 @@ from ..optics.imaging import image_by_kernels
 from ..optics.psf import bin_pixels, psf
 from .optical_conv import merge_signed
 
-__all__ = ["MaskConv2d", "spread_phase"]
+__all__ = ["MaskConv2d", "one_turn", "relief_contrast", "relief_modulus", "spread_phase"]
+
+
+def relief_contrast(material: str, wavelength: Any) -> torch.Tensor:
+    r"""Refractive index of a relief less that of the air beside it.
+
+    Args:
+        material: of the relief, see `photonet.materials`.
+        wavelength: in m, one value or [L].
+
+    Returns:
+        complex128 [L], :math:`\Delta n + i \kappa`; a material that absorbs has a positive imaginary part.
+
+    Example:
+        >>> relief_contrast("SiO2", 525e-9).real.round(decimals=2)
+        tensor([0.4600], dtype=torch.float64)
+    """
+    solid, air = (materials.load(name).index(wavelength) for name in (material, "air"))
+    return (solid - air).to(torch.complex128)
+
+
+def one_turn(phase: torch.Tensor) -> torch.Tensor:
+    """The phase of a relief that is at most one turn deep, in [0, 2 pi), with the slope that it had.
+
+    Example:
+        >>> one_turn(torch.tensor([7.0, -1.0]))
+        tensor([0.7168, 5.2832])
+    """
+    return phase - 2 * math.pi * torch.floor(phase.detach() / (2 * math.pi))
+
+
+def relief_modulus(phase: torch.Tensor, contrast: torch.Tensor) -> torch.Tensor:
+    r"""What absorption leaves of the amplitude behind a relief, :math:`\exp(-\kappa\,\phi / \Delta n)`.
+
+    Args:
+        phase: of the relief in rad, [..., L, y, x].
+        contrast: of `relief_contrast`, [L].
+
+    Returns:
+        In the shape and precision of ``phase``; exactly 1 for a clear material.
+
+    Example:
+        >>> relief_modulus(torch.ones(1, 1, 1), torch.tensor([1 + 0.5j]))
+        tensor([[[0.6065]]])
+    """
+    loss = (contrast.imag / contrast.real).to(phase)
+    return torch.exp(-loss[:, None, None] * phase)
 
 
 def spread_phase(
@@ -66,7 +112,8 @@ class MaskConv2d(nn.Module):
         distance: mask to sensor in m.
         pixel: mask samples per sensor pixel along each axis; the kernel has ``samples // pixel`` pixels.
         binning: sensor pixels averaged into one feature, along each axis.
-        material: of the relief in air, for its dispersion (`photonet.materials`); None for none.
+        material: of the relief in air, for its dispersion and absorption (`photonet.materials`); None for
+            neither.
         camera: a layer the two captures go through before they are subtracted, such as
             `DetectorLayer`; None for a noiseless one.
         seed: of the starting phases.
@@ -106,11 +153,12 @@ class MaskConv2d(nn.Module):
         if min(grid.shape) < self.pixel:
             raise InvalidArgument("pixel", f"at most the mask's {min(grid.shape)} samples", pixel)
         if material is None:
-            contrast = [1.0 for _ in self.wavelength]
+            self.contrast = torch.ones(len(self.wavelength), dtype=torch.complex128)
         else:
-            solid, air = (materials.load(name).index(self.wavelength) for name in (material, "air"))
-            contrast = (solid.real - air.real).tolist()
-        self.per_metre = [2 * math.pi * n / w for n, w in zip(contrast, self.wavelength, strict=True)]
+            self.contrast = relief_contrast(material, self.wavelength)
+        self.per_metre = [
+            2 * math.pi * n / w for n, w in zip(self.contrast.real.tolist(), self.wavelength, strict=True)
+        ]
         self.camera = nn.Identity() if camera is None else camera
         self.phase = nn.Parameter(
             spread_phase(masks, grid, self.wavelength[0], self.distance, checks.count("seed", seed, least=0))
@@ -126,9 +174,8 @@ class MaskConv2d(nn.Module):
         """PSFs on the sensor's pixels [2, out_channels, L, v, u]; the sum is the light that lands."""
         relative = self.phase.new_tensor([k / self.per_metre[0] for k in self.per_metre])
         # a relief of one turn serves all wavelengths; at the first, wrapping changes nothing
-        relief = self.phase - 2 * math.pi * torch.floor(self.phase.detach() / (2 * math.pi))
-        phase = relief[..., None, :, :] * relative[:, None, None]
-        light = torch.polar(torch.ones_like(phase), phase)
+        phase = one_turn(self.phase)[..., None, :, :] * relative[:, None, None]
+        light = torch.polar(relief_modulus(phase, self.contrast), phase)
         return bin_pixels(psf(light, self.grid, self.wavelength, self.distance), self.pixel)
 
     def kernels(self) -> torch.Tensor:

@@ -78,7 +78,8 @@ def test_a_design_prints_in_a_line(design):
     ("kernel", "change", "error", "words"),
     [
         (torch.zeros(1, 1, 3, 3), {}, InvalidArgument, "kernels: expected kernels that are not all zero"),
-        (torch.ones(1, 3, 3, 3), {}, InvalidArgument, r"kernels: expected shape \[k, 1, y, x\]"),
+        (torch.ones(1, 3, 3, 3), {}, InvalidArgument, r"kernels: expected shape \[k, 1, v, u\]"),
+        (torch.ones(1, 1, 4, 4), {}, InvalidArgument, "kernels: expected square kernels of an odd size"),
         (torch.full((1, 1, 3, 3), math.nan), {}, InvalidArgument, "kernels: expected finite"),
         (torch.ones(1, 1, 9, 9), {}, InvalidArgument, "samples: expected a window of at least"),
         (torch.ones(1, 1, 3, 3), {"distance": -1e-3}, InvalidArgument, "distance: expected a positive"),
@@ -105,3 +106,10 @@ def test_windows_of_any_number_of_pixels(samples, pixel):
 def test_one_wavelength_is_wanted():
     with pytest.raises(InvalidArgument, match="wavelength: expected one wavelength"):
         kernels_to_masks(kernels(), **SETUP | {"wavelength": [525e-9, 630e-9]})
+
+
+def test_what_the_material_absorbs_is_in_the_efficiency():
+    """Amorphous silicon takes three quarters of the light at 525 nm."""
+    found = kernels_to_masks(kernels(), **SETUP, material="a-Si")
+    assert bool((found.efficiency < 0.3).all())
+    assert bool((found.error > 0.7).all())

@@ -206,6 +206,19 @@ class TestDetectorLayer:
             DetectorLayer(Detector(), exposure=1.5)
 
 
+@pytest.mark.parametrize("material", ["SiO2", "a-Si"])
+def test_masks_that_are_trained_are_those_that_are_made(material):
+    """Dispersion and absorption are those of the relief: amorphous silicon keeps a quarter at 525 nm."""
+    layer = MaskConv2d(
+        2, grid=Grid(30, 1e-6), wavelength=[525e-9, 625e-9], distance=0.2e-3, pixel=6, material=material
+    )
+    mask = Mask.from_height(layer.height(), pitch=1e-6, material=material, wavelength=525e-9, distance=0.2e-3)
+    waves = torch.tensor(layer.wavelength, dtype=torch.float64)
+    made = bin_pixels(psf(mask.transmission(waves), mask.grid, waves, mask.distance), 6)
+    torch.testing.assert_close(layer.psf().detach(), made, rtol=1e-4, atol=1e-7)
+    assert (float(made[..., 0, :, :].sum((-2, -1)).max()) < 0.5) == (material == "a-Si")
+
+
 def test_layers_compose_with_fields():
     beam = Field.gaussian(shape=64, pitch=5e-6, wavelength=633e-9, waist=60e-6)
     system = torch.nn.Sequential(
