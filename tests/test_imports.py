@@ -16,7 +16,7 @@ LEVELS = [
     {"arrays", "checks", "errors", "figures", "files", "grid", "progress", "provenance", "streams", "units"},
     {"detector", "fabrication", "materials", "optics"},
     {"display", "field", "mask", "nn", "ntk", "simulate"},
-    {"data", "design", "distill", "energy", "estimate", "measured", "models", "tolerance"},
+    {"data", "design", "distill", "estimate", "measured", "models", "tolerance"},
     {"cli", "plot", "quickstart", "report"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
@@ -26,7 +26,7 @@ NARROW = {"ntk": LEVELS[0], "distill.losses": LEVELS[0] | {"ntk", "distill"}}
 
 # Slow to import, or optional: only inside the function that needs them.
 LATE = {
-    "dask", "distributed", "gdstk", "h5netcdf", "h5py", "lightning", "matplotlib", "meent", "pandas", "rich",
+    "dask", "distributed", "h5netcdf", "h5py", "lightning", "matplotlib", "pandas", "rich",
     "safetensors", "scipy", "sklearn", "xarray",
 }  # fmt: skip
 

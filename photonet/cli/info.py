@@ -14,7 +14,14 @@ from .materials import kinds
 __all__ = ["info"]
 
 REQUIRED = ("torch", "numpy", "scipy", "xarray", "h5py", "lightning", "matplotlib")
-OPTIONAL = {"validation": "LightPipes", "cluster": "dask", "rcwa": "meent", "gds": "gdstk", "docs": "sphinx"}
+OPTIONAL = {
+    "validation": "LightPipes",
+    "benchmarks": "torchoptics",
+    "cluster": "dask",
+    "onnx": "onnx2torch",
+    "docs": "sphinx",
+}
+"""For each extra, the package whose presence stands for it."""
 
 
 def info() -> None:

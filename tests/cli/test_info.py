@@ -1,3 +1,4 @@
+import tomllib
 from pathlib import Path
 
 import torch
@@ -6,6 +7,9 @@ from typer.testing import CliRunner
 import photonet
 from photonet import materials
 from photonet.cli import app
+from photonet.cli.info import OPTIONAL
+
+ROOT = Path(__file__).parents[2]
 
 
 def info(**environment):
@@ -25,10 +29,17 @@ def test_versions_and_places():
     assert rows["threads"].startswith(f"{torch.get_num_threads()} of torch")
 
 
+def test_every_extra_is_shown_with_a_package_of_it():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(OPTIONAL) == set(extras) - {"dev"}
+    assert all(any(needed.startswith(name) for needed in extras[extra]) for extra, name in OPTIONAL.items())
+
+
 def test_an_extra_that_is_missing_is_said_to_be():
-    for part in info()["extras"].split(", "):
-        extra, version = part.rstrip(")").split(" (")
-        assert extra in {"validation", "cluster", "rcwa", "gds", "docs"}
+    parts = info()["extras"].split(", ")
+    assert len(parts) == len(OPTIONAL)
+    for part in parts:
+        _, version = part.rstrip(")").split(" (")
         assert version == "not installed" or version[0].isdigit()
 
 
