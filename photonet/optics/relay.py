@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from .. import checks
-from ..errors import GridMismatch
 from ..grid import Grid
 from .fourier import matrix_transform
+from .propagate import check_field
 from .scalars import plain, scalar
 
 __all__ = ["focal_plane", "four_f", "magnified", "pupil_grid"]
@@ -30,12 +30,16 @@ def pupil_grid(grid: Grid, wavelength: Any, focal_length: Any) -> Grid:
         wavelength: in m, one value or [L].
         focal_length: in m.
 
+    Raises:
+        InvalidArgument: a focal length of zero.
+
     Example:
         >>> print(pupil_grid(Grid(100, 10e-6), 500e-9, 0.1))
         200 x 200 at 2.5e-05 x 2.5e-05 m
     """
+    checks.instance("grid", grid, Grid, "a Grid")
     waves = checks.wavelength(wavelength).detach()
-    f = abs(checks.real("focal_length", plain(focal_length), "a finite length in m, not zero"))
+    f = abs(float(scalar("focal_length", plain(focal_length), "a finite length in m, not zero", zero=False)))
     ratio = float(waves.max() / waves.min())
     shape = [2 * math.ceil(n * ratio * (1 - EDGE)) for n in grid.shape]
     pitch = [float(waves.min()) * f / (2 * extent) for extent in grid.extent]
@@ -62,7 +66,7 @@ def focal_plane(
         complex [..., L, y, x] on ``output``.
 
     Raises:
-        InvalidArgument: a focal length of zero.
+        InvalidArgument: a focal length of zero, a field that is not complex.
         GridMismatch: ``u`` does not lie on ``grid``, or has another number of wavelengths.
 
     Example:
@@ -72,11 +76,10 @@ def focal_plane(
         >>> int(focus.abs().argmax()) == 16 * 32 + 16
         True
     """
+    checks.instance("grid", grid, Grid, "a Grid")
+    checks.instance("output", output, Grid, "a Grid", "see pupil_grid")
     waves = checks.wavelength(wavelength).to(u.device)
-    if u.ndim < 3 or tuple(u.shape[-2:]) != grid.shape or u.shape[-3] not in (1, len(waves)):
-        raise GridMismatch(
-            "u", f"shape (..., {len(waves)}, {grid.shape[0]}, {grid.shape[1]})", tuple(u.shape)
-        )
+    check_field(u, grid, waves)
     f = scalar("focal_length", focal_length, "a finite length in m, not zero", zero=False, device=u.device)
     y, x, out_y, out_x = (t.to(u.device) for t in (grid.y, grid.x, output.y, output.x))
     planes = []
