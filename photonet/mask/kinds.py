@@ -12,6 +12,7 @@ import torch
 
 from .. import checks, fabrication
 from ..arrays import as_tensor, complex_dtype
+from ..devices import moved
 from ..errors import DataError, InvalidArgument
 from ..fabrication import Geometry, quantize, quantize_phase
 from ..figures import show_plane
@@ -22,6 +23,9 @@ from .response import phase_response, pillar_response, relief_response
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+TALLEST = 1e-2
+"""In m: thin elements are far lower, so a greater height is one in another unit."""
 
 __all__ = ["HeightMask", "Mask", "MetaAtomMask", "PhaseMask", "TransmissionMask"]
 
@@ -97,11 +101,13 @@ class Mask(ABC):
             h: height above the substrate in m, at least 0, real [..., y, x].
             pitch: distance of the samples in m, one number or (dy, dx).
             material: name of a material (`photonet.materials.names("dispersion")`), or a `Material`.
-            surround: the medium beside the relief, likewise.
+            surround: the medium beside the relief, likewise. The phase knows of it; free space behind the mask
+                is vacuum all the same, so `photonet.simulate` refuses a distance in any other medium.
             wavelength, distance: design values in m, if there are any.
 
         Raises:
-            InvalidArgument: h is negative, complex or has NaN; a pitch that is not positive.
+            InvalidArgument: h is negative, complex, above 1 cm (nearly always numbers in um or nm) or has
+                NaN; a pitch that is not positive.
             UnknownName: no material of that name.
 
         Example:
@@ -110,13 +116,22 @@ class Mask(ABC):
             '-1.75 rad'
         """
         tensor = _pattern("h", h)
-        lowest = float(tensor.detach().min())
+        lowest, highest = (float(v) for v in tensor.detach().aminmax())
         if lowest < 0:
             raise InvalidArgument(
                 "h",
                 "heights of at least 0 m above the substrate",
                 f"{lowest:g} m",
                 "lift the relief by a constant",
+            )
+        if highest > TALLEST:
+            unit = "um" if highest < 10 else "nm"
+            factor = "1e-6" if highest < 10 else "1e-9"
+            raise InvalidArgument(
+                "h",
+                f"heights in m, up to {TALLEST:g} m",
+                f"{highest:g} m",
+                f"if they are in {unit}, pass {factor} * h",
             )
         return HeightMask(
             geometry=_geometry(tensor.shape, pitch, height=tensor, index=tensor.new_zeros(1, 1)),
@@ -187,7 +202,7 @@ class Mask(ABC):
             torch.Size([3, 1, 2])
         """
         if not isinstance(library, MetaAtomLibrary):
-            library = load_meta_atoms(library)
+            library = load_meta_atoms(library, "library")
         tensor = _pattern("width", width)
         low, high = library.width
         # design values may be single precision: 237e-9 is then 1.4e-8 larger, relatively
@@ -231,6 +246,9 @@ class Mask(ABC):
         Raises:
             InvalidArgument: a wavelength that the mask's material or library does not cover.
         """
+        if wavelength is None:
+            hint = "a mask keeps its design wavelength in mask.wavelength"
+            raise InvalidArgument("wavelength", "one wavelength or a list of them, in m", None, hint)
         return fabrication.displace(self._local(checks.wavelength(wavelength)), self.geometry)
 
     @abstractmethod
@@ -269,9 +287,21 @@ class Mask(ABC):
             self, geometry=fabrication.fabricate(self.geometry, errors, seed=seed, devices=devices)
         )
 
-    def to(self, device: torch.device | str) -> Self:
-        """The mask on another device."""
-        return replace(self, geometry=self.geometry.to(device))
+    def to(self, device: Any = None, dtype: torch.dtype | None = None) -> Self:
+        """The mask on another device, or in another precision.
+
+        Args:
+            device: None for the one it is on.
+            dtype: float32 or float64, None for the one it has.
+
+        Raises:
+            InvalidArgument: no device, or a dtype that is not of single or double precision.
+
+        Example:
+            >>> Mask.from_phase([[0.0, 1.0]], pitch=1e-6).to(dtype=torch.float64).phase.dtype
+            torch.float64
+        """
+        return replace(self, geometry=self.geometry.to(device, dtype))
 
     def save(self, path: str | Path) -> None:
         """Write the mask (with its material or library, and its errors) to an HDF5 file, atomically.
@@ -320,6 +350,8 @@ class Mask(ABC):
 class PhaseMask(Mask):
     """A lossless mask known only by its phase (an idealised relief, or a phase SLM).
 
+    It is what is made, perturbed and simulated; `photonet.nn.PhaseMask` is a layer whose phase is trained.
+
     Its relief, in rad, is ``geometry.phase``, above ``base``: 0 where the phase is nowhere negative, else
     the lowest phase of each mask, as a relief cannot lie below its substrate. A relative height error acts
     on that relief, so the same phases lifted by a constant are a deeper etch and suffer more. Nothing is
@@ -345,9 +377,9 @@ class PhaseMask(Mask):
         geometry = replace(self.geometry, phase=rounded)
         return replace(self, geometry=geometry, base=torch.zeros_like(self.base))
 
-    def to(self, device: torch.device | str) -> Self:
-        """The mask on another device."""
-        return replace(super().to(device), base=self.base.to(device))
+    def to(self, device: Any = None, dtype: torch.dtype | None = None) -> Self:
+        """See `Mask.to`."""
+        return replace(super().to(device, dtype), base=moved(self.base, device, dtype))
 
     def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
         return self.phase, "phase (rad)", {}
@@ -383,16 +415,27 @@ class HeightMask(Mask):
             levels: how many heights, at least 2.
             straight_through: as in `photonet.fabrication.quantize`.
             depth: the highest level in m; None for the highest point of the relief. N levels that serve
-                2 pi of phase need the depth (N - 1) / N of the height that gives 2 pi.
+                2 pi of phase need the depth (N - 1) / N of the height that gives 2 pi: points above the
+                highest level, by one step at most, become that level.
+
+        Raises:
+            InvalidArgument: fewer than two levels, a depth that is not positive or that would cut more than
+                one step off the relief, a relief that has its levels from `MaskOverlay`.
         """
         if self.geometry.levels is not None:
             raise InvalidArgument(
                 "levels", "a relief without MaskOverlay, which knows its levels already", "one with it",
                 "quantize first",
             )  # fmt: skip
-        top = float(self.height.detach().max()) if depth is None else checks.positive("depth", depth)
+        highest = float(self.height.detach().max())
+        top = highest if depth is None else checks.positive("depth", depth, "a positive length in m")
         if top == 0:
             return self
+        steps = checks.count("levels", levels, least=2) - 1
+        if highest > top * (1 + 1 / steps) * (1 + 1e-6):
+            raise InvalidArgument(
+                "depth", f"at most one step below the highest point, {highest:g} m", f"{top:g} m"
+            )
         rounded = quantize(self.height, levels, low=0.0, high=top, straight_through=straight_through)
         return replace(self, geometry=replace(self.geometry, height=rounded))
 
@@ -417,7 +460,11 @@ class TransmissionMask(Mask):
         return layer.expand(*layer.shape[:-3], wavelength.numel(), -1, -1)
 
     def quantize(self, levels: int, *, straight_through: bool = False) -> Self:
-        """Not for this kind: a transmission does not say what is written in levels."""
+        """Not for this kind: a transmission does not say what is written in levels.
+
+        Raises:
+            InvalidArgument: always.
+        """
         raise InvalidArgument(
             "levels",
             "a mask with a phase, a height or a width",
@@ -425,9 +472,9 @@ class TransmissionMask(Mask):
             "quantize the phase with Mask.from_phase(phi, ...).quantize(levels)",
         )
 
-    def to(self, device: torch.device | str) -> Self:
-        """The mask on another device."""
-        return replace(super().to(device), values=self.values.to(device))
+    def to(self, device: Any = None, dtype: torch.dtype | None = None) -> Self:
+        """See `Mask.to`."""
+        return replace(super().to(device, dtype), values=moved(self.values, device, dtype))
 
     def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
         return self.values.abs(), "|transmission|", {"cmap": "gray", "limits": (0, 1)}
@@ -491,4 +538,4 @@ def _material(name: str, value: Any) -> Material:
             repr(value)[:60],
             "photonet.materials.constant(n) makes one",
         )
-    return load(value)
+    return load(value, name)

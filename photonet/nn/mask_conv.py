@@ -34,7 +34,7 @@ def relief_contrast(material: str, wavelength: Any) -> torch.Tensor:
         >>> relief_contrast("SiO2", 525e-9).real.round(decimals=2)
         tensor([0.4600], dtype=torch.float64)
     """
-    solid, air = (materials.load(name).index(wavelength) for name in (material, "air"))
+    solid, air = (materials.load(name, "material").index(wavelength) for name in (material, "air"))
     return (solid - air).to(torch.complex128)
 
 
