@@ -94,8 +94,8 @@ class Display:
             centre: position (y, x) of the middle pixel in m.
 
         Raises:
-            InvalidArgument: pixels or an exitance that are complex, negative or not finite; a pitch or distance
-                that is not positive, a negative order.
+            InvalidArgument: pixels or an exitance that are complex, negative or not finite; a pitch or a
+                distance that is not positive, a negative order.
             GridMismatch: another number of channels, or of exitances, than of wavelengths; coordinates of an
                 xarray image that contradict the pitch or the wavelengths.
 

@@ -30,8 +30,8 @@ IRRADIANCE = "an irradiance of at least 0 W/m^2"
 class Field:
     """Complex amplitude of light in a plane, in sqrt(W)/m: its squared modulus is irradiance.
 
-    Sources (`plane_wave`, `gaussian` and the others) are in double precision, and gradients flow through their
-    powers and lengths; ``.to(dtype=torch.complex64)`` makes a field of single precision.
+    Sources (`plane_wave`, `gaussian` and the others) are in double precision, and gradients flow through
+    their powers and lengths; ``.to(dtype=torch.complex64)`` makes a field of single precision.
 
     Args:
         data: complex [..., L, y, x].
@@ -83,7 +83,7 @@ class Field:
     def plane_wave(
         cls, *, shape: Any, pitch: Any, wavelength: Any, irradiance: Any = 1.0, angle: Any = (0.0, 0.0)
     ) -> Field:
-        """A plane wave that fills the window.
+        """A plane wave that fills the window, in double precision as all sources are.
 
         Args:
             shape, pitch: of the grid (samples, m).
@@ -110,7 +110,7 @@ class Field:
         distance: float = 0.0,
         power: Any = 1.0,
     ) -> Field:
-        """A Gaussian beam of given power.
+        """A Gaussian beam of given power, in double precision.
 
         Args:
             shape, pitch: of the grid (samples, m).

@@ -101,8 +101,8 @@ class Mask(ABC):
             h: height above the substrate in m, at least 0, real [..., y, x].
             pitch: distance of the samples in m, one number or (dy, dx).
             material: name of a material (`photonet.materials.names("dispersion")`), or a `Material`.
-            surround: the medium beside the relief, likewise. The phase knows of it; free space behind the mask
-                is vacuum all the same, so `photonet.simulate` refuses a distance in any other medium.
+            surround: the medium beside the relief, likewise. The phase knows of it, but free space behind the
+                mask is vacuum, so `photonet.simulate` refuses a distance behind a relief in water.
             wavelength, distance: design values in m, if there are any.
 
         Raises:
