@@ -47,6 +47,7 @@ def hermite_beam(
         >>> round(float(u.abs().square().sum()) * grid.cell, 6)
         1.0
     """
+    checks.instance("grid", grid, Grid, "a Grid")
     ny, nx = (checks.count("order", n, least=0) for n in checks.pair("order", order))
     waves, z, w, bend, gouy = _beam(wavelength, waist, distance)
     y, x = grid.mesh()
@@ -83,6 +84,7 @@ def laguerre_beam(
         >>> round(float(u.abs().square().sum()) * grid.cell, 6)
         1.0
     """
+    checks.instance("grid", grid, Grid, "a Grid")
     p = checks.count("radial", radial, least=0)
     try:
         turns = abs(operator.index(azimuthal))
@@ -135,6 +137,7 @@ def gaussian_schell(
         >>> tuple(u.shape), round(float(weights.sum()), 3)
         ((36, 1, 32, 32), 1.0)
     """
+    checks.instance("grid", grid, Grid, "a Grid")
     w = scalar("waist", waist, "a positive length in m", check=checks.positive)
     d = scalar("coherence", coherence, "a positive length in m", check=checks.positive)
     a, b = 1 / w**2, 1 / (2 * d**2)  # 1 / (4 sigma^2) with sigma = w / 2

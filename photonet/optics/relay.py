@@ -23,7 +23,11 @@ def pupil_grid(grid: Grid, wavelength: Any, focal_length: Any) -> Grid:
     """Samples of the Fourier plane that lose nothing of a field on ``grid`` and let nothing wrap.
 
     The window holds every frequency that ``grid`` can, at the longest wavelength; the pitch is fine enough
-    for twice the width of ``grid``, at the shortest.
+    for twice the width of ``grid``, at the shortest. At the shortest wavelength nothing is lost. At the
+    others the pitch does not divide the band, whose end counts by up to half a sample too much or too
+    little: of white noise on 17 (64, 101) samples the power in this plane is up to 3 % (0.7 %, 0.3 %) wrong
+    and the field of a 4f image 10 % (4 %, 2 %); of pictures with details of four samples it is 0.1 % and
+    2 %, and of smooth light nothing. One call for each wavelength, with a plane of its own, is exact.
 
     Args:
         grid: samples of the front focal plane.
@@ -108,7 +112,8 @@ def four_f(
     """Image through two ideal lenses with a filter in the Fourier plane between them.
 
     The image is upside down and ``second / focal_length`` times larger: without a filter
-    ``-f/f2 u(-f/f2 x)``. The common phase of the path is left out.
+    ``-f/f2 u(-f/f2 x)``, exactly at the shortest wavelength (`pupil_grid` tells what is lost at the others).
+    The common phase of the path is left out.
     Source: Goodman, Introduction to Fourier Optics, 3rd ed., section 8.3 (coherent filtering).
 
     Args:
