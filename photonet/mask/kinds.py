@@ -11,21 +11,18 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import torch
 
 from .. import checks, fabrication
-from ..arrays import as_tensor, complex_dtype
 from ..devices import moved
 from ..errors import DataError, InvalidArgument
 from ..fabrication import Geometry, quantize, quantize_phase
 from ..figures import show_plane
 from ..grid import Grid
-from ..materials import Material, MetaAtomLibrary, load, load_meta_atoms
+from ..materials import Material, MetaAtomLibrary, load_meta_atoms
 from . import store
+from .inputs import heights, lattice, material_of, pattern, periods, transmissions, widths
 from .response import phase_response, pillar_response, relief_response
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-TALLEST = 1e-2
-"""In m: thin elements are far lower, so a greater height is one in another unit."""
 
 __all__ = ["HeightMask", "Mask", "MetaAtomMask", "PhaseMask", "TransmissionMask"]
 
@@ -76,10 +73,10 @@ class Mask(ABC):
             >>> [round(t, 4) for t in mask.transmission(633e-9).real.flatten().tolist()]
             [1.0, -1.0]
         """
-        tensor = _pattern("phi", phi)
+        tensor = pattern("phi", phi)
         base = tensor.amin((-2, -1), keepdim=True).clamp(max=0)
         return PhaseMask(
-            geometry=_geometry(tensor.shape, pitch, phase=tensor - base),
+            geometry=lattice(tensor.shape, pitch, phase=tensor - base),
             base=base,
             wavelength=wavelength,
             distance=distance,
@@ -115,28 +112,11 @@ class Mask(ABC):
             >>> f"{mask.transmission(633e-9).angle()[0, 0, 1].item():.2f} rad"
             '-1.75 rad'
         """
-        tensor = _pattern("h", h)
-        lowest, highest = (float(v) for v in tensor.detach().aminmax())
-        if lowest < 0:
-            raise InvalidArgument(
-                "h",
-                "heights of at least 0 m above the substrate",
-                f"{lowest:g} m",
-                "lift the relief by a constant",
-            )
-        if highest > TALLEST:
-            unit = "um" if highest < 10 else "nm"
-            factor = "1e-6" if highest < 10 else "1e-9"
-            raise InvalidArgument(
-                "h",
-                f"heights in m, up to {TALLEST:g} m",
-                f"{highest:g} m",
-                f"if they are in {unit}, pass {factor} * h",
-            )
+        tensor = heights(h)
         return HeightMask(
-            geometry=_geometry(tensor.shape, pitch, height=tensor, index=tensor.new_zeros(1, 1)),
-            material=_material("material", material),
-            surround=_material("surround", surround),
+            geometry=lattice(tensor.shape, pitch, height=tensor, index=tensor.new_zeros(1, 1)),
+            material=material_of("material", material),
+            surround=material_of("surround", surround),
             wavelength=wavelength,
             distance=distance,
         )
@@ -159,19 +139,9 @@ class Mask(ABC):
             >>> Mask.from_transmission([[0.0, 1.0]], pitch=1e-6).transmission(633e-9).shape
             torch.Size([1, 1, 2])
         """
-        tensor = _pattern("t", t, complex_too=True)
-        tensor = tensor.to(complex_dtype(tensor.dtype))
-        # a magnitude of 1 computed in the tensor's own precision may exceed it by a few roundings
-        largest = float(tensor.detach().abs().max())
-        if largest > 1 + 16 * torch.finfo(tensor.real.dtype).eps:
-            raise InvalidArgument(
-                "t",
-                "magnitudes of at most 1 (a mask has no gain)",
-                largest,
-                "divide by the largest magnitude",
-            )
+        tensor = transmissions(t)
         return TransmissionMask(
-            geometry=_geometry(tensor.shape, pitch), values=tensor, wavelength=wavelength, distance=distance
+            geometry=lattice(tensor.shape, pitch), values=tensor, wavelength=wavelength, distance=distance
         )
 
     @staticmethod
@@ -203,28 +173,9 @@ class Mask(ABC):
         """
         if not isinstance(library, MetaAtomLibrary):
             library = load_meta_atoms(library, "library")
-        tensor = _pattern("width", width)
-        low, high = library.width
-        # design values may be single precision: 237e-9 is then 1.4e-8 larger, relatively
-        slack = 4 * torch.finfo(torch.float32).eps
-        outside = (tensor != 0) & ((tensor < low * (1 - slack)) | (tensor > high * (1 + slack)))
-        if bool(outside.any()):
-            worst = float(tensor.detach()[outside][0])
-            raise InvalidArgument(
-                "width",
-                f"0 (no pillar) or {low:g} to {high:g} m, as {library.name} has",
-                f"{int(outside.sum())} others, the first {worst:g} m",
-            )
-        pitch = library.period if pitch is None else pitch
-        geometry = _geometry(tensor.shape, pitch)
-        elements = 1
-        for d in geometry.pitch:
-            ratio = d / library.period
-            if round(ratio) < 1 or abs(ratio - round(ratio)) > 1e-6 * ratio:
-                raise InvalidArgument(
-                    "pitch", f"a whole multiple of the library's period {library.period:g} m", f"{d:g} m"
-                )
-            elements *= round(ratio)
+        tensor = widths(width, library)
+        geometry = lattice(tensor.shape, library.period if pitch is None else pitch)
+        elements = periods(geometry.pitch, library)
         height = torch.full_like(tensor, library.height)
         return MetaAtomMask(
             geometry=replace(geometry, width=tensor, height=height, elements=elements),
@@ -511,31 +462,3 @@ class MetaAtomMask(Mask):
 
     def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
         return self.width * 1e9, "pillar width (nm)", {}
-
-
-def _pattern(name: str, value: Any, *, complex_too: bool = False) -> torch.Tensor:
-    """The user's array as a tensor [..., y, x], checked."""
-    tensor = as_tensor(name, value, least_dims=2)
-    if tensor.is_complex() and not complex_too:
-        raise InvalidArgument(name, "real values", "complex values", "see Mask.from_transmission")
-    if tensor.numel() == 0:
-        raise InvalidArgument(name, "at least one sample", f"shape {tuple(tensor.shape)}")
-    return tensor
-
-
-def _geometry(shape: torch.Size, pitch: Any, **lengths: Any) -> Geometry:
-    dy, dx = (checks.positive("pitch", d, "a positive length in m") for d in checks.pair("pitch", pitch))
-    return Geometry(shape=tuple(shape), pitch=(dy, dx), **lengths)
-
-
-def _material(name: str, value: Any) -> Material:
-    if isinstance(value, Material):
-        return value
-    if not isinstance(value, str):
-        raise InvalidArgument(
-            name,
-            "the name of a material or a Material",
-            repr(value)[:60],
-            "photonet.materials.constant(n) makes one",
-        )
-    return load(value, name)
