@@ -10,7 +10,7 @@ import torch
 from . import checks
 from .arrays import as_tensor, real_dtype
 from .errors import GridMismatch, InvalidArgument
-from .grid import Grid
+from .grid import Grid, check_coordinates
 from .optics.scalars import plain
 
 __all__ = ["Display"]
@@ -48,6 +48,7 @@ class Display:
     def __post_init__(self) -> None:
         waves = checks.wavelength(self.wavelength)
         light = as_tensor("exitance", self.exitance, least_dims=3)
+        checks.instance("grid", self.grid, Grid, "a Grid")
         object.__setattr__(self, "wavelength", waves)
         object.__setattr__(self, "exitance", light)
         if light.is_complex() or bool((light < 0).any()):
@@ -92,6 +93,12 @@ class Display:
             order: of the emission.
             centre: position (y, x) of the middle pixel in m.
 
+        Raises:
+            InvalidArgument: pixels or an exitance that are complex, negative or not finite; a pitch or a
+                distance that is not positive, a negative order.
+            GridMismatch: another number of channels, or of exitances, than of wavelengths; coordinates of an
+                xarray image that contradict the pitch or the wavelengths.
+
         Example:
             >>> white = Display.from_image(
             ...     torch.ones(2, 2), pitch=1e-4, wavelength=[450e-9, 635e-9], distance=0.1, exitance=[2, 3]
@@ -109,6 +116,7 @@ class Display:
         if values.ndim == 2:
             values = values.expand(len(waves), -1, -1)
         grid = Grid(tuple(values.shape[-2:]), pitch, centre)
+        check_coordinates("image", image, grid, waves)
         return cls(values.to(white) * white[:, None, None], grid, waves.to(values.device), distance, order)
 
     def power(self) -> torch.Tensor:

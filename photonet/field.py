@@ -9,10 +9,13 @@ import torch
 
 from . import checks
 from .arrays import as_tensor, complex_dtype
+from .devices import moved
 from .errors import GridMismatch, InvalidArgument
-from .grid import Grid
+from .grid import Grid, check_coordinates
 from .optics import beams, sources
 from .optics.propagate import propagate
+from .optics.scalars import scalar
+from .provenance import provenance
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -20,10 +23,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Field"]
 
+IRRADIANCE = "an irradiance of at least 0 W/m^2"
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Field:
     """Complex amplitude of light in a plane, in sqrt(W)/m: its squared modulus is irradiance.
+
+    Sources (`plane_wave`, `gaussian` and the others) are in double precision, and gradients flow through
+    their powers and lengths; ``.to(dtype=torch.complex64)`` makes a field of single precision.
 
     Args:
         data: complex [..., L, y, x].
@@ -69,13 +77,13 @@ class Field:
         waves = ", ".join(f"{1e9 * w:g}" for w in self.wavelength.detach().tolist())
         return f"<Field {batch + ' of ' if batch else ''}{self.grid}, {waves} nm>"
 
-    # -- sources ---------------------------------------------------------------------------------
+    # -- sources: in double precision, see `to` -----------------------------------------------------
 
     @classmethod
     def plane_wave(
-        cls, *, shape: Any, pitch: Any, wavelength: Any, irradiance: float = 1.0, angle: Any = (0.0, 0.0)
+        cls, *, shape: Any, pitch: Any, wavelength: Any, irradiance: Any = 1.0, angle: Any = (0.0, 0.0)
     ) -> Field:
-        """A plane wave that fills the window.
+        """A plane wave that fills the window, in double precision as all sources are.
 
         Args:
             shape, pitch: of the grid (samples, m).
@@ -88,7 +96,7 @@ class Field:
             torch.Size([1, 4, 6])
         """
         grid, waves = Grid(shape, pitch), checks.wavelength(wavelength)
-        amplitude = checks.non_negative("irradiance", irradiance, "an irradiance of at least 0 W/m^2") ** 0.5
+        amplitude = _light("irradiance", irradiance, IRRADIANCE, waves).sqrt()
         return cls(amplitude * sources.plane_wave(grid, waves, angle=angle), grid, waves)
 
     @classmethod
@@ -100,9 +108,9 @@ class Field:
         wavelength: Any,
         waist: float,
         distance: float = 0.0,
-        power: float = 1.0,
+        power: Any = 1.0,
     ) -> Field:
-        """A Gaussian beam of given power.
+        """A Gaussian beam of given power, in double precision.
 
         Args:
             shape, pitch: of the grid (samples, m).
@@ -112,7 +120,7 @@ class Field:
             power: of the whole beam in W, per wavelength.
         """
         grid, waves = Grid(shape, pitch), checks.wavelength(wavelength)
-        amplitude = checks.non_negative("power", power, "a power of at least 0 W") ** 0.5
+        amplitude = _light("power", power, "a power of at least 0 W", waves).sqrt()
         return cls(
             amplitude * sources.gaussian_beam(grid, waves, waist=waist, distance=distance), grid, waves
         )
@@ -127,7 +135,7 @@ class Field:
         waist: float,
         order: tuple[int, int] = (0, 0),
         distance: float = 0.0,
-        power: float = 1.0,
+        power: Any = 1.0,
     ) -> Field:
         """A Hermite-Gaussian beam of ``order`` (n_y, n_x); the rest as in `gaussian`.
 
@@ -137,7 +145,7 @@ class Field:
             (1.0, 0.0)
         """
         grid, waves = Grid(shape, pitch), checks.wavelength(wavelength)
-        amplitude = checks.non_negative("power", power, "a power of at least 0 W") ** 0.5
+        amplitude = _light("power", power, "a power of at least 0 W", waves).sqrt()
         mode = beams.hermite_beam(grid, waves, waist=waist, order=order, distance=distance)
         return cls(amplitude * mode, grid, waves)
 
@@ -152,7 +160,7 @@ class Field:
         radial: int = 0,
         azimuthal: int = 0,
         distance: float = 0.0,
-        power: float = 1.0,
+        power: Any = 1.0,
     ) -> Field:
         """A Laguerre-Gaussian beam with phase exp(i azimuthal phi); the rest as in `gaussian`.
 
@@ -162,7 +170,7 @@ class Field:
             (1.0, 0.0)
         """
         grid, waves = Grid(shape, pitch), checks.wavelength(wavelength)
-        amplitude = checks.non_negative("power", power, "a power of at least 0 W") ** 0.5
+        amplitude = _light("power", power, "a power of at least 0 W", waves).sqrt()
         mode = beams.laguerre_beam(
             grid, waves, waist=waist, radial=radial, azimuthal=azimuthal, distance=distance
         )
@@ -178,7 +186,7 @@ class Field:
         waist: float,
         coherence: float,
         modes: int | None = None,
-        power: float = 1.0,
+        power: Any = 1.0,
     ) -> Field:
         """Partially coherent light: the modes of a Gaussian-Schell source at its waist.
 
@@ -201,7 +209,7 @@ class Field:
             (torch.Size([25, 1, 64, 64]), '1.000 W')
         """
         grid, waves = Grid(shape, pitch), checks.wavelength(wavelength)
-        total = checks.non_negative("power", power, "a power of at least 0 W")
+        total = _light("power", power, "a power of at least 0 W", waves)
         u, weights = beams.gaussian_schell(grid, waves, waist=waist, coherence=coherence, modes=modes)
         order = weights.detach().argsort(descending=True, stable=True)
         amplitudes = (total * weights[order]).sqrt()
@@ -225,6 +233,11 @@ class Field:
             wavelength: in m.
             centre: position (y, x) of the middle sample in m.
 
+        Raises:
+            InvalidArgument: not numbers, or not finite.
+            GridMismatch: another number of wavelengths, or coordinates (of an xarray object) whose steps
+                contradict the pitch, or the wavelengths.
+
         Example:
             >>> import numpy as np
             >>> Field.from_array(np.ones((8, 8)), pitch=1e-6, wavelength=525e-9).data.dtype
@@ -233,15 +246,12 @@ class Field:
         data = as_tensor("u", u, least_dims=2)
         if data.ndim == 2:
             data = data[None]
-        waves = checks.wavelength(wavelength)
-        return cls(
-            data.to(complex_dtype(data.dtype)),
-            Grid(tuple(data.shape[-2:]), pitch, centre),
-            waves.to(data.device),
-        )
+        grid, waves = Grid(tuple(data.shape[-2:]), pitch, centre), checks.wavelength(wavelength)
+        check_coordinates("u", u, grid, waves)
+        return cls(data.to(complex_dtype(data.dtype)), grid, waves.to(data.device))
 
     @classmethod
-    def from_image(cls, image: Any, *, pitch: Any, wavelength: Any, irradiance: float = 1.0) -> Field:
+    def from_image(cls, image: Any, *, pitch: Any, wavelength: Any, irradiance: Any = 1.0) -> Field:
         """A display or an SLM that shows an image: irradiance proportional to the pixel values.
 
         Args:
@@ -254,6 +264,7 @@ class Field:
 
         Raises:
             InvalidArgument: negative values: light cannot be negative.
+            GridMismatch: as `from_array`.
 
         Example:
             >>> scene = Field.from_image([[0, 1], [4, 9]], pitch=10e-6, wavelength=525e-9)
@@ -263,11 +274,13 @@ class Field:
         values = as_tensor("image", image, least_dims=2)
         if values.is_complex() or bool((values < 0).any()):
             raise InvalidArgument("image", "real pixel values of at least 0", "negative or complex values")
-        scale = checks.non_negative("irradiance", irradiance, "an irradiance of at least 0 W/m^2")
+        scale = _light("irradiance", irradiance, IRRADIANCE, values)
         power = scale * values
         lit = power > 0
         amplitude = torch.where(lit, torch.where(lit, power, torch.ones_like(power)).sqrt(), 0.0)
-        return cls.from_array(amplitude, pitch=pitch, wavelength=wavelength)
+        field = cls.from_array(amplitude, pitch=pitch, wavelength=wavelength)
+        check_coordinates("image", image, field.grid, field.wavelength)
+        return field
 
     # -- what can be asked -------------------------------------------------------------------------
 
@@ -295,8 +308,25 @@ class Field:
         )
         return Field(data, output or self.grid, self.wavelength)
 
+    def to(self, device: Any = None, dtype: torch.dtype | None = None) -> Field:
+        """The field on another device, or in another precision; wavelengths stay in double precision.
+
+        Args:
+            device: None for the one it is on.
+            dtype: complex64 or complex128 (or float32 or float64, for the same precision); None for its own.
+
+        Raises:
+            InvalidArgument: no device, or a dtype of another precision.
+
+        Example:
+            >>> Field.plane_wave(shape=4, pitch=1e-6, wavelength=525e-9).to(dtype=torch.complex64).data.dtype
+            torch.complex64
+        """
+        data = moved(self.data, device, dtype)
+        return Field(data, self.grid, self.wavelength.to(data.device))
+
     def to_xarray(self) -> xr.DataArray:
-        """Amplitudes with labelled axes (wavelength, y, x in m) and units in the attributes."""
+        """Amplitudes with labelled axes (wavelength, y, x in m), with units and provenance as attributes."""
         import xarray as xr
 
         lead = [f"batch_{i}" for i in range(self.data.ndim - 3)]
@@ -308,7 +338,7 @@ class Field:
                 "y": ("y", self.grid.y.numpy(), {"units": "m"}),
                 "x": ("x", self.grid.x.numpy(), {"units": "m"}),
             },
-            attrs={"long_name": "complex amplitude", "units": "sqrt(W)/m"},
+            attrs={"long_name": "complex amplitude", "units": "sqrt(W)/m", **provenance()},
         )
 
     def plot(self, axes: Axes | None = None) -> Axes:
@@ -317,3 +347,8 @@ class Field:
 
         plane = self.intensity().reshape(-1, *self.grid.shape)[0]
         return show_plane(plane, self.grid, axes, label="irradiance (W/m²)")
+
+
+def _light(name: str, value: Any, what: str, like: torch.Tensor) -> torch.Tensor:
+    """Power or irradiance as a float64 scalar with its graph."""
+    return scalar(name, value, what, check=checks.non_negative, device=like.device)

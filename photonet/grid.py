@@ -6,12 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from . import checks
 from .errors import GridMismatch
 
-__all__ = ["Grid", "check_same_grid", "overlap"]
+__all__ = ["Grid", "check_coordinates", "check_same_grid", "overlap"]
 
 
 @dataclass(frozen=True, init=False)
@@ -100,6 +101,35 @@ def check_same_grid(name: str, grid: Grid, expected: Grid) -> None:
     """Raise `GridMismatch` when ``grid`` and ``expected`` are not the same samples."""
     if not grid.matches(expected):
         raise GridMismatch(name, f"the grid {expected}", f"{grid}", "resample one of the two")
+
+
+def check_coordinates(name: str, value: Any, grid: Grid, wavelength: torch.Tensor) -> None:
+    """Raise `GridMismatch` when the coordinates of an xarray object contradict the pitch or the wavelengths.
+
+    Args:
+        name: of the argument, for the error.
+        value: whatever came; what has no coordinates y, x or wavelength in numbers passes.
+        grid: whose pitch was said.
+        wavelength: what was said, [L] in m.
+    """
+    axes = (("y", grid.pitch[0]), ("x", grid.pitch[1]), ("wavelength", wavelength.detach().tolist()))
+    for axis, said in axes:
+        if axis not in getattr(value, "coords", ()):
+            continue
+        labels = np.asarray(value.coords[axis].values)
+        if labels.dtype.kind not in "iuf" or labels.ndim > 1:
+            continue
+        if axis == "wavelength":
+            what, found = "values", labels.reshape(-1)
+            if found.size != len(wavelength):  # whoever called says so of the axes themselves
+                continue
+        else:
+            what, found = "steps", np.diff(np.atleast_1d(labels))
+        if not np.allclose(found, said, rtol=1e-6, atol=0):
+            hint = f"see sortby({axis!r}), or drop_vars({axis!r}) where they are not in m"
+            raise GridMismatch(
+                name, f"coordinates {axis} in {what} of {said} m, as was said", f"{found[0]:g}", hint
+            )
 
 
 def overlap(source: torch.Tensor, size: Any, target: torch.Tensor, width: Any) -> torch.Tensor:

@@ -53,8 +53,13 @@ def names(kind: str) -> list[str]:
     return sorted(p.stem for p in (folder / kind).glob("*.toml"))
 
 
-def path(kind: str, name: str) -> Path:
+def path(kind: str, name: str, argument: str = "name") -> Path:
     """Where the file of that kind and name lies, in a checkout and in an installed copy alike.
+
+    Args:
+        kind: a folder of ``materials/``.
+        name: of the file, without its ending.
+        argument: what the caller calls the name, for the error.
 
     Raises:
         UnknownName: no such kind or name; the message offers the near matches.
@@ -65,18 +70,18 @@ def path(kind: str, name: str) -> Path:
     """
     known = names(kind)
     if name not in known:
-        raise UnknownName("name", name, known)
+        raise UnknownName(argument, name, known)
     return _folder() / kind / f"{name}.toml"
 
 
-def read(kind: str, name: str) -> dict[str, Any]:
-    """The content of one file, as TOML tables.
+def read(kind: str, name: str, argument: str = "name") -> dict[str, Any]:
+    """The content of one file, as TOML tables; arguments as for `path`.
 
     Raises:
         UnknownName: no such kind or name.
         DataError: the file is not TOML.
     """
-    file = path(kind, name)
+    file = path(kind, name, argument)
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -216,11 +221,12 @@ class Material:
         return _FORMULAS[self.formula](tensor * 1e6, self.offset, self.terms)
 
 
-def load(name: str) -> Material:
+def load(name: str, argument: str = "name") -> Material:
     """The material of that name.
 
     Args:
         name: one of ``names("dispersion")``.
+        argument: what the caller calls it, for the error.
 
     Raises:
         UnknownName: there is no such material; the message offers the near matches.
@@ -229,7 +235,7 @@ def load(name: str) -> Material:
         >>> load("air").reference.split(",")[0]
         'P. E. Ciddor'
     """
-    return Material.from_dict(read("dispersion", name))
+    return Material.from_dict(read("dispersion", name, argument))
 
 
 def constant(index: float, name: str = "constant") -> Material:
@@ -355,8 +361,8 @@ class MetaAtomLibrary:
         )
 
 
-def load_meta_atoms(name: str) -> MetaAtomLibrary:
-    """The meta-atom library of that name.
+def load_meta_atoms(name: str, argument: str = "name") -> MetaAtomLibrary:
+    """The meta-atom library of that name; ``argument`` is what the caller calls it, for the error.
 
     Raises:
         UnknownName: there is no such library; the message offers the near matches.
@@ -365,4 +371,4 @@ def load_meta_atoms(name: str) -> MetaAtomLibrary:
         >>> load_meta_atoms("sin-pillars-293nm").period
         2.93e-07
     """
-    return MetaAtomLibrary.from_dict(read("meta_atoms", name))
+    return MetaAtomLibrary.from_dict(read("meta_atoms", name, argument))

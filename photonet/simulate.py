@@ -17,11 +17,11 @@ from .fabrication.draws import as_errors
 from .field import Field
 from .files import atomic_path
 from .grid import Grid, check_same_grid
-from .mask import Mask
+from .mask import HeightMask, Mask
 from .optics.irradiance import irradiance as squared
 from .optics.kernels import carrier
 from .optics.ledger import Entry, Ledger, space_entry, thin_entry
-from .optics.plan import Plan
+from .optics.plan import METHODS, Plan
 from .optics.plan import plan as plan_propagation
 from .optics.propagate import propagate
 from .optics.psf import convolve, psf
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["Simulation", "plan", "simulate"]
+
+LIKE_VACUUM = 1e-3
+"""Difference of an index from 1 up to which free space stands for the medium: air has 3e-4."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -133,6 +136,8 @@ def simulate(
       mask receives (Goodman, Introduction to Fourier Optics, sections 6.3 and 7.1);
     - a `Display` at a distance: `photonet.optics.image_display`, always incoherent.
 
+    Free space before and behind the mask is vacuum; air differs from it by 3e-4 of the wavelength.
+
     Args:
         mask: on the field's grid when coherent; sets the pitch of the scene when incoherent.
         field: what arrives, the scene or the screen.
@@ -146,7 +151,7 @@ def simulate(
         method: of propagation; see `photonet.plan`.
         strict: raise `SamplingError` where a `SamplingWarning` would be given.
         ledger: also book the power that goes into, is absorbed by, leaves beside and leaves each element.
-        seed: whole number; draws the device and the exposure, from separate streams.
+        seed: whole number of at least 0; draws the device and the exposure, from separate streams.
 
     Returns:
         `Simulation` with ``.field``, ``.irradiance``, ``.image`` (DN), ``.plan``, ``.ledger``.
@@ -154,7 +159,8 @@ def simulate(
     Raises:
         GridMismatch: mask and field are sampled differently, or partial light without an axis of modes.
         InvalidArgument: a field that is not finite, incoherent light without a distance, random errors or a
-            camera without a seed.
+            camera without a seed, pixels larger than the window, patches for a `Field`, partial coherence of
+            a `Display`, a distance behind a relief in another medium than air.
         UnknownName: an unknown ``coherence`` or ``method``.
 
     Example:
@@ -164,23 +170,23 @@ def simulate(
         >>> out.image.shape, out.image.attrs["units"]
         ((16, 16), 'DN')
     """
-    if not isinstance(mask, Mask):
-        raise InvalidArgument("mask", "a photonet.Mask", type(mask).__name__, "see Mask.from_phase")
-    if not isinstance(field, (Field, Display)):
-        raise InvalidArgument(
-            "field", "a photonet.Field or a photonet.Display", type(field).__name__, "see Field.from_array"
-        )
-    checks.choice("coherence", coherence, ("coherent", "partial", "incoherent"))
-    if isinstance(field, Field):
-        checks.finite("field", field.data)
+    _check_light(mask, field, coherence, patches)
+    checks.choice("method", method, METHODS)
+    for name, value, kind in (("output", output, Grid), ("detector", detector, Detector)):
+        if value is not None:
+            checks.instance(name, value, kind, f"a photonet.{kind.__name__}")
+    if seed is not None or detector is not None:
+        seed = checks.count("seed", seed, least=0)
     if fabrication is not None:
         mask = mask.perturb(fabrication, seed=_device_seed(fabrication, seed))
-    if detector is not None:
-        seed = checks.count("seed", seed, least=0)
     if distance is None:
         distance = mask.distance
     else:
         checks.real("distance", plain(distance), "a finite distance in m")
+    if distance is None and (isinstance(field, Display) or coherence == "incoherent"):
+        raise InvalidArgument("distance", "the distance from mask to sensor in m", None)
+    if distance is not None:
+        _check_vacuum(mask, field.wavelength)
     road = _Road(mask.transmission(field.wavelength), mask.grid, distance, output, method, strict)
     if isinstance(field, Display):
         coherence = "incoherent"
@@ -198,6 +204,8 @@ def simulate(
     attrs = provenance(
         coherence=coherence,
         distance=float(plain(distance)) if distance is not None else "behind the mask",
+        method=chosen.method if chosen is not None else "none",
+        output=str(grid),
         seed=seed if seed is not None else "none",
     )
     image = None
@@ -205,6 +213,39 @@ def simulate(
         image = _record(irradiance, grid, field.wavelength, detector, seed, attrs)
     book = Ledger(tuple(entries)) if ledger else None
     return Simulation(result, irradiance, grid, image, chosen, book, attrs)
+
+
+def _check_light(mask: Any, field: Any, coherence: Any, patches: Any) -> None:
+    """What is sent, through what, and whether the words about it belong to it."""
+    if not isinstance(mask, Mask):
+        raise InvalidArgument("mask", "a photonet.Mask", type(mask).__name__, "see Mask.from_phase")
+    if not isinstance(field, (Field, Display)):
+        raise InvalidArgument(
+            "field", "a photonet.Field or a photonet.Display", type(field).__name__, "see Field.from_array"
+        )
+    checks.choice("coherence", coherence, ("coherent", "partial", "incoherent"))
+    if isinstance(field, Field):
+        checks.finite("field", field.data)
+        if any(checks.count("patches", p) > 1 for p in checks.pair("patches", patches)):
+            raise InvalidArgument("patches", "1 for a Field", patches, "only a Display has field points")
+    elif coherence == "partial":
+        raise InvalidArgument(
+            "coherence", "incoherent for a Display", "'partial'", "see Field.gaussian_schell"
+        )
+
+
+def _check_vacuum(mask: Mask, waves: torch.Tensor) -> None:
+    """Free space is vacuum: behind a relief in another medium it would be the wrong one."""
+    if not isinstance(mask, HeightMask):
+        return
+    index = mask.surround.index(waves).detach()
+    if float((index - 1).abs().max()) > LIKE_VACUUM:
+        raise InvalidArgument(
+            "distance",
+            f"no distance behind a relief in {mask.surround.name}, as free space is vacuum",
+            f"an index of {float(index[0].real):.4g}",
+            "propagate the field behind the mask at the wavelength over this index",
+        )
 
 
 @dataclass(frozen=True)
@@ -278,8 +319,6 @@ def _from_waves(road: _Road, field: Field, partial: bool) -> _Arrival:
 
 def _from_scene(road: _Road, field: Field) -> _Arrival:
     """A scene given as its geometric image in the output plane, seen through the PSF for far points."""
-    if road.distance is None:
-        raise InvalidArgument("distance", "the distance from mask to sensor in m", None)
     grid, waves = road.output or road.grid, field.wavelength
     check_same_grid("field", Grid(grid.shape, field.grid.pitch), Grid(grid.shape, grid.pitch))
     if road.output is not None and road.output.centre != field.grid.centre:
@@ -303,8 +342,6 @@ def _from_scene(road: _Road, field: Field) -> _Arrival:
 
 def _from_display(road: _Road, screen: Display, patches: Any) -> _Arrival:
     """A screen at a distance, seen through the PSF for points on it."""
-    if road.distance is None:
-        raise InvalidArgument("distance", "the distance from mask to sensor in m", None)
     waves = screen.wavelength
     wave = point_source(road.grid, waves, distance=screen.distance, envelope=True)
     behind = Field(road.transmission * wave.to(road.transmission), road.grid, waves)
@@ -356,7 +393,7 @@ def plan(
         optic: a mask (in a plane wave) or a field.
         distance: in m; by default the mask's design distance.
         output: the destination grid.
-        wavelength: for a mask without a design wavelength, in m.
+        wavelength: of the light on a mask in m, its design wavelength when None; a field has its own.
         method: of propagation.
         strict: raise `SamplingError` where ``simulate(..., strict=True)`` would.
 
@@ -364,7 +401,7 @@ def plan(
         `photonet.optics.Plan`: method, padding, band limit, predicted alias energy, memory, and why.
 
     Raises:
-        InvalidArgument: no distance or wavelength known.
+        InvalidArgument: no distance or wavelength known, or a wavelength for a field.
         SamplingError: a window that the light cannot reach; with ``strict``, a predicted error above 1 %.
 
     Example:
@@ -380,6 +417,8 @@ def plan(
             raise InvalidArgument("wavelength", "a wavelength in m, as the mask has none of its own", None)
         distance = optic.distance if distance is None else distance
         data = optic.transmission(waves)
+    elif wavelength is not None:
+        raise InvalidArgument("wavelength", "none, as the field has its own", repr(wavelength)[:60])
     else:
         waves, data = optic.wavelength, optic.data
     if distance is None:
@@ -407,7 +446,10 @@ def _record(
     """The camera's picture in DN on as many whole pixels as the window holds, around the axis."""
     import xarray as xr
 
-    shape = tuple(max(1, int(e / p * (1 + 1e-9))) for e, p in zip(grid.extent, detector.pitch, strict=True))
+    shape = tuple(int(e / p * (1 + 1e-9)) for e, p in zip(grid.extent, detector.pitch, strict=True))
+    if min(shape) < 1:
+        window = " x ".join(f"{e:g}" for e in grid.extent)
+        raise InvalidArgument("detector", f"pixels within the window of {window} m", f"{detector.pitch} m")
     pixels = Grid(shape, detector.pitch, _centred(grid, shape, detector.pitch))
     collected = detector.sample(irradiance, grid, shape, pixels.centre)
     # one seed, two streams: the camera's fixed pattern and its exposure share no numbers

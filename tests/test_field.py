@@ -7,7 +7,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from photonet import Field, Grid
+from photonet import Display, Field, Grid
 from photonet.errors import GridMismatch, InvalidArgument
 
 GREEN = 525e-9
@@ -62,9 +62,61 @@ def test_xarray_carries_positions_and_units():
     labelled = field.to_xarray()
     assert labelled.dims == ("wavelength", "y", "x")
     assert labelled.attrs["units"] == "sqrt(W)/m"
+    assert labelled.attrs["photonet"]
     assert labelled["x"].values.tolist() == pytest.approx([-3e-6, -2e-6, -1e-6, 0, 1e-6, 2e-6])
     again = Field.from_array(labelled, pitch=(2e-6, 1e-6), wavelength=labelled["wavelength"].values)
     assert torch.equal(again.data, field.data)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"pitch": 9e-6}, "u: expected coordinates y in steps of 9e-06 m, as was said, got 2e-06"),
+        ({"pitch": (2e-6, 2e-6)}, "u: expected coordinates x"),
+        ({"wavelength": [GREEN, 610e-9]}, "u: expected coordinates wavelength in values of"),
+        ({"wavelength": GREEN}, "wavelength: expected 2 wavelengths"),
+    ],
+)
+def test_coordinates_that_contradict_what_is_said_are_named(change, words):
+    labelled = Field.plane_wave(shape=(4, 6), pitch=(2e-6, 1e-6), wavelength=[GREEN, 600e-9]).to_xarray()
+    said = {"pitch": (2e-6, 1e-6), "wavelength": [GREEN, 600e-9]}
+    with pytest.raises(GridMismatch, match=words):
+        Field.from_array(labelled, **said | change)
+    with pytest.raises(GridMismatch, match="image: expected coordinates y"):
+        Field.from_image(abs(labelled), pitch=9e-6, wavelength=said["wavelength"])
+    with pytest.raises(GridMismatch, match="image: expected coordinates y"):
+        Display.from_image(abs(labelled), pitch=9e-6, wavelength=said["wavelength"], distance=0.1)
+
+
+def test_a_field_moves_and_changes_its_precision():
+    field = Field.plane_wave(shape=4, pitch=1e-6, wavelength=GREEN)
+    for dtype in (torch.complex64, torch.float32):
+        single = field.to(dtype=dtype)
+        assert single.data.dtype == torch.complex64
+        assert single.wavelength.dtype == torch.float64
+    assert single.to("cpu", torch.float64).data.dtype == torch.complex128
+    with pytest.raises(InvalidArgument, match="dtype: expected float32 or float64"):
+        field.to(dtype=torch.int32)
+    with pytest.raises(InvalidArgument, match="device: expected a device, as 'cpu'"):
+        field.to("foo")
+
+
+def test_powers_and_irradiances_have_gradients():
+    """The power through the window is what was asked for, so its slope is 1 (window areas: 16e-12 m^2)."""
+    place = {"shape": 4, "pitch": 1e-6, "wavelength": GREEN}
+    beam = {"shape": 64, "pitch": 1e-6, "wavelength": GREEN, "waist": 8e-6}
+    cases = [
+        (lambda v: Field.plane_wave(irradiance=v, **place), 16e-12),
+        (lambda v: Field.from_image(torch.ones(4, 4), irradiance=v, pitch=1e-6, wavelength=GREEN), 16e-12),
+        (lambda v: Field.gaussian(power=v, **beam), 1.0),
+        (lambda v: Field.hermite(power=v, **beam), 1.0),
+        (lambda v: Field.laguerre(power=v, **beam), 1.0),
+        (lambda v: Field.gaussian_schell(power=v, coherence=8e-6, **beam), 0.999),
+    ]
+    for make, slope in cases:
+        value = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+        (gradient,) = torch.autograd.grad(make(value).power().sum(), value)
+        assert float(gradient) == pytest.approx(slope, rel=2e-3)
 
 
 def test_the_graph_is_kept():

@@ -13,7 +13,19 @@ PACKAGE = ROOT / "photonet"
 # A room is a module or a sub-package directly below photonet. It may import from rooms of lower levels,
 # and from rooms of its own level as long as that makes no ring.
 LEVELS = [
-    {"arrays", "checks", "errors", "figures", "files", "grid", "progress", "provenance", "streams", "units"},
+    {
+        "arrays",
+        "checks",
+        "devices",
+        "errors",
+        "figures",
+        "files",
+        "grid",
+        "progress",
+        "provenance",
+        "streams",
+        "units",
+    },
     {"detector", "fabrication", "materials", "optics"},
     {"display", "field", "mask", "nn", "ntk", "simulate"},
     {"data", "design", "distill", "estimate", "measured", "models", "tolerance"},

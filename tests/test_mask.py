@@ -235,6 +235,14 @@ def test_quantize_rounds_what_is_made():
         transmission.quantize(4)
 
 
+def test_levels_below_the_relief_are_refused():
+    """Of 2 pi in N levels a step lies above the highest; more is not cut off silently."""
+    relief = Mask.from_height([[0.0, 1e-6]], pitch=1e-6, material="SiO2")
+    assert relief.quantize(4, depth=0.75e-6).height.flatten().tolist() == pytest.approx([0.0, 0.75e-6])
+    with pytest.raises(InvalidArgument, match="depth: expected at most one step below the highest point"):
+        relief.quantize(4, depth=0.3e-6)
+
+
 def test_a_flat_relief_has_one_level():
     flat = Mask.from_height(torch.zeros(2, 2), pitch=1e-6, material="SiO2")
     assert torch.equal(flat.quantize(4).height, flat.height)
@@ -305,6 +313,35 @@ def test_to_moves_every_tensor():
         errors = LateralError(mean=1e-7, random=1e-8)
         moved = mask.perturb(errors, seed=0).to("meta")
         assert moved.transmission(RGB).device.type == "meta"
+
+
+def test_to_changes_the_precision_of_what_has_one():
+    for mask in kinds():
+        made = mask.perturb(LateralError(mean=1e-7), seed=0).to(torch.float32)
+        assert {t.dtype for t in made.geometry.tensors().values()} == {torch.float32}
+        assert made.transmission(RGB).dtype == torch.complex64
+        for dtype in (torch.int32, torch.float16, "foo"):
+            with pytest.raises(InvalidArgument, match="dtype: expected float32 or float64"):
+                mask.to(dtype=dtype)
+        with pytest.raises(InvalidArgument, match="device: expected a device, as 'cpu'"):
+            mask.to("foo")
+
+
+def test_lengths_in_other_units_are_named():
+    with pytest.raises(InvalidArgument, match=r"^h: .* got 1 m; if they are in um, pass 1e-6 \* h"):
+        Mask.from_height(torch.ones(4, 4), pitch=1e-6, material="SiO2")
+    with pytest.raises(InvalidArgument, match=r"^h: .* got 600 m; if they are in nm"):
+        Mask.from_height(torch.full((4, 4), 600.0), pitch=1e-6, material="SiO2")
+
+
+def test_materials_are_named_as_the_caller_wrote_them():
+    for name in ("material", "surround"):
+        with pytest.raises(UnknownName, match=f"^{name}: expected one of"):
+            Mask.from_height([[0.0]], pitch=1e-6, **{"material": "SiO2", name: "Foo"})
+    with pytest.raises(UnknownName, match="^library: expected one of"):
+        Mask.from_meta_atoms([[0.0]], library="Foo")
+    with pytest.raises(InvalidArgument, match="^wavelength: expected one wavelength .* got None"):
+        Mask.from_phase([[0.0]], pitch=1e-6).transmission(None)
 
 
 @pytest.mark.parametrize("which", range(4))

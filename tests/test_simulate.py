@@ -5,7 +5,7 @@ import pytest
 import torch
 import xarray as xr
 
-from photonet import Detector, Display, Field, Grid, Mask, plan, simulate
+from photonet import Detector, Display, Field, Grid, Mask, materials, plan, simulate
 from photonet.errors import (
     GridMismatch,
     InvalidArgument,
@@ -43,6 +43,7 @@ def test_mask_and_field_alone_go_to_the_design_distance(lens, light):
     torch.testing.assert_close(out.irradiance, direct.intensity(), atol=50 * 2.2e-16 * 36, rtol=0)
     assert out.image is None
     assert out.plan is not None
+    assert out.attrs["method"] == out.plan.method
     assert int(out.irradiance.argmax()) == (N // 2) * N + N // 2  # the focus is on the axis
     assert float(out.irradiance.max()) > 10
 
@@ -108,6 +109,7 @@ def test_the_image_is_in_grey_values_of_the_cameras_equation(light):
     image = simulate(clear, light, detector=camera, seed=0).image
     assert image.shape == (12, 12)
     assert image.attrs["units"] == "DN"
+    assert (image.attrs["method"], image.attrs["output"]) == ("none", str(light.grid))
     electrons = 0.5 * 16e-12 * 1e-4 * WAVE / (PLANCK * LIGHT_SPEED)
     expected = 20 + 0.2 * electrons
     # mean of 144 pixels: shot noise gain * sqrt(electrons / 144), five times that
@@ -205,6 +207,13 @@ def nothing():
         ({"fabrication": HeightError(systematic=0.1)}, InvalidArgument, "seed: expected a whole number"),
         ({"detector": Detector(), "seed": -1}, InvalidArgument, "^seed"),
         ({"output": Grid(8, PITCH)}, InvalidArgument, "output: expected a distance"),
+        ({"output": (8, 8), "distance": 1e-3}, InvalidArgument, "^output: expected a photonet.Grid"),
+        ({"method": "nonsense"}, UnknownName, "^method"),
+        ({"patches": "abc"}, InvalidArgument, "^patches"),
+        ({"patches": (1, 3)}, InvalidArgument, "^patches: expected 1 for a Field"),
+        ({"seed": "abc"}, InvalidArgument, "^seed: expected a whole number"),
+        ({"detector": "cam", "seed": 1}, InvalidArgument, "^detector: expected a photonet.Detector"),
+        ({"detector": Detector(pitch=1e-3), "seed": 1}, InvalidArgument, "^detector: expected pixels within"),
         ({"distance": math.nan}, InvalidArgument, "^distance: expected a finite"),
         ({"distance": torch.tensor(math.inf)}, InvalidArgument, "^distance: expected a finite"),
         (
@@ -222,6 +231,25 @@ def nothing():
 def test_bad_options_are_named(options, error, words, light):
     with pytest.raises(error, match=words):
         simulate(nothing(), light, **options)
+
+
+def test_a_display_is_not_partially_coherent_and_a_field_has_its_wavelength(light):
+    screen = Display(torch.rand(1, 4, 4), Grid(4, 1e-4), WAVE, 0.1)
+    with pytest.raises(InvalidArgument, match="^coherence: expected incoherent for a Display"):
+        simulate(nothing(), screen, distance=1e-3, coherence="partial")
+    with pytest.raises(InvalidArgument, match="^distance: expected the distance from mask"):
+        simulate(nothing(), screen)
+    with pytest.raises(InvalidArgument, match="^wavelength: expected none, as the field has its own"):
+        plan(light, 1e-3, wavelength="red")
+
+
+def test_free_space_behind_a_relief_in_water_is_refused(light):
+    """It would be vacuum; right behind the mask, where only the phase counts, the relief may lie in water."""
+    water = materials.constant(1.33, "water")
+    relief = Mask.from_height(torch.zeros(N, N), pitch=PITCH, material="SiO2", surround=water)
+    simulate(relief, light)
+    with pytest.raises(InvalidArgument, match="distance: expected no distance behind a relief in water"):
+        simulate(relief, light, distance=1e-4)
 
 
 def test_bad_input_is_named(light):

@@ -50,6 +50,9 @@ def as_errors(errors: Any) -> list[FabricationError]:
     several = [errors] if isinstance(errors, FabricationError) else errors
     if not isinstance(several, Sequence) or not all(isinstance(e, FabricationError) for e in several):
         raise InvalidArgument("errors", "a fabrication error or a sequence of them", repr(errors)[:80])
+    for error in several:
+        if isinstance(error, type):  # a class has all that its errors have
+            raise InvalidArgument("errors", "errors with their sizes", f"the class {error.__name__}")
     return list(several)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ..devices import moved
 from ..errors import InvalidArgument
 
 __all__ = ["Geometry"]
@@ -89,9 +90,13 @@ class Geometry:
         changes: dict[str, Any] = dict(tensors)
         return replace(self, **changes)
 
-    def to(self, device: torch.device | str) -> Geometry:
-        """The same geometry on another device."""
-        return self.with_tensors({name: tensor.to(device) for name, tensor in self.tensors().items()})
+    def to(self, device: Any = None, dtype: torch.dtype | None = None) -> Geometry:
+        """The same geometry on another device, or in another precision.
+
+        Raises:
+            InvalidArgument: no device, or a dtype that is not of single or double precision.
+        """
+        return self.with_tensors({n: moved(tensor, device, dtype) for n, tensor in self.tensors().items()})
 
     def describe(self) -> str:
         """Size in words: masks if there are several, samples and pitch."""

@@ -2,6 +2,7 @@
 
 - ``kinds``: `Mask`, with the constructors ``from_phase``, ``from_height``, ``from_transmission`` and
   ``from_meta_atoms``, and its kinds;
+- ``inputs``: what the constructors take, checked;
 - ``response``: the physics, as functions of geometry and wavelength;
 - ``store``: the file format.
 """

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import torch
 
 from .. import checks, fabrication
-from ..arrays import as_tensor, complex_dtype
+from ..devices import moved
 from ..errors import DataError, InvalidArgument
 from ..fabrication import Geometry, quantize, quantize_phase
 from ..figures import show_plane
 from ..grid import Grid
-from ..materials import Material, MetaAtomLibrary, load, load_meta_atoms
+from ..materials import Material, MetaAtomLibrary, load_meta_atoms
 from . import store
+from .inputs import heights, lattice, material_of, pattern, periods, transmissions, widths
 from .response import phase_response, pillar_response, relief_response
 
 if TYPE_CHECKING:
@@ -72,10 +73,10 @@ class Mask(ABC):
             >>> [round(t, 4) for t in mask.transmission(633e-9).real.flatten().tolist()]
             [1.0, -1.0]
         """
-        tensor = _pattern("phi", phi)
+        tensor = pattern("phi", phi)
         base = tensor.amin((-2, -1), keepdim=True).clamp(max=0)
         return PhaseMask(
-            geometry=_geometry(tensor.shape, pitch, phase=tensor - base),
+            geometry=lattice(tensor.shape, pitch, phase=tensor - base),
             base=base,
             wavelength=wavelength,
             distance=distance,
@@ -97,11 +98,13 @@ class Mask(ABC):
             h: height above the substrate in m, at least 0, real [..., y, x].
             pitch: distance of the samples in m, one number or (dy, dx).
             material: name of a material (`photonet.materials.names("dispersion")`), or a `Material`.
-            surround: the medium beside the relief, likewise.
+            surround: the medium beside the relief, likewise. The phase knows of it, but free space behind the
+                mask is vacuum, so `photonet.simulate` refuses a distance behind a relief in water.
             wavelength, distance: design values in m, if there are any.
 
         Raises:
-            InvalidArgument: h is negative, complex or has NaN; a pitch that is not positive.
+            InvalidArgument: h is negative, complex, above 1 cm (nearly always numbers in um or nm) or has
+                NaN; a pitch that is not positive.
             UnknownName: no material of that name.
 
         Example:
@@ -109,19 +112,11 @@ class Mask(ABC):
             >>> f"{mask.transmission(633e-9).angle()[0, 0, 1].item():.2f} rad"
             '-1.75 rad'
         """
-        tensor = _pattern("h", h)
-        lowest = float(tensor.detach().min())
-        if lowest < 0:
-            raise InvalidArgument(
-                "h",
-                "heights of at least 0 m above the substrate",
-                f"{lowest:g} m",
-                "lift the relief by a constant",
-            )
+        tensor = heights(h)
         return HeightMask(
-            geometry=_geometry(tensor.shape, pitch, height=tensor, index=tensor.new_zeros(1, 1)),
-            material=_material("material", material),
-            surround=_material("surround", surround),
+            geometry=lattice(tensor.shape, pitch, height=tensor, index=tensor.new_zeros(1, 1)),
+            material=material_of("material", material),
+            surround=material_of("surround", surround),
             wavelength=wavelength,
             distance=distance,
         )
@@ -144,19 +139,9 @@ class Mask(ABC):
             >>> Mask.from_transmission([[0.0, 1.0]], pitch=1e-6).transmission(633e-9).shape
             torch.Size([1, 1, 2])
         """
-        tensor = _pattern("t", t, complex_too=True)
-        tensor = tensor.to(complex_dtype(tensor.dtype))
-        # a magnitude of 1 computed in the tensor's own precision may exceed it by a few roundings
-        largest = float(tensor.detach().abs().max())
-        if largest > 1 + 16 * torch.finfo(tensor.real.dtype).eps:
-            raise InvalidArgument(
-                "t",
-                "magnitudes of at most 1 (a mask has no gain)",
-                largest,
-                "divide by the largest magnitude",
-            )
+        tensor = transmissions(t)
         return TransmissionMask(
-            geometry=_geometry(tensor.shape, pitch), values=tensor, wavelength=wavelength, distance=distance
+            geometry=lattice(tensor.shape, pitch), values=tensor, wavelength=wavelength, distance=distance
         )
 
     @staticmethod
@@ -187,29 +172,10 @@ class Mask(ABC):
             torch.Size([3, 1, 2])
         """
         if not isinstance(library, MetaAtomLibrary):
-            library = load_meta_atoms(library)
-        tensor = _pattern("width", width)
-        low, high = library.width
-        # design values may be single precision: 237e-9 is then 1.4e-8 larger, relatively
-        slack = 4 * torch.finfo(torch.float32).eps
-        outside = (tensor != 0) & ((tensor < low * (1 - slack)) | (tensor > high * (1 + slack)))
-        if bool(outside.any()):
-            worst = float(tensor.detach()[outside][0])
-            raise InvalidArgument(
-                "width",
-                f"0 (no pillar) or {low:g} to {high:g} m, as {library.name} has",
-                f"{int(outside.sum())} others, the first {worst:g} m",
-            )
-        pitch = library.period if pitch is None else pitch
-        geometry = _geometry(tensor.shape, pitch)
-        elements = 1
-        for d in geometry.pitch:
-            ratio = d / library.period
-            if round(ratio) < 1 or abs(ratio - round(ratio)) > 1e-6 * ratio:
-                raise InvalidArgument(
-                    "pitch", f"a whole multiple of the library's period {library.period:g} m", f"{d:g} m"
-                )
-            elements *= round(ratio)
+            library = load_meta_atoms(library, "library")
+        tensor = widths(width, library)
+        geometry = lattice(tensor.shape, library.period if pitch is None else pitch)
+        elements = periods(geometry.pitch, library)
         height = torch.full_like(tensor, library.height)
         return MetaAtomMask(
             geometry=replace(geometry, width=tensor, height=height, elements=elements),
@@ -231,6 +197,9 @@ class Mask(ABC):
         Raises:
             InvalidArgument: a wavelength that the mask's material or library does not cover.
         """
+        if wavelength is None:
+            hint = "a mask keeps its design wavelength in mask.wavelength"
+            raise InvalidArgument("wavelength", "one wavelength or a list of them, in m", None, hint)
         return fabrication.displace(self._local(checks.wavelength(wavelength)), self.geometry)
 
     @abstractmethod
@@ -269,9 +238,21 @@ class Mask(ABC):
             self, geometry=fabrication.fabricate(self.geometry, errors, seed=seed, devices=devices)
         )
 
-    def to(self, device: torch.device | str) -> Self:
-        """The mask on another device."""
-        return replace(self, geometry=self.geometry.to(device))
+    def to(self, device: Any = None, dtype: torch.dtype | None = None) -> Self:
+        """The mask on another device, or in another precision.
+
+        Args:
+            device: None for the one it is on.
+            dtype: float32 or float64, None for the one it has.
+
+        Raises:
+            InvalidArgument: no device, or a dtype that is not of single or double precision.
+
+        Example:
+            >>> Mask.from_phase([[0.0, 1.0]], pitch=1e-6).to(dtype=torch.float64).phase.dtype
+            torch.float64
+        """
+        return replace(self, geometry=self.geometry.to(device, dtype))
 
     def save(self, path: str | Path) -> None:
         """Write the mask (with its material or library, and its errors) to an HDF5 file, atomically.
@@ -320,6 +301,8 @@ class Mask(ABC):
 class PhaseMask(Mask):
     """A lossless mask known only by its phase (an idealised relief, or a phase SLM).
 
+    It is what is made, perturbed and simulated; `photonet.nn.PhaseMask` is a layer whose phase is trained.
+
     Its relief, in rad, is ``geometry.phase``, above ``base``: 0 where the phase is nowhere negative, else
     the lowest phase of each mask, as a relief cannot lie below its substrate. A relative height error acts
     on that relief, so the same phases lifted by a constant are a deeper etch and suffer more. Nothing is
@@ -345,9 +328,9 @@ class PhaseMask(Mask):
         geometry = replace(self.geometry, phase=rounded)
         return replace(self, geometry=geometry, base=torch.zeros_like(self.base))
 
-    def to(self, device: torch.device | str) -> Self:
-        """The mask on another device."""
-        return replace(super().to(device), base=self.base.to(device))
+    def to(self, device: Any = None, dtype: torch.dtype | None = None) -> Self:
+        """See `Mask.to`."""
+        return replace(super().to(device, dtype), base=moved(self.base, device, dtype))
 
     def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
         return self.phase, "phase (rad)", {}
@@ -383,16 +366,27 @@ class HeightMask(Mask):
             levels: how many heights, at least 2.
             straight_through: as in `photonet.fabrication.quantize`.
             depth: the highest level in m; None for the highest point of the relief. N levels that serve
-                2 pi of phase need the depth (N - 1) / N of the height that gives 2 pi.
+                2 pi of phase need the depth (N - 1) / N of the height that gives 2 pi: points above the
+                highest level, by one step at most, become that level.
+
+        Raises:
+            InvalidArgument: fewer than two levels, a depth that is not positive or that would cut more than
+                one step off the relief, a relief that has its levels from `MaskOverlay`.
         """
         if self.geometry.levels is not None:
             raise InvalidArgument(
                 "levels", "a relief without MaskOverlay, which knows its levels already", "one with it",
                 "quantize first",
             )  # fmt: skip
-        top = float(self.height.detach().max()) if depth is None else checks.positive("depth", depth)
+        highest = float(self.height.detach().max())
+        top = highest if depth is None else checks.positive("depth", depth, "a positive length in m")
         if top == 0:
             return self
+        steps = checks.count("levels", levels, least=2) - 1
+        if highest > top * (1 + 1 / steps) * (1 + 1e-6):
+            raise InvalidArgument(
+                "depth", f"at most one step below the highest point, {highest:g} m", f"{top:g} m"
+            )
         rounded = quantize(self.height, levels, low=0.0, high=top, straight_through=straight_through)
         return replace(self, geometry=replace(self.geometry, height=rounded))
 
@@ -417,7 +411,11 @@ class TransmissionMask(Mask):
         return layer.expand(*layer.shape[:-3], wavelength.numel(), -1, -1)
 
     def quantize(self, levels: int, *, straight_through: bool = False) -> Self:
-        """Not for this kind: a transmission does not say what is written in levels."""
+        """Not for this kind: a transmission does not say what is written in levels.
+
+        Raises:
+            InvalidArgument: always.
+        """
         raise InvalidArgument(
             "levels",
             "a mask with a phase, a height or a width",
@@ -425,9 +423,9 @@ class TransmissionMask(Mask):
             "quantize the phase with Mask.from_phase(phi, ...).quantize(levels)",
         )
 
-    def to(self, device: torch.device | str) -> Self:
-        """The mask on another device."""
-        return replace(super().to(device), values=self.values.to(device))
+    def to(self, device: Any = None, dtype: torch.dtype | None = None) -> Self:
+        """See `Mask.to`."""
+        return replace(super().to(device, dtype), values=moved(self.values, device, dtype))
 
     def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
         return self.values.abs(), "|transmission|", {"cmap": "gray", "limits": (0, 1)}
@@ -464,31 +462,3 @@ class MetaAtomMask(Mask):
 
     def _picture(self) -> tuple[torch.Tensor, str, dict[str, Any]]:
         return self.width * 1e9, "pillar width (nm)", {}
-
-
-def _pattern(name: str, value: Any, *, complex_too: bool = False) -> torch.Tensor:
-    """The user's array as a tensor [..., y, x], checked."""
-    tensor = as_tensor(name, value, least_dims=2)
-    if tensor.is_complex() and not complex_too:
-        raise InvalidArgument(name, "real values", "complex values", "see Mask.from_transmission")
-    if tensor.numel() == 0:
-        raise InvalidArgument(name, "at least one sample", f"shape {tuple(tensor.shape)}")
-    return tensor
-
-
-def _geometry(shape: torch.Size, pitch: Any, **lengths: Any) -> Geometry:
-    dy, dx = (checks.positive("pitch", d, "a positive length in m") for d in checks.pair("pitch", pitch))
-    return Geometry(shape=tuple(shape), pitch=(dy, dx), **lengths)
-
-
-def _material(name: str, value: Any) -> Material:
-    if isinstance(value, Material):
-        return value
-    if not isinstance(value, str):
-        raise InvalidArgument(
-            name,
-            "the name of a material or a Material",
-            repr(value)[:60],
-            "photonet.materials.constant(n) makes one",
-        )
-    return load(value)

@@ -11,9 +11,10 @@ from typing import cast
 
 import torch
 
-from ..arrays import complex_dtype, real_dtype
+from ..arrays import complex_dtype
 from ..fabrication import Geometry, fringed_phases, overlay_cells
 from ..materials import Material, MetaAtomLibrary
+from ..optics.phase import wrapped
 
 __all__ = ["phase_response", "pillar_response", "relief_response"]
 
@@ -92,9 +93,8 @@ def pillar_response(geometry: Geometry, wavelength: torch.Tensor, library: MetaA
 
 def _phasor(phase: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """exp(i phase) of a float64 phase in the precision of ``like``, wrapped before the cast."""
-    wrapped = phase - 2 * math.pi * torch.round(phase.detach() / (2 * math.pi))
-    wrapped = wrapped.to(real_dtype(like.dtype))
-    return torch.complex(torch.cos(wrapped), torch.sin(wrapped))
+    angle = wrapped(phase, like.dtype)
+    return torch.complex(torch.cos(angle), torch.sin(angle))
 
 
 def _layer(values: torch.Tensor) -> torch.Tensor:

@@ -24,6 +24,9 @@ class SideBySide(nn.ModuleList):
     Shape:
         [n, c, y, x] -> one tensor of feature maps from each, in a tuple.
 
+    Raises:
+        InvalidArgument: no modules, or something else among them.
+
     Example:
         >>> fronts = SideBySide([nn.AvgPool2d(2), nn.AvgPool2d(4)])
         >>> [tuple(maps.shape) for maps in fronts(torch.rand(1, 3, 8, 8))]
@@ -31,7 +34,10 @@ class SideBySide(nn.ModuleList):
     """
 
     def __init__(self, fronts: Iterable[nn.Module]) -> None:
-        super().__init__(fronts)
+        parts = [checks.instance("fronts", front, nn.Module, "torch modules") for front in fronts]
+        if not parts:
+            raise InvalidArgument("fronts", "at least one module", "none")
+        super().__init__(parts)
 
     def forward(self, scene: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """What each part of the sensor sees."""
@@ -135,7 +141,7 @@ class PictureToField(nn.Module):
 
     def __init__(self, grid: Grid, magnification: int = 1) -> None:
         super().__init__()
-        self.grid = grid
+        self.grid = checks.instance("grid", grid, Grid, "a Grid")
         self.magnification = checks.count("magnification", magnification)
 
     def forward(self, picture: torch.Tensor) -> torch.Tensor:

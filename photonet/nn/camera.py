@@ -16,6 +16,11 @@ __all__ = ["DetectorLayer"]
 class DetectorLayer(nn.Module):
     """Feature maps as a camera reads them: shot and read noise, full well, converter; see `detect`.
 
+    One feature is one pixel of this camera. Where a feature is the mean of b x b pixels that are read one by
+    one, pass ``frames=b * b``, which has the same shot and read noise away from saturation. (Binning before
+    the readout, as a feature here, is noisier by b.) Negative features are read as darkness, with its noise
+    and without a gradient; nothing warns of them.
+
     Works in relative units: a feature of ``full_scale`` fills ``exposure`` of the camera's range, and what
     is read is scaled back, so the mean of the output is the input. Noise is drawn in training and
     in evaluation alike, because a camera has it in both. Gradients are those of `photonet.detector.detect`.

@@ -6,7 +6,6 @@ float64 whatever precision the fields have.
 
 from __future__ import annotations
 
-import math
 from typing import Any, Self
 
 import torch
@@ -17,6 +16,8 @@ from ..arrays import as_tensor, real_dtype
 from ..errors import GridMismatch, InvalidArgument
 from ..grid import Grid
 from ..optics.elements import circular_aperture, ideal_lens, quadratic_lens, rectangular_aperture
+from ..optics.phase import wrapped
+from ..optics.plan import METHODS
 from ..optics.propagate import propagate
 from ..optics.scalars import plain
 
@@ -33,9 +34,8 @@ def length_parameter(name: str, value: Any, trainable: bool) -> float | nn.Param
 
 def turn(u: torch.Tensor, phase: torch.Tensor) -> torch.Tensor:
     """``u exp(i phase)``: the phase is wrapped in its own precision and then cast to that of ``u``."""
-    wrapped = phase - 2 * math.pi * torch.round(phase.detach() / (2 * math.pi))
-    wrapped = wrapped.to(real_dtype(u.dtype))
-    return u * torch.polar(torch.ones_like(wrapped), wrapped)
+    angle = wrapped(phase, u.dtype)
+    return u * torch.polar(torch.ones_like(angle), angle)
 
 
 class FreeSpace(nn.Module):
@@ -55,7 +55,9 @@ class FreeSpace(nn.Module):
         complex [..., L, y, x] -> complex [..., L, y', x'].
 
     Raises:
-        InvalidArgument: a distance that is not finite. What `propagate` raises comes with the first field.
+        InvalidArgument: a distance that is not finite. What else `propagate` raises comes with the first
+            field.
+        UnknownName: an unknown method.
 
     Example:
         >>> space = FreeSpace(Grid(32, 2e-6), 525e-9, 1e-3)
@@ -75,10 +77,11 @@ class FreeSpace(nn.Module):
         trainable: bool = False,
     ) -> None:
         super().__init__()
-        self.grid, self.output = grid, output or grid
+        self.grid = checks.instance("grid", grid, Grid, "a Grid")
+        self.output = grid if output is None else checks.instance("output", output, Grid, "a Grid")
         self.wavelength = tuple(checks.wavelength(wavelength).tolist())
         self.distance = length_parameter("distance", distance, trainable)
-        self.method, self.carrier = method, carrier
+        self.method, self.carrier = checks.choice("method", method, METHODS), carrier
 
     def forward(self, u: torch.Tensor) -> torch.Tensor:
         """The field on ``output``."""
@@ -124,7 +127,7 @@ class Lens(nn.Module):
         self, grid: Grid, wavelength: Any, focal_length: Any, *, kind: str = "ideal", trainable: bool = False
     ) -> None:
         super().__init__()
-        self.grid = grid
+        self.grid = checks.instance("grid", grid, Grid, "a Grid")
         self.wavelength = tuple(checks.wavelength(wavelength).tolist())
         self.focal_length = length_parameter("focal_length", focal_length, trainable)
         self.kind = checks.choice("kind", kind, LENSES)
@@ -143,6 +146,9 @@ class Lens(nn.Module):
 
 class PhaseMask(nn.Module):
     """A lossless mask whose phase is trained.
+
+    A layer, for networks; a `photonet.mask.PhaseMask`, from `photonet.Mask.from_phase`, is what is made,
+    perturbed and simulated.
 
     Args:
         phase: starting phase in rad, real [..., y, x]; leading axes broadcast with those of the fields,
@@ -186,7 +192,11 @@ class PhaseMask(nn.Module):
             self.scale = [design / w for w in checks.wavelength(wavelength).tolist()]
 
     def forward(self, u: torch.Tensor) -> torch.Tensor:
-        """The field right behind the mask."""
+        """The field right behind the mask.
+
+        Raises:
+            GridMismatch: the field has other samples than the mask.
+        """
         if u.shape[-2:] != self.phase.shape[-2:]:
             raise GridMismatch("u", f"the mask's samples {tuple(self.phase.shape[-2:])}", tuple(u.shape[-2:]))
         phase = self.phase[..., None, :, :]

@@ -7,6 +7,7 @@ from typing import Self
 import torch
 from torch import nn
 
+from .. import checks
 from ..errors import InvalidArgument
 from .optical_conv import OpticalConv2d
 
@@ -20,6 +21,9 @@ class HybridNetwork(nn.Module):
         frontend: any module; after fabrication it is fixed.
         backend: any module from feature maps to decisions.
 
+    Raises:
+        InvalidArgument: one of them is no module.
+
     Example:
         >>> from photonet.nn import OpticalConv2d
         >>> backend = nn.Sequential(nn.Flatten(), nn.Linear(8 * 7 * 7, 10))
@@ -32,8 +36,8 @@ class HybridNetwork(nn.Module):
 
     def __init__(self, frontend: nn.Module, backend: nn.Module) -> None:
         super().__init__()
-        self.frontend = frontend
-        self.backend = backend
+        self.frontend = checks.instance("frontend", frontend, nn.Module, "a torch module")
+        self.backend = checks.instance("backend", backend, nn.Module, "a torch module")
 
     def features(self, scene: torch.Tensor) -> torch.Tensor:
         """What the camera delivers to the backend."""

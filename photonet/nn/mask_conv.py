@@ -34,7 +34,7 @@ def relief_contrast(material: str, wavelength: Any) -> torch.Tensor:
         >>> relief_contrast("SiO2", 525e-9).real.round(decimals=2)
         tensor([0.4600], dtype=torch.float64)
     """
-    solid, air = (materials.load(name).index(wavelength) for name in (material, "air"))
+    solid, air = (materials.load(name, "material").index(wavelength) for name in (material, "air"))
     return (solid - air).to(torch.complex128)
 
 
@@ -115,14 +115,17 @@ class MaskConv2d(nn.Module):
         material: of the relief in air, for its dispersion and absorption (`photonet.materials`); None for
             neither.
         camera: a layer the two captures go through before they are subtracted, such as
-            `DetectorLayer`; None for a noiseless one.
+            `DetectorLayer`; None for a noiseless one. It reads one feature with one pixel, as a sensor that
+            bins before the readout does. Where the ``b = binning`` times b pixels are read one by one,
+            ``DetectorLayer(frames=b * b)`` has their shot and read noise.
         seed: of the starting phases.
 
     Shape:
         [n, L, y, x] -> [n, out_channels, y / binning, x / binning].
 
     Raises:
-        InvalidArgument: counts below one, a distance that is not positive, a mask smaller than a pixel.
+        InvalidArgument: counts below one, a distance that is not positive, a mask smaller than a pixel, a
+            camera that is no layer.
         GridMismatch: a scene with another number of channels.
 
     Example:
@@ -146,7 +149,7 @@ class MaskConv2d(nn.Module):
     ) -> None:
         super().__init__()
         masks = (2, checks.count("out_channels", out_channels))
-        self.grid = grid
+        self.grid = checks.instance("grid", grid, Grid, "a Grid")
         self.wavelength = tuple(checks.wavelength(wavelength).tolist())
         self.distance = checks.positive("distance", distance, "a positive length in m")
         self.pixel, self.binning = checks.count("pixel", pixel), checks.count("binning", binning)
@@ -159,7 +162,8 @@ class MaskConv2d(nn.Module):
         self.per_metre = [
             2 * math.pi * n / w for n, w in zip(self.contrast.real.tolist(), self.wavelength, strict=True)
         ]
-        self.camera = nn.Identity() if camera is None else camera
+        camera = nn.Identity() if camera is None else camera
+        self.camera = checks.instance("camera", camera, nn.Module, "a torch module", "see DetectorLayer")
         self.phase = nn.Parameter(
             spread_phase(masks, grid, self.wavelength[0], self.distance, checks.count("seed", seed, least=0))
         )

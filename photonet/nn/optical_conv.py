@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from .. import checks
-from ..errors import InvalidArgument
+from ..arrays import as_tensor
+from ..errors import GridMismatch, InvalidArgument
 from ..ntk.factors import Correlation
 from ..ntk.layers import box_means, conv_factor
 from ..optics.imaging import image_by_kernels
@@ -31,11 +33,20 @@ def split_signed(kernel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     Returns:
         PSFs [2, k, c, y, x] with sum 1 over (c, y, x) (0 where the part is empty), gains [2, k].
 
+    Raises:
+        InvalidArgument: a kernel of other axes, or of other numbers.
+
     Example:
         >>> psf, gain = split_signed(torch.tensor([[[[3.0, -1.0, 1.0]]]]))
         >>> psf[0, 0, 0].tolist(), gain[:, 0].tolist()
         ([[0.75, 0.0, 0.25]], [4.0, 1.0])
     """
+    if (
+        checks.instance("kernel", kernel, torch.Tensor, "a tensor").ndim != 4
+        or not kernel.is_floating_point()
+    ):
+        got = f"shape {tuple(kernel.shape)} of {kernel.dtype}"
+        raise InvalidArgument("kernel", "real numbers with the axes [k, c, y, x]", got)
     parts = torch.stack([kernel.clamp(min=0), (-kernel).clamp(min=0)])
     gain = parts.sum(dim=(-3, -2, -1))
     safe = torch.where(gain > 0, gain, torch.ones_like(gain))
@@ -52,11 +63,22 @@ def merge_signed(psf: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
     Returns:
         [..., k, c, y, x].
 
+    Raises:
+        InvalidArgument: PSFs without their five axes, or complex ones.
+        GridMismatch: gains of another number.
+
     Example:
         >>> kernel = torch.randn(4, 1, 7, 7)
         >>> torch.allclose(merge_signed(*split_signed(kernel)), kernel)
         True
     """
+    for name, value in (("psf", psf), ("gain", gain)):
+        checks.instance(name, value, torch.Tensor, "a tensor")
+    if psf.ndim < 5 or psf.shape[-5] != 2 or psf.is_complex():
+        got = f"shape {tuple(psf.shape)} of {psf.dtype}"
+        raise InvalidArgument("psf", "real numbers with the axes [..., 2, k, c, y, x]", got)
+    if gain.shape[-2:] != psf.shape[-5:-3]:
+        raise GridMismatch("gain", f"axes [..., 2, {psf.shape[-4]}], as the PSFs have", tuple(gain.shape))
     scaled = psf * gain[..., None, None, None]
     return scaled.select(-5, 0) - scaled.select(-5, 1)
 
@@ -107,15 +129,19 @@ class OpticalConv2d(nn.Module):
         """Unit-power PSFs [2, k, c, y, x] and digital gains [2, k] that realise the kernels."""
         return split_signed(self.weight)
 
-    def set_kernels(self, kernels: torch.Tensor) -> None:
-        """Replace the kernels by those of a real optic [k, c, y, x]; their size may differ."""
-        if kernels.ndim != 4 or kernels.shape[:2] != self.weight.shape[:2]:
+    def set_kernels(self, kernels: Any) -> None:
+        """Replace the kernels by those of a real optic [k, c, y, x]; their size may differ.
+
+        Raises:
+            InvalidArgument: kernels of another number, or that are not finite real numbers.
+        """
+        kernels = as_tensor("kernels", kernels)
+        if kernels.ndim != 4 or kernels.shape[:2] != self.weight.shape[:2] or kernels.is_complex():
             raise InvalidArgument(
                 "kernels",
-                f"shape [{self.weight.shape[0]}, {self.weight.shape[1]}, y, x]",
-                f"{tuple(kernels.shape)}",
+                f"shape [{self.weight.shape[0]}, {self.weight.shape[1]}, y, x] of real numbers",
+                f"{tuple(kernels.shape)} of {kernels.dtype}",
             )
-        checks.finite("kernels", kernels)
         trainable = self.weight.requires_grad
         self.weight = nn.Parameter(kernels.detach().to(self.weight).clone(), requires_grad=trainable)
 

@@ -23,6 +23,8 @@ __all__ = ["DiffractiveStack", "FourF", "detector_regions"]
 class FourF(nn.Module):
     """Two ideal lenses with a filter in the Fourier plane between them; see `photonet.optics.four_f`.
 
+    Exact at the shortest wavelength; what is lost at the others is told in `photonet.optics.pupil_grid`.
+
     Args:
         grid: samples of the object.
         wavelength: in m, one value or [L].
@@ -38,7 +40,7 @@ class FourF(nn.Module):
         ``second / focal_length``.
 
     Raises:
-        InvalidArgument: a focal length of zero.
+        InvalidArgument: a focal length of zero; with the first field, one that is not complex.
         GridMismatch: the field or the pupil has other samples.
 
     Example:
@@ -62,11 +64,13 @@ class FourF(nn.Module):
         super().__init__()
         if not all(f is None or checks.real("focal_length", f) for f in (focal_length, second)):
             raise InvalidArgument("focal_length", "a finite length in m, not zero", 0)
-        self.grid = grid
+        self.grid = checks.instance("grid", grid, Grid, "a Grid")
         self.wavelength = tuple(checks.wavelength(wavelength).tolist())
         self.focal_length = length_parameter("focal_length", focal_length, trainable)
         self.second = self.focal_length if second is None else length_parameter("second", second, trainable)
-        self.plane = plane or pupil_grid(grid, wavelength, focal_length)
+        if plane is None:
+            plane = pupil_grid(grid, wavelength, focal_length)
+        self.plane = checks.instance("plane", plane, Grid, "a Grid", "see pupil_grid")
         self.output = magnified(grid, self.focal_length, self.second)
         self.pupil = nn.Identity() if pupil is None else pupil
 
@@ -112,6 +116,7 @@ def detector_regions(grid: Grid, classes: int, *, size: Any = None) -> torch.Ten
         >>> detector_regions(Grid(8, 1e-6), 4, size=2e-6).sum(dim=(-2, -1)).round(decimals=9).tolist()
         [4.0, 4.0, 4.0, 4.0]
     """
+    checks.instance("grid", grid, Grid, "a Grid")
     columns = math.ceil(math.sqrt(checks.count("classes", classes)))
     rows = math.ceil(classes / columns)
     step_y, step_x = grid.extent[0] / rows, grid.extent[1] / columns
@@ -184,6 +189,7 @@ class DiffractiveStack(nn.Module):
         super().__init__()
         count = checks.count("layers", layers)
         generator = torch.Generator().manual_seed(checks.count("seed", seed, least=0))
+        checks.instance("grid", grid, Grid, "a Grid")
         starts = 0.1 * (2 * torch.rand(count, *grid.shape, generator=generator) - 1)
         self.grid = grid
         self.masks = nn.ModuleList(PhaseMask(start) for start in starts)

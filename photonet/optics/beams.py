@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import torch
 
 from .. import checks
+from ..errors import InvalidArgument
 from ..grid import Grid
 from .kernels import carrier
 from .sampling import check_memory
@@ -45,6 +47,7 @@ def hermite_beam(
         >>> round(float(u.abs().square().sum()) * grid.cell, 6)
         1.0
     """
+    checks.instance("grid", grid, Grid, "a Grid")
     ny, nx = (checks.count("order", n, least=0) for n in checks.pair("order", order))
     waves, z, w, bend, gouy = _beam(wavelength, waist, distance)
     y, x = grid.mesh()
@@ -72,7 +75,8 @@ def laguerre_beam(
         complex128 [L, y, x] in sqrt(W)/m.
 
     Raises:
-        InvalidArgument: a waist that is not positive, a negative radial order.
+        InvalidArgument: a waist that is not positive, a negative radial order, an azimuthal one that is not
+            whole.
 
     Example:
         >>> grid = Grid(64, 1e-6)
@@ -80,7 +84,12 @@ def laguerre_beam(
         >>> round(float(u.abs().square().sum()) * grid.cell, 6)
         1.0
     """
-    p, turns = checks.count("radial", radial, least=0), abs(int(azimuthal))
+    checks.instance("grid", grid, Grid, "a Grid")
+    p = checks.count("radial", radial, least=0)
+    try:
+        turns = abs(operator.index(azimuthal))
+    except TypeError:
+        raise InvalidArgument("azimuthal", "a whole number, of either sign", repr(azimuthal)[:60]) from None
     waves, z, w, bend, gouy = _beam(wavelength, waist, distance)
     y, x = grid.mesh()
     rho2 = y**2 + x**2
@@ -89,10 +98,12 @@ def laguerre_beam(
     for n in range(p):
         following = ((2 * n + 1 + turns - t) * laguerre - (n + turns) * before) / (n + 1)
         before, laguerre = laguerre, following
-    scale = math.sqrt(2 * math.factorial(p) / (math.pi * math.factorial(p + turns)))
-    vortex = (torch.complex(x + 0 * y, math.copysign(1.0, azimuthal) * y + 0 * x) * math.sqrt(2) / w) ** turns
+    # sqrt(p! / (p + l)!), a factor to each turn: neither the factorials nor the powers leave the floats
+    norm = math.exp((math.lgamma(p + 1) - math.lgamma(p + turns + 1)) / (2 * max(turns, 1)))
+    helix = torch.complex(x + 0 * y, math.copysign(1.0, azimuthal) * y + 0 * x)
+    vortex = (helix * (math.sqrt(2) * norm) / w) ** turns
     phase = bend * rho2 - (2 * p + turns + 1) * gouy + carrier(waves, z)[:, None, None]
-    return scale / w * vortex * laguerre * torch.exp(-t / 2 + 1j * phase)
+    return math.sqrt(2 / math.pi) / w * vortex * laguerre * torch.exp(-t / 2 + 1j * phase)
 
 
 def gaussian_schell(
@@ -126,6 +137,7 @@ def gaussian_schell(
         >>> tuple(u.shape), round(float(weights.sum()), 3)
         ((36, 1, 32, 32), 1.0)
     """
+    checks.instance("grid", grid, Grid, "a Grid")
     w = scalar("waist", waist, "a positive length in m", check=checks.positive)
     d = scalar("coherence", coherence, "a positive length in m", check=checks.positive)
     a, b = 1 / w**2, 1 / (2 * d**2)  # 1 / (4 sigma^2) with sigma = w / 2

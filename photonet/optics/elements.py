@@ -85,15 +85,16 @@ def circular_aperture(grid: Grid, diameter: Any, *, centre: Any = (0.0, 0.0)) ->
         Transmission in [0, 1], float64 [y, x]; its sum times the cell is the area of the circle.
 
     Raises:
-        InvalidArgument: a diameter that is not positive.
+        InvalidArgument: a diameter that is not positive, a centre that is not finite.
 
     Example:
         >>> hole = circular_aperture(Grid(64, 1e-6), 50e-6)
         >>> abs(float(hole.sum()) * 1e-12 - math.pi / 4 * 50e-6**2) < 1e-20
         True
     """
+    checks.instance("grid", grid, Grid, "a Grid")
     radius = checks.positive("diameter", diameter, "a positive length in m") / 2
-    cy, cx = checks.pair("centre", centre)
+    cy, cx = (scalar("centre", c, "a finite position in m") for c in checks.pair("centre", centre))
     y, x = grid.mesh()
     dy, dx = grid.pitch
 
@@ -130,15 +131,17 @@ def rectangular_aperture(grid: Grid, size: Any, *, centre: Any = (0.0, 0.0)) -> 
         Transmission in [0, 1], float64 [y, x].
 
     Raises:
-        InvalidArgument: a size that is not positive.
+        InvalidArgument: a size that is not positive, a centre that is not finite.
 
     Example:
         >>> rectangular_aperture(Grid(5, 1e-6), (1e-6, 2e-6))[2].tolist()
         [0.0, 0.5, 1.0, 0.5, 0.0]
     """
+    checks.instance("grid", grid, Grid, "a Grid")
     sides = [checks.positive("size", s, "a positive length in m") for s in checks.pair("size", size)]
     cover = []
-    for axis, d, c, side in zip(grid.mesh(), grid.pitch, checks.pair("centre", centre), sides, strict=True):
+    middle = [scalar("centre", c, "a finite position in m") for c in checks.pair("centre", centre)]
+    for axis, d, c, side in zip(grid.mesh(), grid.pitch, middle, sides, strict=True):
         low = (axis - d / 2).clamp_min(c - side / 2)
         high = (axis + d / 2).clamp_max(c + side / 2)
         cover.append(((high - low) / d).clamp(0, 1))
@@ -148,6 +151,7 @@ def rectangular_aperture(grid: Grid, size: Any, *, centre: Any = (0.0, 0.0)) -> 
 def _lens(
     grid: Grid, wavelength: Any, focal_length: Any
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    checks.instance("grid", grid, Grid, "a Grid")
     waves = checks.wavelength(wavelength)
     f = scalar(
         "focal_length", focal_length, "a finite length in m, not zero", zero=False, device=waves.device

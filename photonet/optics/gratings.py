@@ -101,7 +101,7 @@ def aspheric_sag(
         Height in m, float64 [y, x]; beyond the edge of an ellipsoid the height of the edge.
 
     Raises:
-        InvalidArgument: a radius of zero.
+        InvalidArgument: a radius of zero, a constant that is not finite.
 
     Example:
         >>> round(float(aspheric_sag(Grid(3, 1e-3), 0.1, conic=-1.0)[1, 2]), 9)  # rho^2 / 2 R
@@ -114,5 +114,5 @@ def aspheric_sag(
     root = (1 - (1 + k) * rho2 * curvature**2).clamp_min(1e-30).sqrt()
     sag = rho2 * curvature / (1 + root)
     for order, value in enumerate(coefficients, 2):
-        sag = sag + value * rho2**order
+        sag = sag + scalar("coefficients", value, "finite numbers") * rho2**order
     return sag

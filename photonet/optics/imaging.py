@@ -53,14 +53,15 @@ def image_by_kernels(scene: torch.Tensor, kernels: torch.Tensor, binning: int = 
     Args:
         scene: [n, c, y, x] irradiance of the geometric image.
         kernels: [k, c, ky, kx]; non-negative for a PSF, signed for a difference of two.
-        binning: sensor pixels per bin along each axis; must divide y and x.
+        binning: sensor pixels per bin along each axis; must divide y and x of the scene.
 
     Returns:
         [n, k, y / binning, x / binning].
 
     Raises:
         GridMismatch: the number of colour channels differs.
-        InvalidArgument: a wrong number of axes, or a binning that does not divide the scene.
+        InvalidArgument: a wrong number of axes, a binning that does not divide the scene, or a scene that is
+            no floating-point light of the kernels' precision.
 
     Example:
         >>> point = torch.zeros(1, 1, 5, 5)
@@ -79,7 +80,16 @@ def image_by_kernels(scene: torch.Tensor, kernels: torch.Tensor, binning: int = 
             "scene", f"{kernels.shape[1]} colour channels, as the kernels have", f"{scene.shape[1]}"
         )
     if scene.shape[-2] % binning or scene.shape[-1] % binning:
-        raise InvalidArgument("binning", f"a divisor of the scene's size {tuple(scene.shape[-2:])}", binning)
+        raise InvalidArgument(
+            "scene", f"rows and columns in multiples of {binning}, the binning", f"{tuple(scene.shape[-2:])}"
+        )
+    if not scene.is_floating_point():
+        hint = "divide bytes by 255" if scene.dtype == torch.uint8 else "see torch.Tensor.float"
+        raise InvalidArgument("scene", "floating-point irradiance", f"{scene.dtype}", hint)
+    if scene.dtype != kernels.dtype and not torch.is_autocast_enabled(scene.device.type):
+        raise InvalidArgument(
+            "scene", f"{kernels.dtype}, as the kernels have", f"{scene.dtype}", "see Tensor.to"
+        )
     ky, kx = kernels.shape[-2:]
     # torch correlates, so the kernel is mirrored; an even kernel has one sample more before its axis
     flipped = bin_kernel(kernels.flip(-2, -1), binning)

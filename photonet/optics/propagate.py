@@ -81,7 +81,7 @@ def propagate(
         torch.Size([1, 64, 64])
     """
     waves = checks.wavelength(wavelength)
-    _check_field(u, grid, waves)
+    check_field(u, grid, waves)
     if pitch is not None:
         grid = Grid(grid.shape, tuple(map(plain, checks.pair("pitch", pitch))), grid.centre)
         if output is not None and method not in ZOOMS:
@@ -186,7 +186,7 @@ def _check_far(u: torch.Tensor, grid: Grid, waves: torch.Tensor, distance: Any, 
     announce(error, what, f"|z| of at least {far:.2g} m would hold, or method='fresnel_zoom'", strict)
 
 
-def _check_field(u: torch.Tensor, grid: Grid, waves: torch.Tensor) -> None:
+def check_field(u: torch.Tensor, grid: Grid, waves: torch.Tensor) -> None:
     if not u.is_complex():
         raise InvalidArgument(
             "u", "a complex field", f"dtype {u.dtype}", "multiply an amplitude by exp(1j * phase)"

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from .. import checks
-from ..errors import GridMismatch
 from ..grid import Grid
 from .fourier import matrix_transform
+from .propagate import check_field
 from .scalars import plain, scalar
 
 __all__ = ["focal_plane", "four_f", "magnified", "pupil_grid"]
@@ -23,19 +23,27 @@ def pupil_grid(grid: Grid, wavelength: Any, focal_length: Any) -> Grid:
     """Samples of the Fourier plane that lose nothing of a field on ``grid`` and let nothing wrap.
 
     The window holds every frequency that ``grid`` can, at the longest wavelength; the pitch is fine enough
-    for twice the width of ``grid``, at the shortest.
+    for twice the width of ``grid``, at the shortest. At the shortest wavelength nothing is lost. At the
+    others the pitch does not divide the band, whose end counts by up to half a sample too much or too
+    little: of white noise on 17 (64, 101) samples the power in this plane is up to 3 % (0.7 %, 0.3 %) wrong
+    and the field of a 4f image 10 % (4 %, 2 %); of pictures with details of four samples it is 0.1 % and
+    2 %, and of smooth light nothing. One call for each wavelength, with a plane of its own, is exact.
 
     Args:
         grid: samples of the front focal plane.
         wavelength: in m, one value or [L].
         focal_length: in m.
 
+    Raises:
+        InvalidArgument: a focal length of zero.
+
     Example:
         >>> print(pupil_grid(Grid(100, 10e-6), 500e-9, 0.1))
         200 x 200 at 2.5e-05 x 2.5e-05 m
     """
+    checks.instance("grid", grid, Grid, "a Grid")
     waves = checks.wavelength(wavelength).detach()
-    f = abs(checks.real("focal_length", plain(focal_length), "a finite length in m, not zero"))
+    f = abs(float(scalar("focal_length", plain(focal_length), "a finite length in m, not zero", zero=False)))
     ratio = float(waves.max() / waves.min())
     shape = [2 * math.ceil(n * ratio * (1 - EDGE)) for n in grid.shape]
     pitch = [float(waves.min()) * f / (2 * extent) for extent in grid.extent]
@@ -62,7 +70,7 @@ def focal_plane(
         complex [..., L, y, x] on ``output``.
 
     Raises:
-        InvalidArgument: a focal length of zero.
+        InvalidArgument: a focal length of zero, a field that is not complex.
         GridMismatch: ``u`` does not lie on ``grid``, or has another number of wavelengths.
 
     Example:
@@ -72,11 +80,10 @@ def focal_plane(
         >>> int(focus.abs().argmax()) == 16 * 32 + 16
         True
     """
+    checks.instance("grid", grid, Grid, "a Grid")
+    checks.instance("output", output, Grid, "a Grid", "see pupil_grid")
     waves = checks.wavelength(wavelength).to(u.device)
-    if u.ndim < 3 or tuple(u.shape[-2:]) != grid.shape or u.shape[-3] not in (1, len(waves)):
-        raise GridMismatch(
-            "u", f"shape (..., {len(waves)}, {grid.shape[0]}, {grid.shape[1]})", tuple(u.shape)
-        )
+    check_field(u, grid, waves)
     f = scalar("focal_length", focal_length, "a finite length in m, not zero", zero=False, device=u.device)
     y, x, out_y, out_x = (t.to(u.device) for t in (grid.y, grid.x, output.y, output.x))
     planes = []
@@ -105,7 +112,8 @@ def four_f(
     """Image through two ideal lenses with a filter in the Fourier plane between them.
 
     The image is upside down and ``second / focal_length`` times larger: without a filter
-    ``-f/f2 u(-f/f2 x)``. The common phase of the path is left out.
+    ``-f/f2 u(-f/f2 x)``, exactly at the shortest wavelength (`pupil_grid` tells what is lost at the others).
+    The common phase of the path is left out.
     Source: Goodman, Introduction to Fourier Optics, 3rd ed., section 8.3 (coherent filtering).
 
     Args:

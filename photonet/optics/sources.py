@@ -1,5 +1,7 @@
 """Light as it leaves a source: fields on a grid, complex128 [L, y, x], of amplitude or power one.
 
+Always double precision; ``.to(torch.complex64)`` where single is enough.
+
 Time goes as exp(-i omega t), so a wave along +z carries exp(+i k z).
 """
 
@@ -37,6 +39,7 @@ def plane_wave(grid: Grid, wavelength: Any, *, angle: Any = (0.0, 0.0)) -> torch
         >>> plane_wave(Grid(4, 1e-6), 525e-9).abs().max().item()
         1.0
     """
+    checks.instance("grid", grid, Grid, "a Grid")
     waves = checks.wavelength(wavelength)
     ay, ax = (
         scalar("angle", a, "a finite angle in rad", device=waves.device) for a in checks.pair("angle", angle)
@@ -73,6 +76,7 @@ def gaussian_beam(grid: Grid, wavelength: Any, *, waist: Any, distance: Any = 0.
         >>> round(float(u.abs().square().sum()) * grid.cell, 9)
         1.0
     """
+    checks.instance("grid", grid, Grid, "a Grid")
     waves = checks.wavelength(wavelength)
     w0 = scalar("waist", waist, "a positive length in m", check=checks.positive, device=waves.device)
     z = scalar("distance", distance, "a finite length in m", device=waves.device)
@@ -107,6 +111,7 @@ def point_source(
         >>> point_source(Grid(3, 1e-6), 500e-9, distance=1e-3)[0, 1, 1].abs().item()
         1.0
     """
+    checks.instance("grid", grid, Grid, "a Grid")
     waves = checks.wavelength(wavelength)
     z = scalar("distance", distance, "a finite length in m, not zero", zero=False, device=waves.device)
     py, px = (

@@ -10,6 +10,7 @@ import torch
 from .. import checks
 from ..grid import Grid
 from .fourier import fast_length
+from .propagate import check_field
 from .scalars import scalar
 
 __all__ = ["rotate_plane"]
@@ -38,7 +39,8 @@ def rotate_plane(
         complex [..., L, y, x].
 
     Raises:
-        InvalidArgument: angles that are not finite.
+        InvalidArgument: angles that are not finite, a field that is not complex.
+        GridMismatch: ``u`` does not lie on ``grid``, or has another number of wavelengths.
 
     Example:
         >>> grid = Grid(16, 2e-6)
@@ -46,7 +48,9 @@ def rotate_plane(
         >>> torch.allclose(rotate_plane(u, grid, 5e-7), u)
         True
     """
+    checks.instance("grid", grid, Grid, "a Grid")
     waves = checks.wavelength(wavelength).to(u.device)
+    check_field(u, grid, waves)
     ay = scalar("about_y", about_y, "a finite angle in rad", device=u.device)
     ax = scalar("about_x", about_x, "a finite angle in rad", device=u.device)
     if not ay.requires_grad and not ax.requires_grad and ay == 0 and ax == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from .. import checks
 from ..errors import InvalidArgument
 from .psf import convolve
 
@@ -26,7 +27,7 @@ def convolve_patches(scene: torch.Tensor, psfs: torch.Tensor) -> torch.Tensor:
         Real [..., y, x].
 
     Raises:
-        InvalidArgument: PSFs without their four axes.
+        InvalidArgument: PSFs without their four axes, or none.
 
     Example:
         >>> scene = torch.rand(6, 7, dtype=torch.float64)
@@ -34,8 +35,10 @@ def convolve_patches(scene: torch.Tensor, psfs: torch.Tensor) -> torch.Tensor:
         >>> torch.allclose(convolve_patches(scene, same.expand(2, 3, 3, 3)), convolve(scene, same))
         True
     """
-    if psfs.ndim < 4:
-        raise InvalidArgument("psfs", "axes (P_y, P_x, ..., v, u)", f"shape {tuple(psfs.shape)}")
+    if psfs.ndim < 4 or 0 in psfs.shape:
+        raise InvalidArgument(
+            "psfs", "axes (P_y, P_x, ..., v, u), none of them empty", f"shape {tuple(psfs.shape)}"
+        )
     rows = _hats(scene.shape[-2], psfs.shape[0], scene)
     columns = _hats(scene.shape[-1], psfs.shape[1], scene)
     image = scene.new_zeros(())
@@ -55,14 +58,20 @@ def low_rank(psfs: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]
     Returns:
         Modes [rank, v, u] and their weights over the field [rank, P_y, P_x].
 
+    Raises:
+        InvalidArgument: PSFs of other axes or that are not finite, a rank that they do not have.
+
     Example:
         >>> psfs = torch.rand(2, 2, 3, 3, dtype=torch.float64)
         >>> modes, weights = low_rank(psfs, 4)
         >>> torch.allclose(torch.einsum("rvu,rij->ijvu", modes, weights), psfs)
         True
     """
+    if checks.finite("psfs", psfs).ndim != 4 or psfs.is_complex():
+        got = f"shape {tuple(psfs.shape)} of {psfs.dtype}"
+        raise InvalidArgument("psfs", "real numbers with the axes (P_y, P_x, v, u)", got)
     count = min(psfs.shape[0] * psfs.shape[1], psfs.shape[2] * psfs.shape[3])
-    if not 1 <= rank <= count:
+    if checks.count("rank", rank) > count:
         raise InvalidArgument("rank", f"a number from 1 to {count}", rank)
     left, values, right = torch.linalg.svd(psfs.flatten(0, 1).flatten(1), full_matrices=False)
     weights = (left[:, :rank] * values[:rank]).mT
@@ -80,11 +89,20 @@ def convolve_low_rank(scene: torch.Tensor, modes: torch.Tensor, weights: torch.T
     Returns:
         Real [..., y, x].
 
+    Raises:
+        InvalidArgument: modes and weights that do not belong together.
+
     Example:
         >>> scene, psfs = torch.rand(6, 7, dtype=torch.float64), torch.rand(2, 3, 3, 3, dtype=torch.float64)
         >>> torch.allclose(convolve_low_rank(scene, *low_rank(psfs, 6)), convolve_patches(scene, psfs))
         True
     """
+    if modes.ndim != 3 or weights.ndim != 3 or len(modes) != len(weights) or 0 in weights.shape:
+        raise InvalidArgument(
+            "modes and weights",
+            "axes (rank, v, u) and (rank, P_y, P_x) of the same rank",
+            f"shapes {tuple(modes.shape)} and {tuple(weights.shape)}",
+        )
     rows = torch.stack(_hats(scene.shape[-2], weights.shape[1], scene))
     columns = torch.stack(_hats(scene.shape[-1], weights.shape[2], scene))
     maps = torch.einsum("rij,iy,jx->ryx", weights, rows, columns)

@@ -179,6 +179,8 @@ def test_an_error_without_effect_is_refused():
         (lambda: LateralError(systematic="5 nm"), "systematic"),
         (lambda: draw("HeightError", pillars(), seed=0), "errors"),
         (lambda: draw([HeightError(), 3], pillars(), seed=0), "errors"),
+        (lambda: draw([HeightError], pillars(), seed=0), "errors"),
+        (lambda: draw(HeightError, pillars(), seed=0), "errors"),
         (lambda: draw([], pillars(), seed=0, devices=2), "errors"),
         (lambda: draw(HeightError(), pillars(), seed=-1), "seed"),
         (lambda: draw(HeightError(), pillars(), seed=1.5), "seed"),

@@ -56,6 +56,9 @@ def test_a_segmentation_device_is_corrected():
 def test_what_cannot_be_packed_is_named():
     with pytest.raises(InvalidArgument, match="^student.*one tensor"):
         packed(compressed_meta(), torch.rand(1, 1, 28, 28))
+    for none in ([], [None]):
+        with pytest.raises(InvalidArgument, match="^fronts: expected"):
+            SideBySide(none)
     fronts = SideBySide([nn.AvgPool2d(2), nn.AvgPool2d(3)])
     with pytest.raises(GridMismatch, match="^scene"):
         packed(HybridNetwork(fronts, nn.Identity()), torch.rand(1, 1, 12, 12))

@@ -183,7 +183,7 @@ def test_an_unknown_readout_offers_the_near_one(build):
 def test_scenes_that_no_scale_divides_are_refused(build, rows):
     with pytest.raises(InvalidArgument, match="^scene: expected rows and columns in multiples of 8"):
         build()(torch.rand(1, 3, rows, 32))
-    with pytest.raises(InvalidArgument, match="^binning: expected a divisor"):
+    with pytest.raises(InvalidArgument, match="^scene: expected rows and columns in multiples of"):
         build(readout="linear")(torch.rand(1, 3, rows, 32))
 
 

@@ -100,6 +100,13 @@ def test_bad_input_is_named(light):
         PhaseMask(torch.ones(2, 2, dtype=torch.complex64))
     with pytest.raises(InvalidArgument, match="both wavelengths"):
         PhaseMask(torch.ones(2, 2), wavelength=WAVES)
+    with pytest.raises(UnknownName, match="^method: expected one of"):
+        FreeSpace(GRID, WAVES, 1e-3, method="foo")
+    for layer in (FreeSpace, Lens):
+        with pytest.raises(InvalidArgument, match="^grid: expected a Grid"):
+            layer("grid", WAVES, 1e-3)
+    with pytest.raises(InvalidArgument, match="^output: expected a Grid"):
+        FreeSpace(GRID, WAVES, 1e-3, output=(8, 8))
     for layer in (PhaseMask(torch.zeros(3, 3)), Aperture(torch.ones(3, 3)), Lens(Grid(3, 1e-6), WAVES, 1.0)):
         with pytest.raises(GridMismatch, match="u: expected"):
             layer(light)
@@ -168,6 +175,10 @@ class TestMaskConv:
             self.make()(torch.rand(1, 1, 8, 8))
         with pytest.raises(GridMismatch, match="scene"):
             self.make().captures(torch.rand(2, 8, 8))
+        with pytest.raises(InvalidArgument, match="camera: expected a torch module"):
+            self.make(camera="foo")
+        with pytest.raises(InvalidArgument, match="material: expected one of"):
+            self.make(material="Foo")
 
 
 class TestDetectorLayer:
@@ -198,6 +209,20 @@ class TestDetectorLayer:
         features = torch.full((64, 64), 0.5, requires_grad=True)
         DetectorLayer(Detector())(features).sum().backward()
         assert float(features.grad.mean()) == pytest.approx(1.0, abs=0.01)
+
+    def test_features_below_zero_are_read_as_darkness(self):
+        dark, negative = torch.zeros(64, 64), torch.full((64, 64), -0.5, requires_grad=True)
+        seen = DetectorLayer(Detector(), seed=1)(negative)
+        assert torch.equal(seen.detach(), DetectorLayer(Detector(), seed=1)(dark))
+        seen.sum().backward()
+        assert not bool(negative.grad.any())
+
+    def test_frames_stand_for_pixels_that_are_read_one_by_one(self):
+        features, b = torch.full((64, 64), 0.5), 2
+        single = DetectorLayer(Detector(), seed=1)(features.expand(b * b, -1, -1)).mean(0)
+        frames = DetectorLayer(Detector(), seed=2, frames=b * b)(features)
+        # the spread of 4096 samples is known to 1.1 %: five times that, of two of them
+        assert float(frames.std() / single.std()) == pytest.approx(1, abs=0.08)
 
     def test_bad_input_is_named(self):
         with pytest.raises(InvalidArgument, match="full_scale"):

@@ -58,3 +58,9 @@ def test_freezing_stops_and_resumes_the_optics_alone(network):
 def test_optics_of_another_kind_are_named():
     with pytest.raises(InvalidArgument, match="frontend: expected an OpticalConv2d, got Identity"):
         _ = HybridNetwork(nn.Identity(), nn.Identity()).optics
+
+
+def test_parts_that_are_no_modules_are_named():
+    for parts, name in (((None, nn.Identity()), "frontend"), ((nn.Identity(), None), "backend")):
+        with pytest.raises(InvalidArgument, match=f"^{name}: expected a torch module, got NoneType"):
+            HybridNetwork(*parts)

@@ -121,6 +121,26 @@ def test_kernels_of_another_number_or_with_nan_are_refused():
         optics.set_kernels(torch.zeros(3, 1, 3, 3))
     with pytest.raises(InvalidArgument, match="1 NaN or infinite"):
         optics.set_kernels(torch.tensor([[[[1.0]]], [[[float("nan")]]]]))
+    with pytest.raises(InvalidArgument, match="of real numbers, got .* of torch.complex64"):
+        optics.set_kernels(torch.zeros(2, 1, 3, 3, dtype=torch.complex64))
+    optics.set_kernels(torch.ones(2, 1, 3, 3).numpy())
+    assert bool((optics.weight == 1).all())
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda k: split_signed(k[0]), "kernel: expected real numbers with the axes"),
+        (lambda k: split_signed(k.to(torch.int64)), "kernel: expected real numbers"),
+        (lambda k: split_signed(k.tolist()), "kernel: expected a tensor"),
+        (lambda k: merge_signed(k, k[0, 0]), "psf: expected real numbers with the axes"),
+        (lambda k: merge_signed(torch.stack([k, k]), k[0, 0]), "gain: expected axes"),
+        (lambda k: merge_signed(torch.stack([k, k]), 1.0), "gain: expected a tensor"),
+    ],
+)
+def test_kernels_that_do_not_fit_are_named(call, words):
+    with pytest.raises(InvalidArgument, match=f"^{words}"):
+        call(torch.ones(3, 1, 5, 5))
 
 
 def test_a_scene_of_other_colours_is_refused():

@@ -90,8 +90,22 @@ class TestFourF:
     def test_bad_input_is_named(self):
         with pytest.raises(InvalidArgument, match="focal_length"):
             FourF(Grid(4, 1e-6), WAVE, 0.0)
+        with pytest.raises(InvalidArgument, match="grid: expected a Grid"):
+            FourF("grid", WAVE, 0.1)
+        with pytest.raises(InvalidArgument, match="plane: expected a Grid"):
+            FourF(Grid(4, 1e-6), WAVE, 0.1, plane=(8, 8))
+        with pytest.raises(InvalidArgument, match="grid: expected a Grid"):
+            DiffractiveStack((4, 4), WAVE, 0.1)
         with pytest.raises(GridMismatch, match="u: expected"):
             FourF(Grid(4, 1e-6), WAVE, 0.1)(torch.ones(1, 5, 5, dtype=torch.complex64))
+        with pytest.raises(InvalidArgument, match="u: expected a complex field"):  # it would become darkness
+            FourF(Grid(4, 1e-6), WAVE, 0.1)(torch.ones(1, 4, 4))
+        with pytest.raises(InvalidArgument, match="u: expected a complex field"):
+            four_f(torch.ones(1, 4, 4), Grid(4, 1e-6), WAVE, 0.1)
+        with pytest.raises(InvalidArgument, match="focal_length: expected"):
+            pupil_grid(Grid(4, 1e-6), WAVE, 0.0)
+        with pytest.raises(InvalidArgument, match="output: expected a Grid"):
+            focal_plane(torch.ones(1, 4, 4) + 0j, Grid(4, 1e-6), WAVE, 0.1, "plane")
 
 
 class TestDiffractiveStack:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from photonet import Grid
+from photonet.errors import InvalidArgument
 from photonet.optics import gaussian_beam, gaussian_schell, hermite_beam, laguerre_beam, propagate
 
 GRID, WAVE = Grid((96, 100), 3e-6), 633e-9
@@ -29,6 +30,19 @@ def test_laguerre_beams_keep_their_form_and_vortex(p, l):
     ring = torch.stack([u[48, 58], u[58, 50], u[48, 42], u[38, 50]])  # towards x, y, -x, -y
     turn = (ring[1] / ring[0]).angle()
     assert math.remainder(float(turn) - l * math.pi / 2, 2 * math.pi) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("l", [171, -400])
+def test_orders_whose_factorials_are_no_floats(l):
+    u = laguerre_beam(Grid(256, 2e-6), WAVE, waist=12e-6, azimuthal=l)
+    assert float(u.abs().square().sum()) * 4e-12 == pytest.approx(1, abs=1e-6)
+
+
+def test_an_order_that_is_not_whole_is_named():
+    with pytest.raises(InvalidArgument, match="azimuthal: expected a whole number, of either sign, got 1.7"):
+        laguerre_beam(GRID, WAVE, waist=20e-6, azimuthal=1.7)
+    with pytest.raises(InvalidArgument, match="^order: expected"):
+        hermite_beam(GRID, WAVE, waist=20e-6, order="two")
 
 
 def test_lowest_orders_are_the_gaussian():

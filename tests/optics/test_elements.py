@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from photonet import Grid
 from photonet.errors import InvalidArgument
-from photonet.optics import circular_aperture, ideal_lens, propagate, quadratic_lens, rectangular_aperture
+from photonet.optics import (
+    aspheric_sag,
+    circular_aperture,
+    ideal_lens,
+    propagate,
+    quadratic_lens,
+    rectangular_aperture,
+)
 
 
 def test_ideal_lens_focuses_to_its_diffraction_limit():
@@ -48,6 +55,29 @@ def test_edge_samples_hold_their_part_of_the_circle():
     y, x = (a[..., None, None] for a in grid.mesh())
     counted = (((y + t[:, None]) ** 2 + (x + t) ** 2) <= 2.7**2).double().mean((-2, -1))
     torch.testing.assert_close(circular_aperture(grid, 5.4), counted, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda g: circular_aperture(g, 1e-6, centre=(math.nan, 0)), "centre: expected a finite position"),
+        (lambda g: rectangular_aperture(g, 1e-6, centre=(0, math.nan)), "centre: expected a finite position"),
+        (lambda g: circular_aperture("grid", 1e-6), "grid: expected a Grid, got str"),
+        (lambda g: rectangular_aperture(None, 1e-6), "grid: expected a Grid"),
+        (lambda g: ideal_lens((8, 8), 5e-7, 1e-3), "grid: expected a Grid"),
+        (lambda g: aspheric_sag(g, 0.1, coefficients=[math.nan]), "coefficients: expected finite numbers"),
+    ],
+)
+def test_bad_elements_are_named(call, words):
+    with pytest.raises(InvalidArgument, match=f"^{words}"):
+        call(Grid(8, 1e-6))
+
+
+def test_the_place_of_an_aperture_has_a_gradient():
+    grid = Grid((5, 6), 1.0)
+    cy = torch.tensor(0.2, dtype=torch.float64, requires_grad=True)
+    for hole in (circular_aperture, rectangular_aperture):
+        assert torch.autograd.gradcheck(lambda c, hole=hole: hole(grid, 3.3, centre=(c, 0.1)), (cy,))
 
 
 @pytest.mark.parametrize("lens", [ideal_lens, quadratic_lens])

@@ -83,10 +83,36 @@ def test_gradients_reach_scene_and_kernels():
         ((4, 4), (1, 1, 3, 3), 1, InvalidArgument, "scene: expected axes"),
         ((1, 1, 4, 4), (3, 3), 1, InvalidArgument, "kernels: expected axes"),
         ((1, 3, 4, 4), (1, 1, 3, 3), 1, GridMismatch, "1 colour channels"),
-        ((1, 1, 4, 6), (1, 1, 3, 3), 4, InvalidArgument, "binning: expected a divisor"),
+        (
+            (1, 1, 4, 6),
+            (1, 1, 3, 3),
+            4,
+            InvalidArgument,
+            "scene: expected rows and columns in multiples of 4",
+        ),
         ((1, 1, 4, 4), (1, 1, 3, 3), 0, InvalidArgument, "binning: expected a whole number"),
     ],
 )
 def test_bad_input_is_named(scene, kernels, binning, error, words):
     with pytest.raises(error, match=words):
         image_by_kernels(torch.zeros(scene), torch.zeros(kernels), binning)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "words"),
+    [
+        (torch.uint8, "floating-point irradiance, got torch.uint8; divide bytes by 255"),
+        (torch.int64, "floating-point irradiance"),
+        (torch.complex64, "floating-point irradiance"),
+        (torch.float16, "torch.float32, as the kernels have, got torch.float16"),
+    ],
+)
+def test_scenes_of_other_numbers_are_named(dtype, words):
+    with pytest.raises(InvalidArgument, match=f"^scene: expected {words}"):
+        image_by_kernels(torch.ones(1, 1, 4, 4, dtype=dtype), torch.ones(1, 1, 3, 3))
+
+
+def test_autocast_takes_scenes_of_half_precision():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        image = image_by_kernels(torch.ones(1, 1, 4, 4).bfloat16(), torch.ones(1, 1, 3, 3))
+    assert float(image[0, 0, 1, 1]) == 9

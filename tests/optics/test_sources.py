@@ -5,7 +5,7 @@ import torch
 
 from photonet import Grid
 from photonet.errors import InvalidArgument
-from photonet.optics import gaussian_beam, plane_wave, point_source, propagate
+from photonet.optics import gaussian_beam, gaussian_schell, plane_wave, point_source, propagate
 
 
 def test_tilted_plane_wave_moves_by_its_angle():
@@ -55,6 +55,10 @@ def test_converging_wave_is_the_conjugate_and_converges():
         (lambda g: gaussian_beam(g, 5e-7, waist=-1e-6), "waist"),
         (lambda g: gaussian_beam(g, 5e-7, waist=1e-6, distance=math.nan), "distance"),
         (lambda g: point_source(g, 5e-7, distance=0), "distance"),
+        (lambda g: plane_wave(g.shape, 5e-7), "grid"),
+        (lambda g: gaussian_beam(None, 5e-7, waist=1e-6), "grid"),
+        (lambda g: point_source("grid", 5e-7, distance=1e-3), "grid"),
+        (lambda g: gaussian_schell("grid", 5e-7, waist=1e-5, coherence=1e-5), "grid"),
     ],
 )
 def test_bad_light_names_the_argument(call, name):

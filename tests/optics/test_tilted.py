@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from photonet import Grid
+from photonet.errors import InvalidArgument
 from photonet.optics import gaussian_beam, kernels, propagate, rotate_plane
 
 WAVE = 633e-9
@@ -46,3 +47,17 @@ def test_angle_has_a_gradient():
     assert torch.autograd.gradcheck(
         lambda u, a: rotate_plane(u * 1e-5, grid, WAVE, about_y=a, about_x=0.1), (u, angle)
     )
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.1])
+@pytest.mark.parametrize(
+    ("u", "words"),
+    [
+        (torch.ones(1, 16, 16), "u: expected a complex field"),
+        (torch.ones(1, 8, 12, dtype=torch.complex64), "u: expected shape"),
+        (torch.ones(3, 16, 16, dtype=torch.complex64), "u: expected a wavelength axis"),
+    ],
+)
+def test_a_field_that_does_not_fit_is_named(u, words, angle):
+    with pytest.raises(InvalidArgument, match=words):
+        rotate_plane(u, Grid(16, 1e-6), WAVE, about_y=angle)

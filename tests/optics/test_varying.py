@@ -45,3 +45,19 @@ def test_batches_and_gradients(psfs):
     one = psfs[:2, :2, :3, :3].clone().requires_grad_()
     assert torch.autograd.gradcheck(convolve_patches, (scene, one))
     assert convolve(scene, psfs[0, 0]).shape == scene.shape
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda x, p: convolve_patches(x, p[:0]), "psfs: expected axes"),
+        (lambda x, p: low_rank(p * torch.nan, 2), "psfs: expected finite values"),
+        (lambda x, p: low_rank(p[0], 2), "psfs: expected real numbers with the axes"),
+        (lambda x, p: low_rank(p, 1.5), "rank: expected a whole number"),
+        (lambda x, p: convolve_low_rank(x, p[0], p[0, :3]), "modes and weights: expected axes"),
+        (lambda x, p: convolve_low_rank(x, p, p), "modes and weights: expected axes"),
+    ],
+)
+def test_psfs_that_do_not_fit_are_named(call, words, psfs):
+    with pytest.raises(InvalidArgument, match=f"^{words}"):
+        call(torch.rand(8, 8, dtype=torch.float64), psfs)
