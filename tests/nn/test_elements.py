@@ -199,6 +199,13 @@ class TestDetectorLayer:
         DetectorLayer(Detector())(features).sum().backward()
         assert float(features.grad.mean()) == pytest.approx(1.0, abs=0.01)
 
+    def test_what_is_below_zero_is_dark(self):
+        features = torch.rand(8, 8) - 0.5
+        seen = DetectorLayer(Detector())(features)
+        assert torch.equal(seen, DetectorLayer(Detector())(features.clamp(min=0)))
+        with pytest.raises(InvalidArgument, match="features: expected finite"):
+            DetectorLayer(Detector())(features * math.nan)
+
     def test_bad_input_is_named(self):
         with pytest.raises(InvalidArgument, match="full_scale"):
             DetectorLayer(Detector(), full_scale=0)
