@@ -94,7 +94,7 @@ def sensitivity(
         if blocks is not None:
             estimates |= _bootstrapped(_sobol_indices, blocks, resamples, seed)
         rows = np.column_stack([draws, values])
-        estimates |= _bootstrapped(_rank_correlation, _ranks(rows), resamples, seed)
+        estimates |= _bootstrapped(_rank_correlation, rows, resamples, seed)
         estimates |= _bootstrapped(_regression, rows, resamples, seed)
     for name, estimate in estimates.items():
         table[name] = (("error",) if estimate.ndim else (), estimate)
@@ -135,13 +135,15 @@ def _sobol_indices(blocks: np.ndarray) -> Estimates:
     }
 
 
-def _rank_correlation(ranks: np.ndarray) -> Estimates:
-    """Spearman's correlation [D] of the last column of ``ranks`` [n, D + 1] with the others.
+def _rank_correlation(rows: np.ndarray) -> Estimates:
+    """Spearman's correlation [D] of the last column of ``rows`` [n, D + 1] with the others.
 
-    The ranks are those of the whole study in every resample, which spares sorting it a thousand times.
+    Every resample is ranked anew: with the ranks of the whole study its interval would be too narrow.
     """
-    standard = _standard(ranks)
-    return {"rank_correlation": standard[:, :-1].T @ standard[:, -1] / len(ranks)}
+    from scipy.stats import rankdata
+
+    standard = _standard(rankdata(rows, axis=0))
+    return {"rank_correlation": standard[:, :-1].T @ standard[:, -1] / len(rows)}
 
 
 def _regression(rows: np.ndarray) -> Estimates:
@@ -151,12 +153,6 @@ def _regression(rows: np.ndarray) -> Estimates:
     # least squares, not solve: errors without spread leave rows of zeros, and get the coefficient 0
     coefficients = np.linalg.lstsq(correlation[:-1, :-1], correlation[:-1, -1], rcond=None)[0]
     return {"regression": coefficients, "r_squared": np.asarray(coefficients @ correlation[:-1, -1])}
-
-
-def _ranks(rows: np.ndarray) -> np.ndarray:
-    from scipy.stats import rankdata
-
-    return rankdata(rows, axis=0)
 
 
 def _standard(rows: np.ndarray) -> np.ndarray:
