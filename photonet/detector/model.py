@@ -74,8 +74,8 @@ def photons(irradiance: Any, wavelength: Any, area: float, exposure: float) -> t
         As ``irradiance``, in photons.
 
     Raises:
-        InvalidArgument: irradiance that is negative, complex or of another number of wavelengths, a wavelength
-            that is none in m, or an area or exposure that is not positive.
+        InvalidArgument: irradiance that is negative, complex or of another number of wavelengths, no
+            wavelength in m, or an area or exposure that is not positive.
 
     Example:
         The standard's rule of thumb: 50.34 photons for 1 um^2, 1 ms, 1 um and 1 uW/cm^2.

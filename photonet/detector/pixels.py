@@ -34,8 +34,8 @@ def pixel_irradiance(irradiance: torch.Tensor, grid: Grid, pixels: Grid, fill: A
         [..., *pixels.shape] in W/m^2.
 
     Raises:
-        InvalidArgument: fill is not in (0, 1], irradiance that is negative or complex, or samples that are not
-            on ``grid``.
+        InvalidArgument: fill is not in (0, 1], irradiance that is negative or complex, or samples that are
+            not on ``grid``.
 
     Example:
         >>> light = torch.arange(16.0).reshape(4, 4)
