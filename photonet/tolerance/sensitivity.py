@@ -14,7 +14,7 @@ import numpy as np
 from ..checks import count, lookup
 from ..errors import InvalidArgument
 from .samplers import SAMPLERS
-from .yields import measured, of_role
+from .yields import check_study, measured, of_role
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -60,7 +60,7 @@ def sensitivity(
 
     Raises:
         UnknownName: no such metric.
-        InvalidArgument: the study is unfinished or too small, or the metric is infinite or does not vary.
+        InvalidArgument: no study, an unfinished or a small one, or the metric is infinite or does not vary.
 
     Example:
         >>> from photonet.tolerance import Normal, tolerance
@@ -72,10 +72,11 @@ def sensitivity(
     """
     import xarray as xr
 
+    sampler = check_study(ds)
     values = measured(ds, "metric", metric)
     errors = of_role(ds, "draw")
     resamples, seed = count("resamples", resamples), count("seed", seed, 0)
-    design = lookup("sampler", ds.attrs["sampler"], SAMPLERS).design
+    design = lookup("sampler", sampler, SAMPLERS).design
     table = xr.Dataset(coords={"error": errors}, attrs={**ds.attrs, "metric": metric, "resamples": resamples})
     estimates: Estimates = {}
     if design == "sweep":

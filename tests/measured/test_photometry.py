@@ -340,6 +340,11 @@ def test_what_the_file_lacks_is_named_and_left_out(tmp_path):
                 calibrate(data, [step])
         with pytest.raises(InvalidArgument, match="no flat frames"):
             gain_of_series(data)
+        for steps in ("dark", 3):
+            with pytest.raises(InvalidArgument, match="^steps: expected several names"):
+                calibrate(data, steps)
+        with pytest.raises(InvalidArgument, match="^data: expected an open file"):
+            calibrate(path)
         with pytest.raises(UnknownName, match="did you mean flat"):
             calibrate(data, ["flatt"])
     write(path, Part(torch.rand(3, 4, 4), 1.0), dark=Part(torch.zeros(3, 4, 4), 1.0))
