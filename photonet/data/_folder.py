@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import DataMissing
+from ..errors import DataMissing, InvalidArgument
 
 FOLDER_VARIABLE = "PHOTONET_DATA"
 
@@ -28,8 +28,11 @@ def find(name: str, source: Source, folder: str | Path | None) -> Path:
         folder: the user's argument; None means the folder in the environment variable.
 
     Raises:
+        InvalidArgument: a folder that is no path.
         DataMissing: no folder named, no such folder, or none of the files in it.
     """
+    if folder is not None and not isinstance(folder, (str, os.PathLike)):
+        raise InvalidArgument("folder", "the path of a folder", repr(folder)[:80])
     how = f"put {source.wanted} into a folder, and pass folder=... or set {FOLDER_VARIABLE} to it"
     said = "the argument folder" if folder is not None else FOLDER_VARIABLE
     place = folder if folder is not None else os.environ.get(FOLDER_VARIABLE)

@@ -35,7 +35,7 @@ def random_moves(
         [n, 2, 3], from places in the moved picture to places in the original.
 
     Raises:
-        InvalidArgument: a negative limit, or a change of size beyond 1.
+        InvalidArgument: a negative limit, a change of size beyond 1, no pixels, or no generator.
 
     Example:
         >>> still = random_moves(1, (8, 8), torch.Generator(), rotation=0.0, scale=0.0, shift=0.0)
@@ -45,7 +45,8 @@ def random_moves(
     limits = {"rotation": rotation, "scale": checks.fraction("scale", scale), "shift": shift}
     for name, limit in limits.items():
         checks.non_negative(name, limit)
-    height, width = size
+    height, width = (checks.count("size", side) for side in checks.pair("size", size))
+    checks.instance("generator", generator, torch.Generator, "a torch.Generator")
     draw = 2 * torch.rand(4, n, generator=generator) - 1
     angle, zoom = rotation * draw[0], 1 + scale * draw[1]
     cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
@@ -83,7 +84,7 @@ def augmented(
         ``(copies + 1)`` times as many pictures; the first ones are the originals.
 
     Raises:
-        InvalidArgument: a negative limit, no copies, or one class a pixel.
+        InvalidArgument: a negative limit, no copies, one class a pixel, or no generator.
 
     Example:
         >>> from photonet.data import digits
@@ -92,6 +93,7 @@ def augmented(
         True
     """
     checks.count("copies", copies)
+    checks.instance("images", images, Images, "Images")
     if images.labels.ndim != 1:
         raise InvalidArgument("images", "pictures with one class each", "labels of pixels, which would move")
     x = images.images
@@ -121,7 +123,7 @@ def cropped(
         [n, c, y, x].
 
     Raises:
-        InvalidArgument: a negative displacement.
+        InvalidArgument: a negative displacement, other axes, or no generator.
 
     Example:
         >>> x = torch.arange(3.0).reshape(1, 1, 1, 3)
@@ -129,6 +131,9 @@ def cropped(
         [2.0, 1.0, 0.0]
     """
     checks.count("shift", shift, least=0)
+    checks.instance("generator", generator, torch.Generator, "a torch.Generator")
+    if checks.instance("x", x, torch.Tensor, "pictures as a tensor").ndim != 4:
+        raise InvalidArgument("x", "pictures [n, c, y, x]", f"shape {tuple(x.shape)}")
     n, channels, height, width = x.shape
     mirrored = torch.rand(n, generator=generator).to(x.device) < (0.5 if flip else 0.0)
     corner = torch.randint(2 * shift + 1, (2, n, 1), generator=generator).to(x.device)

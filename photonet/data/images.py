@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import Dataset
 
 from .. import checks
-from ..arrays import UNLABELLED
+from ..arrays import UNLABELLED, as_labels
 from ..errors import InvalidArgument
 from ..provenance import tensor_hash
 
@@ -95,14 +95,23 @@ class Images(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return tensor_hash(self.pixels, self.labels)
 
     def subset(self, index: slice | Sequence[int] | torch.Tensor) -> Images:
-        """The pictures at ``index`` as a set of their own."""
-        if not isinstance(index, (slice, torch.Tensor)):
-            index = torch.as_tensor(np.asarray(index))
-        if isinstance(index, torch.Tensor) and index.dtype != torch.bool:
-            if index.is_floating_point() and len(index):
-                raise InvalidArgument("index", "whole numbers, a mask or a slice", index.dtype)
-            index = index.to(torch.int64)
-        return replace(self, pixels=self.pixels[index], labels=self.labels[index])
+        """The pictures at ``index`` as a set of their own.
+
+        Raises:
+            InvalidArgument: no index, or pictures that do not exist.
+        """
+        expected = f"a slice, a mask or whole numbers of the {len(self)} pictures"
+        with checks.reworded("index", expected, repr(index)[:80]):
+            if not isinstance(index, (slice, torch.Tensor)):
+                numbers = np.atleast_1d(index)
+                if numbers.dtype.kind not in "biu" and numbers.size:
+                    raise ValueError(f"an array of {numbers.dtype}")
+                index = torch.as_tensor(numbers.astype(bool if numbers.dtype.kind == "b" else np.int64))
+            elif isinstance(index, torch.Tensor) and index.dtype != torch.bool:
+                if (index.is_floating_point() or index.is_complex()) and index.numel():
+                    raise ValueError(f"a tensor of {index.dtype}")
+                index = torch.atleast_1d(index.to(torch.int64))
+            return replace(self, pixels=self.pixels[index], labels=self.labels[index])
 
     def __repr__(self) -> str:
         channels, height, width = self.shape
@@ -160,21 +169,27 @@ def stratified_split(labels: torch.Tensor, fractions: Sequence[float], seed: int
         Indices of every part, int64; together a permutation of 0 .. N - 1.
 
     Raises:
-        InvalidArgument: labels that are no vector, fractions that do not add up to 1.
+        InvalidArgument: labels that are no vector of whole numbers, fractions that do not add up to 1, or a
+            seed that is no whole number from 0 to 2^32 - 1.
 
     Example:
         >>> a, b = stratified_split(torch.tensor([0, 1] * 10), (0.8, 0.2), seed=0)
         >>> len(a), len(b)
         (16, 4)
     """
+    labels = as_labels("labels", labels)
     if labels.ndim != 1:
         raise InvalidArgument("labels", "one class a sample, shape [N]", _describe(labels))
+    if isinstance(fractions, (str, bytes)) or not isinstance(fractions, Iterable):
+        raise InvalidArgument("fractions", "the share of every part", repr(fractions)[:80])
     shares = [checks.fraction("fractions", share) for share in fractions]
     if abs(sum(shares) - 1) > 1e-9:
         raise InvalidArgument(
             "fractions", "shares that add up to 1", f"{shares}, which add up to {sum(shares):g}"
         )
-    random = np.random.RandomState(checks.count("seed", seed, least=0))
+    if checks.count("seed", seed, least=0) >= 2**32:
+        raise InvalidArgument("seed", "a whole number below 2^32", seed)
+    random = np.random.RandomState(seed)
     values = labels.cpu().numpy()
     parts: list[list[np.ndarray]] = [[] for _ in shares]
     for label in np.unique(values):

@@ -86,7 +86,7 @@ def load(name: str, folder: str | Path | None = None) -> Splits:
         "cifar10": lambda: cifar10(folder),
         "camvid": lambda: camvid(folder),
     }
-    return checks.lookup("data", name, readers)()
+    return checks.lookup("name", name, readers)()
 
 
 def digits(size: int = 28, *, seed: int = 0) -> Splits:
@@ -101,6 +101,9 @@ def digits(size: int = 28, *, seed: int = 0) -> Splits:
     Args:
         size: rows and columns of a picture.
         seed: of the split.
+
+    Raises:
+        InvalidArgument: a size or a seed that is no whole number, or a seed of 2^32 or more.
 
     Source:
         E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning

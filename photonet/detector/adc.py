@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from .. import checks
+from ..errors import InvalidArgument
+
 __all__ = ["digitize", "full_scale"]
 
 
@@ -14,7 +17,7 @@ def full_scale(bits: int) -> int:
         >>> full_scale(12)
         4095
     """
-    return 2**bits - 1
+    return 2 ** checks.count("bits", bits) - 1
 
 
 def digitize(signal: torch.Tensor, bits: int) -> torch.Tensor:
@@ -31,9 +34,14 @@ def digitize(signal: torch.Tensor, bits: int) -> torch.Tensor:
     Returns:
         [...] in DN, whole numbers from 0 to 2^bits - 1, in the dtype of ``signal``.
 
+    Raises:
+        InvalidArgument: a signal that is no real tensor, or bits that are no whole number of at least 1.
+
     Example:
         >>> digitize(torch.tensor([-3.0, 1.4, 1.6, 300.0]), bits=8).tolist()
         [0.0, 1.0, 2.0, 255.0]
     """
+    if checks.instance("signal", signal, torch.Tensor, "a tensor in DN").is_complex():
+        raise InvalidArgument("signal", "real numbers in DN", "complex ones")
     clipped = signal.clamp(0, full_scale(bits))
     return clipped + (clipped.round() - clipped).detach()

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from .. import checks, materials
-from ..arrays import as_tensor, real_dtype
+from ..arrays import real_dtype
 from ..errors import DataError, DataMissing, InvalidArgument
 from ..grid import Grid
 from ..streams import Seed, stream
 from .adc import full_scale
-from .model import dark_current, photons
+from .model import dark_current, light, numbers, photons, several
 from .pattern import FixedPattern, clean_parts, nonuniformity
 from .pixels import pixel_irradiance
 from .readout import grey_values
@@ -29,9 +29,6 @@ COLDEST, HOTTEST = -273.15, 500.0
 
 SOFTEST = 0.1
 """Largest softness of the full well: with more, the soft minimum would lower the dark signal too."""
-
-ROUNDING = 1e-5
-"""Negative irradiance, relative to the brightest, that passes as the rounding error of an FFT."""
 
 
 @dataclass(frozen=True)
@@ -154,12 +151,17 @@ class Detector:
 
         Raises:
             UnknownName: no camera of that name; the message offers the near matches.
+            DataMissing: no such path.
             DataError: the file is not of this form.
+            InvalidArgument: changes to what a camera has not, or cannot be.
 
         Example:
             >>> Detector.from_file("imx249", exposure=1e-3).pitch
             (5.86e-06, 5.86e-06)
         """
+        known = {f.name for f in fields(cls)}
+        for name in changes:
+            checks.choice("changes", name, known)
         path = Path(file) if str(file).endswith(".toml") else materials.path("cameras", str(file))
         try:
             content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -170,7 +172,7 @@ class Detector:
         values = content.get("camera")
         if not isinstance(values, dict):
             raise DataError(f"{path}: expected a table [camera]")
-        unknown = sorted(set(values) - {f.name for f in fields(cls)})
+        unknown = sorted(set(values) - known)
         if unknown:
             raise DataError(f"{path}: [camera] has the unknown key {unknown[0]!r}")
         try:
@@ -195,11 +197,18 @@ class Detector:
         Args:
             temperature: in degrees C, a number or a tensor.
 
+        Raises:
+            InvalidArgument: not a finite real number.
+
         Example:
             >>> camera = Detector(dark_current=100.0, exposure=0.5, doubling_temperature=8.0)
             >>> camera.dark_electrons, camera.dark_electrons_at(33.0)
             (50.0, 100.0)
         """
+        if hasattr(temperature, "shape"):
+            temperature = numbers("temperature", temperature, "degrees C")
+        else:
+            temperature = checks.real("temperature", temperature, "a number in degrees C")
         current = dark_current(
             self.dark_current, temperature, self.reference_temperature, self.doubling_temperature
         )
@@ -295,23 +304,14 @@ class Detector:
         Raises:
             InvalidArgument: irradiance is negative or complex, or has another number of wavelengths.
         """
-        light = as_tensor("irradiance", irradiance, least_dims=2)
-        if light.is_complex():
-            raise InvalidArgument("irradiance", "real values in W/m^2", "complex values", "pass abs(u)^2")
-        light = light.to(real_dtype(light.dtype))
-        if light.numel() and light.min() < -ROUNDING * light.max().clamp(min=0):
-            raise InvalidArgument("irradiance", "no negative values", f"{light.min().item():g} W/m^2")
-        many = getattr(wavelength, "ndim", 0) > 0 or isinstance(wavelength, (list, tuple))
-        waves = checks.wavelength(wavelength).to(light.device)
-        if not many:
-            light = light[..., None, :, :]
-        elif light.ndim < 3 or light.shape[-3] != len(waves):
-            raise InvalidArgument(
-                "irradiance",
-                f"shape [..., {len(waves)}, y, x]: one plane for each wavelength",
-                tuple(light.shape),
-            )
-        arrived = photons(light.clamp(min=0), waves, self.area, self.exposure)
+        watts = light("irradiance", irradiance, "W/m^2", "pass abs(u)^2 of a field")
+        if watts.ndim < 2:
+            raise InvalidArgument("irradiance", "at least 2 axes (..., y, x)", f"shape {tuple(watts.shape)}")
+        watts = watts.to(real_dtype(watts.dtype)).clamp(min=0)
+        waves = checks.wavelength(wavelength).to(watts.device)
+        if not several(wavelength):
+            watts = watts[..., None, :, :]
+        arrived = photons(watts, waves, self.area, self.exposure)
 
         def collected(filter_name: str | None) -> torch.Tensor:
             efficiency = self.efficiency(waves, filter_name).to(arrived.dtype)
@@ -337,7 +337,10 @@ class Detector:
         Args:
             shape: pixels (ny, nx).
             seed: of the camera (not of the exposure).
-            dtype, device: of the maps.
+            dtype, device: of the maps; a floating-point one.
+
+        Raises:
+            InvalidArgument: no shape, no seed, or another dtype.
 
         Example:
             >>> maps = Detector(dsnu=(0, 3, 1)).pattern((64, 64), seed=4)
@@ -345,6 +348,8 @@ class Detector:
             True
         """
         size = tuple(checks.count("shape", n) for n in checks.pair("shape", shape))
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+            raise InvalidArgument("dtype", "a floating-point torch.dtype", dtype)
         generator = stream(seed, "camera")
         offset, relative = (nonuniformity(parts, size, generator) for parts in (self.dsnu, self.prnu))
         return FixedPattern(
@@ -386,10 +391,15 @@ class Detector:
         Args:
             grey: [...] in DN.
 
+        Raises:
+            InvalidArgument: no real tensor.
+
         Example:
             >>> camera = Detector()
             >>> from photonet.detector import detect
             >>> camera.electrons(detect(torch.tensor([[500.0]]), camera, noise=False)).round().item()
             500.0
         """
+        if checks.instance("grey", grey, torch.Tensor, "a tensor in DN").is_complex():
+            raise InvalidArgument("grey", "real numbers in DN", "complex ones")
         return (grey - self.black_level) / self.gain - self.dark_electrons

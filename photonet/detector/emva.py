@@ -11,6 +11,10 @@ from dataclasses import dataclass
 
 import torch
 
+from .. import checks
+from ..errors import GridMismatch, InvalidArgument
+from .model import numbers
+
 __all__ = ["Estimate", "deviation_from_line", "nonuniformity_variances", "system_gain"]
 
 GROUPS = 16
@@ -54,11 +58,28 @@ def deviation_from_line(photons: torch.Tensor, signal: torch.Tensor) -> torch.Te
         photons: [levels].
         signal: [levels] above dark, in DN.
 
+    Returns:
+        float64 [levels].
+
+    Raises:
+        GridMismatch: another number of signals than of levels.
+        InvalidArgument: not finite real numbers, fewer than two different levels, or a signal of 0.
+
     Example:
         >>> x = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
         >>> bool(deviation_from_line(x, 5 * x + 1).abs().max() < 1e-9)
         True
     """
+    photons, signal = (
+        numbers("photons", photons, "photons").double(),
+        numbers("signal", signal, "DN").double(),
+    )
+    if photons.ndim != 1 or len(photons.unique()) < 2:
+        raise InvalidArgument("photons", "two or more different levels [levels]", tuple(photons.shape))
+    if signal.shape != photons.shape:
+        raise GridMismatch("signal", f"{len(photons)} values, one per level", f"shape {tuple(signal.shape)}")
+    if not bool(signal.all()):
+        raise InvalidArgument("signal", "levels above the dark: deviations are relative", "a signal of 0")
     design = torch.stack([photons, torch.ones_like(photons)], 1) / signal[:, None]
     slope, offset = torch.linalg.lstsq(design, torch.ones_like(signal)[:, None]).solution[:, 0]
     line = slope * photons + offset
@@ -72,11 +93,23 @@ def system_gain(signal: torch.Tensor, excess: torch.Tensor) -> torch.Tensor:
         signal: [levels, ...] mean above the dark in DN.
         excess: [levels, ...] variance above that of the dark in DN^2.
 
+    Returns:
+        [...].
+
+    Raises:
+        GridMismatch: shapes that differ.
+        InvalidArgument: not finite real numbers, or no signal at any level.
+
     Example:
         >>> level = torch.tensor([[100.0], [200.0]])
         >>> system_gain(level, 0.25 * level)
         tensor([0.2500])
     """
+    signal, excess = numbers("signal", signal, "DN"), numbers("excess", excess, "DN^2")
+    if signal.shape != excess.shape or not signal.ndim:
+        raise GridMismatch("excess", f"shape {tuple(signal.shape)}, [levels, ...]", f"{tuple(excess.shape)}")
+    if not bool(signal.any(0).all()):
+        raise InvalidArgument("signal", "levels above the dark", "0 at every level")
     return (signal * excess).sum(0) / signal.square().sum(0)
 
 
@@ -94,13 +127,18 @@ def nonuniformity_variances(image: torch.Tensor, temporal: float) -> tuple[list[
     Returns:
         Variances (total, row, column, pixel), and the sampling variances of these four estimates.
 
+    Raises:
+        InvalidArgument: not finite real numbers, or fewer than two rows or columns.
+
     Example:
         >>> image = torch.randn(200, 300, generator=torch.Generator().manual_seed(0)) * 3
         >>> total, row, column, pixel = nonuniformity_variances(image, temporal=1.0)[0]
         >>> abs(pixel - 8) < 0.3, abs(row) < 0.02, abs(column) < 0.03
         (True, True, True)
     """
-    image = image.double()
+    image, temporal = numbers("image", image, "DN").double(), checks.real("temporal", temporal)
+    if image.ndim != 2 or min(image.shape) < 2:
+        raise InvalidArgument("image", "two or more rows and columns [y, x]", f"shape {tuple(image.shape)}")
     m, n = image.shape
     rows, columns = image.mean(1), image.mean(0)
     residual = image - rows[:, None] - columns[None, :] + image.mean()

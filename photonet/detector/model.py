@@ -18,24 +18,64 @@ from typing import Any
 
 import torch
 
+from .. import checks
+from ..arrays import as_tensor
+from ..errors import InvalidArgument
 from ..units import LIGHT_SPEED, PLANCK
 
-__all__ = ["dark_current", "photons", "read_out", "shot_noise"]
+__all__ = ["dark_current", "light", "numbers", "photons", "poisson", "read_out", "several", "shot_noise"]
+
+ROUNDING = 1e-5
+"""Negative light, relative to the brightest, that passes as the rounding error of an FFT."""
 
 
-def photons(
-    irradiance: torch.Tensor, wavelength: torch.Tensor | float, area: float, exposure: float
-) -> torch.Tensor:
+def numbers(name: str, value: Any, unit: str, hint: str = "") -> torch.Tensor:
+    """Real numbers [...] from whatever holds them.
+
+    Raises:
+        InvalidArgument: not finite real numbers.
+
+    Example:
+        >>> numbers("signal", [1.0, 2.0], "DN")
+        tensor([1., 2.], dtype=torch.float64)
+    """
+    found = as_tensor(name, value)
+    if found.is_complex():
+        raise InvalidArgument(name, f"real numbers in {unit}", "complex ones", hint)
+    return found
+
+
+def light(name: str, value: Any, unit: str, hint: str = "") -> torch.Tensor:
+    """The same of what cannot be negative; what rounding left below 0 stays.
+
+    Raises:
+        InvalidArgument: not finite real numbers, or negative ones.
+
+    Example:
+        >>> light("irradiance", [1.0, -1e-8], "W/m^2").shape
+        torch.Size([2])
+    """
+    found = numbers(name, value, unit, hint)
+    if found.numel() and found.min() < -ROUNDING * found.max().clamp(min=0):
+        raise InvalidArgument(name, "no negative values", f"{found.min().item():g} {unit}")
+    return found
+
+
+def photons(irradiance: Any, wavelength: Any, area: float, exposure: float) -> torch.Tensor:
     """Mean number of photons that reach each pixel: mu_p = A E t lambda / (h c).
 
     Args:
         irradiance: [..., L, y, x] in W/m^2 with ``wavelength`` [L], or [..., y, x] with one number.
-        wavelength: vacuum wavelengths in m.
+        wavelength: vacuum wavelengths in m, [L] or one number.
         area: area of a pixel in m^2 (the whole cell: the quantum efficiency counts the fill factor).
         exposure: exposure time in s.
 
     Returns:
         As ``irradiance``, in photons.
+
+    Raises:
+        InvalidArgument: irradiance that is negative, complex or of another number of wavelengths, no
+            wavelength in m, or an area or exposure that is not positive.
 
     Example:
         The standard's rule of thumb: 50.34 photons for 1 um^2, 1 ms, 1 um and 1 uW/cm^2.
@@ -44,13 +84,22 @@ def photons(
         >>> round(photons(one, 1e-6, area=1e-12, exposure=1e-3).item(), 2)
         50.34
     """
-    per_joule = area * exposure / (PLANCK * LIGHT_SPEED)
-    if isinstance(wavelength, torch.Tensor) and wavelength.ndim == 1:
-        wavelength = wavelength[:, None, None]
-    factor = per_joule * wavelength
-    if isinstance(factor, torch.Tensor):
-        factor = factor.to(irradiance)
-    return irradiance * factor
+    watts = light("irradiance", irradiance, "W/m^2", "pass abs(u)^2 of a field")
+    waves = checks.wavelength(wavelength)
+    area = checks.positive("area", area, "a positive area in m^2")
+    exposure = checks.positive("exposure", exposure, "a positive time in s")
+    factor = (area * exposure / (PLANCK * LIGHT_SPEED) * waves).to(watts)
+    if not several(wavelength):
+        return watts * factor[0]
+    if watts.ndim < 3 or watts.shape[-3] != len(waves):
+        expected = f"shape [..., {len(waves)}, y, x]: one plane for each wavelength"
+        raise InvalidArgument("irradiance", expected, tuple(watts.shape))
+    return watts * factor[:, None, None]
+
+
+def several(wavelength: Any) -> bool:
+    """Whether these are wavelengths with planes of their own, and not one number."""
+    return getattr(wavelength, "ndim", 0) > 0 or isinstance(wavelength, (list, tuple))
 
 
 def dark_current(reference: float, temperature: Any, at: float, doubling: float) -> Any:
@@ -85,12 +134,24 @@ def shot_noise(mean: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     Returns:
         [...] whole numbers of electrons, in the dtype of ``mean``.
 
+    Raises:
+        InvalidArgument: a mean that is negative or not a finite real number, or no generator.
+
     Example:
         >>> mean = torch.full((100_000,), 9.0)
         >>> drawn = shot_noise(mean, torch.Generator().manual_seed(0))
         >>> bool(abs(drawn.mean() - 9) < 0.05), bool(abs(drawn.var() - 9) < 0.2)
         (True, True)
     """
+    checks.instance("generator", generator, torch.Generator, "a torch.Generator")
+    mean = numbers("mean", mean, "electrons")
+    if bool((mean < 0).any()):
+        raise InvalidArgument("mean", "electrons of at least 0", mean.min().item())
+    return poisson(mean, generator)
+
+
+def poisson(mean: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """`shot_noise` for means that were looked at."""
     fixed = mean.detach()
     drawn = torch.poisson(fixed, generator=generator)
     if not mean.requires_grad:

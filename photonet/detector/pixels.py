@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from .. import checks
-from ..errors import GridMismatch, InvalidArgument
+from ..errors import GridMismatch
 from ..grid import Grid, overlap
+from .model import light
 
 __all__ = ["pixel_irradiance"]
 
@@ -33,19 +34,15 @@ def pixel_irradiance(irradiance: torch.Tensor, grid: Grid, pixels: Grid, fill: A
         [..., *pixels.shape] in W/m^2.
 
     Raises:
-        InvalidArgument: fill is not in (0, 1], complex irradiance, or samples that are not on ``grid``.
+        InvalidArgument: fill is not in (0, 1], irradiance that is negative or complex, or samples that are
+            not on ``grid``.
 
     Example:
         >>> light = torch.arange(16.0).reshape(4, 4)
         >>> pixel_irradiance(light, Grid(4, 1e-6), Grid(2, 2e-6, centre=(0.5e-6, 0.5e-6))).tolist()
         [[2.5, 4.5], [10.5, 12.5]]
     """
-    if not irradiance.is_floating_point() and not irradiance.is_complex():
-        irradiance = irradiance.float()  # areas are no whole numbers
-    if irradiance.is_complex():
-        raise InvalidArgument(
-            "irradiance", "real numbers", irradiance.dtype, "the squared modulus of a field"
-        )
+    irradiance = light("irradiance", irradiance, "W/m^2", "pass abs(u)^2 of a field")
     if tuple(irradiance.shape[-2:]) != grid.shape:
         raise GridMismatch("irradiance", f"the samples {grid}", f"shape {tuple(irradiance.shape)}")
     sides = [checks.positive("fill", f) for f in checks.pair("fill", fill)]

@@ -11,7 +11,7 @@ from ..arrays import as_tensor, real_dtype
 from ..errors import InvalidArgument
 from ..streams import Seed, stream
 from .adc import digitize, full_scale
-from .model import read_out, shot_noise
+from .model import light, poisson, read_out
 from .pattern import FixedPattern
 from .response import convert, fill_well, spread
 
@@ -62,8 +62,8 @@ def detect(
         (half precision becomes single).
 
     Raises:
-        InvalidArgument: noise without a seed, a pattern of another shape, electrons or temperatures that are
-            not finite real numbers, or a camera with a mosaic.
+        InvalidArgument: noise without a seed, a pattern of another shape, electrons that are negative,
+            electrons or temperatures that are not finite real numbers, or a camera with a mosaic.
 
     Example:
         >>> from photonet import Detector
@@ -75,9 +75,7 @@ def detect(
         True
     """
     without_mosaic(detector)
-    electrons = as_tensor("electrons", electrons)
-    if electrons.is_complex():
-        raise InvalidArgument("electrons", "real numbers", electrons.dtype, "of a field take the irradiance")
+    electrons = light("electrons", electrons, "electrons", "of a field take the irradiance")
     if temperature is not None:
         temperature = as_tensor("temperature", temperature).to(electrons.device)
         if not _fits(temperature.shape, electrons.shape):
@@ -115,10 +113,16 @@ def grey_values(
     noise: bool,
     temperature: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """`detect` for electrons that came through the pixels' own filters; what came is not checked."""
+    """`detect` for electrons that came through the pixels' own filters.
+
+    Their values are not looked at, for which a training step on a GPU would have to wait; what is below 0
+    counts as 0.
+    """
+    checks.count("frames", frames)
     signal = spread(electrons.to(real_dtype(electrons.dtype)).clamp(min=0), detector.crosstalk)
     offset: torch.Tensor | float = 0.0
     if pattern is not None:
+        checks.instance("pattern", pattern, FixedPattern, "the maps of Detector.pattern")
         if pattern.response.shape != electrons.shape[-2:]:
             raise InvalidArgument(
                 "pattern", f"maps of {tuple(electrons.shape[-2:])} pixels", tuple(pattern.response.shape)
@@ -140,8 +144,8 @@ def grey_values(
     # a Poisson draw of 1e30 is no number; from here on the well is full in any draw
     mean = mean.clamp(max=CERTAIN_SATURATION * max(detector.full_well, LEAST_WELL))
     total = torch.zeros_like(mean)
-    for _ in range(checks.count("frames", frames)):
-        charge = converted(shot_noise(mean, generator))
+    for _ in range(frames):
+        charge = converted(poisson(mean, generator))
         grey = read_out(charge, detector.gain, detector.black_level, detector.dark_noise, generator)
         total = total + digitize(grey, detector.bits)
     return total / frames

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from .assembly import ERRORS, make_devices
 from .bench import run_bench
 from .captures import Windows, cut_windows, join_windows, signed_maps
 from .check import check
 from .crosstalk import correct_crosstalk, crosstalk_matrix
 from .dark import correct_dark
 from .defects import correct_defects
-from .device import ERRORS, Device, make_devices
-from .drift import DriftMonitor, Look
+from .device import Device
+from .drift import DriftMonitor
 from .exposure import ExposureChoice, choose_exposure
 from .faults import Finding
 from .features import Measured
@@ -18,6 +19,7 @@ from .geometry import correct_geometry
 from .importer import import_folder
 from .known_scenes import correct_flicker
 from .light import correct_drift
+from .look import Look
 from .photometry import STEPS, calibrate
 from .planner import Needed, PilotPlan, plan_pilot
 from .point_spread import PointSpread, estimate_psf, mean_point

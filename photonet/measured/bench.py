@@ -11,6 +11,7 @@ import torch
 
 from .. import checks
 from ..errors import InvalidArgument
+from ..files import writable
 from .device import Device
 from .writer import Part, write
 
@@ -77,7 +78,8 @@ def run_bench(
         chunk: scenes at once; each chunk has noise of its own, so another number is another measurement.
 
     Raises:
-        InvalidArgument: scenes that no display can show, or lengths that do not match.
+        InvalidArgument: scenes that no display can show, lengths that do not match, or a path that cannot be
+            written.
 
     Example:
         >>> import tempfile
@@ -106,8 +108,10 @@ def run_bench(
         raise InvalidArgument("scenes", "pictures [n, 1, y, x]", getattr(scenes, "shape", type(scenes)))
     if scenes.dtype != torch.uint8 and not scenes.is_floating_point():
         raise InvalidArgument("scenes", "floating point in [0, 1], or uint8 with white at 255", scenes.dtype)
+    scenes = scenes.detach()
     camera = device.detector
     shutter = camera.exposure if seconds is None else checks.positive("seconds", seconds, "a time in s")
+    path = writable(path)
     size = (scenes.shape[-2], scenes.shape[-1])
     times = torch.arange(len(scenes), dtype=torch.float64) * interval
     last = float(times[-1])

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from .. import checks
+from ..arrays import as_tensor
 from ..errors import GridMismatch, InvalidArgument
 
 __all__ = ["Layout", "Windows", "cut_windows", "join_windows", "signed_maps"]
@@ -88,6 +89,8 @@ def cut_windows(frames: torch.Tensor, layout: Layout) -> torch.Tensor:
         [[[0, 1], [4, 5]], [[2, 3], [6, 7]]]
     """
     places = layout if isinstance(layout, Windows) else checks.pair("layout", layout)
+    if not isinstance(frames, torch.Tensor):  # those keep their whole numbers, and what a file may hold
+        frames = as_tensor("frames", frames)
     if frames.ndim == 4:
         if isinstance(places, Windows):
             places.check_captures(frames)
@@ -109,6 +112,7 @@ def join_windows(captures: torch.Tensor, layout: Layout) -> torch.Tensor:
     """Captures [n, windows, y, x] back on their sensor, where they fill it; `Windows` stay as they are.
 
     Raises:
+        InvalidArgument: a layout that is not of whole numbers.
         GridMismatch: another number of captures than of windows.
 
     Example:
@@ -118,10 +122,12 @@ def join_windows(captures: torch.Tensor, layout: Layout) -> torch.Tensor:
     """
     if isinstance(layout, Windows):
         return captures
-    rows, columns = layout
+    if not isinstance(captures, torch.Tensor):
+        captures = as_tensor("captures", captures)
+    rows, columns = (checks.count("layout", n) for n in checks.pair("layout", layout))
     if captures.ndim != 4 or captures.shape[1] != rows * columns:
         raise GridMismatch("captures", f"axes [n, {rows * columns}, y, x]", f"{tuple(captures.shape)}")
-    return captures.unflatten(1, layout).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+    return captures.unflatten(1, (rows, columns)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
 def signed_maps(captures: torch.Tensor, gain: torch.Tensor, binning: int = 1) -> torch.Tensor:

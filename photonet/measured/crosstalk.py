@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from .. import checks
-from ..errors import GridMismatch
+from ..arrays import as_tensor
+from ..errors import GridMismatch, InvalidArgument
 from .captures import Layout, cut_windows, join_windows
 from .known_scenes import Expected
 from .photometry import Fit
@@ -36,7 +36,7 @@ def crosstalk_matrix(measured: torch.Tensor, simulated: torch.Tensor) -> tuple[t
 
     Raises:
         GridMismatch: shapes that differ.
-        InvalidArgument: values that are not finite.
+        InvalidArgument: fewer than two scenes, no light in the simulation, or values that are not finite.
 
     Example:
         >>> true = torch.rand(20, 2, 6, 6)
@@ -45,10 +45,13 @@ def crosstalk_matrix(measured: torch.Tensor, simulated: torch.Tensor) -> tuple[t
         >>> bool((matrix - torch.tensor([[1.0, 0.0], [0.2, 0.8]])).abs().max() < 1e-3)
         True
     """
+    measured, simulated = as_tensor("measured", measured), as_tensor("simulated", simulated)
     if measured.shape != simulated.shape or measured.ndim != 4:
         raise GridMismatch("measured", f"shape {tuple(simulated.shape)}", f"{tuple(measured.shape)}")
-    checks.finite("measured", measured)
-    checks.finite("simulated", simulated)
+    if len(measured) < 2:
+        raise InvalidArgument("measured", "two or more scenes", len(measured))
+    if not bool(simulated.any()):
+        raise InvalidArgument("simulated", "maps with light", "zeros everywhere")
     channels = measured.shape[1]
 
     def rows(maps: torch.Tensor) -> torch.Tensor:

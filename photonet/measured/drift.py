@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from .. import checks
 from ..arrays import as_tensor
-from ..errors import DataError, GridMismatch, InvalidArgument
-from ..files import atomic_path
-from ..provenance import provenance, tensor_hash
+from ..errors import GridMismatch, InvalidArgument
 from .changes import CHANGES, Response
-from .container import HEADER_BYTES, SealedFile, seal
 from .features import Measured
+from .look import Look
+from .monitor_file import read_monitor, write_monitor
+from .rounds import stack_rounds
 
-__all__ = ["DriftMonitor", "Look"]
+__all__ = ["DriftMonitor"]
 
 LEAST_ROUNDS = 8
 """Of the reference: the spread between rounds is estimated from them, with one degree of freedom less."""
@@ -28,47 +27,7 @@ LEAST_ROUNDS = 8
 MOST_NOISE = 0.2
 """Share of noise in the mean square of the reference's mean frames, above which the model means nothing."""
 
-FORMAT = "photonet drift monitor 1"
-
 TINY = 1e-300
-
-
-@dataclass(frozen=True)
-class Look:
-    """What one look at the probe scenes found.
-
-    Args:
-        due: whether to recalibrate.
-        kind: what explains most of the change: ``gain``, ``offset``, ``shift``, ``defocus``, ``noise``, the
-            name of a response, or ``other``: a change of the mean frames that is none of the named ones (a
-            turned camera, dust, a dead row). ``none`` if nothing is due.
-        p: probability of at least so much evidence from a quiet bench (Bonferroni over the tests).
-        level: the look is due when ``p`` is below it.
-        estimates: ``gain`` (relative), ``offset`` (units of the frames), ``shift_y``, ``shift_x`` (pixels of
-            the frames), ``defocus`` (half of the added variance of the blur, pixel²), ``noise`` (relative
-            change of its standard deviation), and the responses in their units: value and standard error.
-        statistics: each of the tests in standard deviations of a quiet bench.
-        limit: of the absolute statistics, above which a look is due.
-    """
-
-    due: bool
-    kind: str
-    p: float
-    level: float
-    estimates: dict[str, tuple[float, float]]
-    statistics: dict[str, float]
-    limit: float
-
-    def __str__(self) -> str:
-        if not self.due:
-            return f"quiet (p = {self.p:.2g}, alarm below {self.level:.2g})"
-        named = [name for name in self.estimates if CHANGES.get(name, (name,))[0] == self.kind]
-        numbers = [
-            f"{name} {self.estimates[name][0]:+.3g} ± {self.estimates[name][1]:.2g}"
-            f"{' ' + CHANGES[name][1] if name in CHANGES and CHANGES[name][1] else ''}"
-            for name in named
-        ]
-        return f"recalibrate: {self.kind} ({', '.join([*numbers, f'p = {self.p:.1g}'])})"
 
 
 @dataclass(frozen=True)
@@ -169,10 +128,8 @@ class DriftMonitor:
             >>> monitor.look(1.05 * bench(8)).kind
             'gain'
         """
-        frames, scenes = _stack("reference", reference, LEAST_ROUNDS)
-        level = checks.fraction("false_alarm", false_alarm)
-        if not 0 < level < 1:
-            raise InvalidArgument("false_alarm", "a probability above 0 and below 1", false_alarm)
+        frames, scenes = stack_rounds("reference", reference, LEAST_ROUNDS)
+        level = _probability("false_alarm", false_alarm)
         if min(frames.shape[-2:]) < 3:
             raise InvalidArgument("reference", "frames of at least 3 x 3", f"{tuple(frames.shape[-2:])}")
         r, mean = len(frames), frames.mean(0)
@@ -187,7 +144,9 @@ class DriftMonitor:
             )
         # a channel that happens to be dark must not outweigh all the others
         weight = 1 / variance.clamp_min(1e-3 * float(variance[variance > 0].median()))
-        known = {name: _response(name, value, mean) for name, value in sorted((responses or {}).items())}
+        known = {
+            name: _checked_response(name, value, mean) for name, value in sorted((responses or {}).items())
+        }
         estimates, energies = [], []
         for frame in frames:  # each as if it were the look, against the mean of the others
             rest = (r * mean - frame) / (r - 1)
@@ -231,7 +190,7 @@ class DriftMonitor:
         """
         from scipy.stats import t as student_t
 
-        new, scenes = _stack("frames", frames, 2)
+        new, scenes = stack_rounds("frames", frames, 2)
         if new.shape[1:] != self.mean.shape:
             raise GridMismatch(
                 "frames", f"rounds of shape {tuple(self.mean.shape)}", f"{tuple(new.shape[1:])}"
@@ -296,6 +255,9 @@ class DriftMonitor:
         Returns:
             For each parameter of the model, in the units of `Look.estimates`, what is harmless included.
 
+        Raises:
+            InvalidArgument: fewer than two rounds, or a power that is not between 0 and 1.
+
         Example:
             >>> g = torch.Generator().manual_seed(0)
             >>> scenes = torch.rand(1, 4, 1, 12, 12, generator=g)
@@ -307,7 +269,7 @@ class DriftMonitor:
 
         m, r = checks.count("rounds", rounds, least=2), self.rounds
         quantiles = student_t.isf(self.level / self._tests / 2, r - 1) + student_t.isf(
-            1 - checks.fraction("power", power), r - 1
+            1 - _probability("power", power), r - 1
         )
         found = self.spread * (1 / m + 1 / r) ** 0.5 * float(quantiles)
         return {
@@ -338,20 +300,7 @@ class DriftMonitor:
             >>> DriftMonitor.load(path).noise == monitor.noise
             True
         """
-        import h5py
-
-        with atomic_path(path) as temporary:
-            with h5py.File(temporary, "w", userblock_size=HEADER_BYTES) as file:
-                for name in ARRAYS:
-                    file[name] = getattr(self, name).cpu().numpy()
-                for name, value in self.responses.items():
-                    file[f"responses/{name}"] = value.cpu().numpy()
-                for name, limit in self.harmless.items():
-                    file.attrs[f"harmless/{name}"] = limit
-                for name in NUMBERS:
-                    file.attrs[name] = getattr(self, name)
-                file.attrs.update(provenance(format=FORMAT))
-            seal(temporary)
+        write_monitor(path, {f.name: getattr(self, f.name) for f in fields(self)})
 
     @classmethod
     def load(cls, path: str | Path) -> DriftMonitor:
@@ -361,28 +310,7 @@ class DriftMonitor:
             DataMissing: there is no such file.
             DataError: the file is damaged, or holds something else.
         """
-        import h5py
-
-        with SealedFile(path) as sealed:
-            try:
-                with h5py.File(sealed, "r") as file:
-                    if file.attrs.get("format") != FORMAT:
-                        raise DataError(f"{path}: expected a file of the format {FORMAT!r}")
-                    values: dict[str, Any] = {name: torch.from_numpy(file[name][()]) for name in ARRAYS}
-                    values["responses"] = {
-                        name: torch.from_numpy(value[()]) for name, value in file.get("responses", {}).items()
-                    }
-                    values["harmless"] = {
-                        name.removeprefix("harmless/"): float(limit)
-                        for name, limit in file.attrs.items()
-                        if name.startswith("harmless/")
-                    }
-                    values |= {name: kind(file.attrs[name]) for name, kind in NUMBERS.items()}
-            except DataError:
-                raise
-            except Exception as error:  # of whatever type h5py raises
-                raise DataError(f"{path}: {sealed.damage or f'not readable as a monitor: {error}'}") from None
-        return cls(**values)
+        return cls(**read_monitor(path))
 
     def __repr__(self) -> str:
         n, k, y, x = self.mean.shape
@@ -392,13 +320,7 @@ class DriftMonitor:
         )
 
 
-ARRAYS = ("mean", "weight", "bias", "spread")
-NUMBERS: dict[str, type] = {
-    "noise": float, "noise_spread": float, "rounds": int, "false_alarm": float, "looks": int, "scenes": str,
-}  # fmt: skip
-
-
-def _response(name: str, value: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+def _checked_response(name: str, value: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
     taken = {*CHANGES, "shift", "noise", "other", "none"} - {"defocus"}
     if name in taken or not name.isidentifier():
         raise InvalidArgument("responses", "names of changes that the monitor does not know yet", repr(name))
@@ -411,38 +333,15 @@ def _response(name: str, value: torch.Tensor, mean: torch.Tensor) -> torch.Tenso
     return value.to(mean)
 
 
+def _probability(name: str, value: float) -> float:
+    """A probability that is neither 0 nor 1."""
+    number = checks.fraction(name, value)
+    if number in (0, 1):
+        raise InvalidArgument(name, "a probability above 0 and below 1", number)
+    return number
+
+
 def _harmless(limits: Mapping[str, float], tests: Sequence[str]) -> dict[str, float]:
     for name in limits:
         checks.choice("harmless", name, tests)
     return {name: checks.non_negative(f"harmless[{name!r}]", limit) for name, limit in limits.items()}
-
-
-def _stack(name: str, frames: Sequence[Measured] | torch.Tensor, least: int) -> tuple[torch.Tensor, str]:
-    """Rounds as float64 [rounds, n, k, y, x], and the hash of their scenes."""
-    scenes = ""
-    if not isinstance(frames, torch.Tensor):
-        rounds = list(frames)
-        if not rounds or not all(isinstance(one, Measured) for one in rounds):
-            raise InvalidArgument(name, "rounds: `Measured` objects, or a tensor", _describe(rounds))
-        for index, one in enumerate(rounds):
-            if one.features.shape != rounds[0].features.shape:
-                raise GridMismatch(
-                    f"{name}[{index}]", f"shape {tuple(rounds[0].features.shape)}", tuple(one.features.shape)
-                )
-            if not torch.equal(one.scenes, rounds[0].scenes):
-                raise GridMismatch(f"{name}[{index}]", "the scenes of the first round", "others")
-        scenes = tensor_hash(rounds[0].scenes)
-        frames = torch.stack([one.features for one in rounds])
-    if frames.ndim == 4:
-        frames = frames[:, :, None]
-    if frames.ndim != 5 or frames.is_complex() or not frames.numel():
-        raise InvalidArgument(
-            name, "real frames [rounds, scenes, (channels,) y, x]", f"shape {tuple(frames.shape)}"
-        )
-    if len(frames) < least:
-        raise InvalidArgument(name, f"at least {least} rounds of the probe scenes", len(frames))
-    return checks.finite(name, frames.detach()).double(), scenes
-
-
-def _describe(rounds: Sequence[object]) -> str:
-    return ", ".join(sorted({type(one).__name__ for one in rounds})) or "nothing"

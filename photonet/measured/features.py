@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from .. import checks
@@ -89,7 +90,7 @@ class Measured:
             layout: captures on the sensor along (y, x), the positive ones first; by default (2 k, 1), one
                 above the other. Frames that came in windows [n, 2 k, y, x] need none.
             binning: pixels averaged into a feature, along each axis.
-            rows: which scenes: a slice or a list of numbers.
+            rows: which scenes: a slice, a list of whole numbers, or a truth value for each.
             scenes: [n, c, y, x], what was shown, if the file does not hold it; of all its rows.
             drop: faults of single frames, ``saturated`` or ``values``, of which scenes are left out; how many
                 is ``dropped``. Other groups must be without.
@@ -100,8 +101,8 @@ class Measured:
 
         Raises:
             DataError: the file is damaged or faulty.
-            InvalidArgument: no scenes, no gain, a layout or binning that does not fit the frames, rows that
-                do not exist, or frames to merge that nothing tells or that have different labels.
+            InvalidArgument: no scenes, no gain, a layout or binning that does not fit the frames, no rows or
+                some that do not exist, or frames to merge that nothing tells or that have different labels.
 
         Example:
             >>> import tempfile
@@ -141,7 +142,7 @@ class Measured:
             else:
                 if not isinstance(calibration, Calibration):
                     calibration = calibrate(data, calibration)
-                maps = _maps(taken, numbers, calibration, as_tensor("gain", gain), layout, binning)
+                maps = _maps(taken, numbers, calibration, as_tensor("gain", gain).detach(), layout, binning)
             if merge:
                 same, first = _same_scenes(taken, numbers, scenes)
                 maps, shown = _mean(maps, taken.exposure[numbers], same, len(first)), shown[first]
@@ -195,11 +196,19 @@ def _steps_of(calibration: Calibration | Sequence[str | Fit] | None) -> Sequence
 def _rows(rows: Any, count: int) -> torch.Tensor:
     """Which of so many scenes, as numbers [m]."""
     try:
-        return torch.arange(count)[rows].reshape(-1)
+        if not isinstance(rows, slice):  # torch rounds down what is no whole number
+            rows = np.atleast_1d(rows.cpu() if isinstance(rows, torch.Tensor) else rows)
+            if rows.dtype.kind not in "biu":
+                raise TypeError(f"an array of {rows.dtype}" if rows.size else "none of them")
+            rows = torch.from_numpy(rows if rows.dtype.kind == "b" else rows.astype(np.int64))
+        found = torch.arange(count)[rows].reshape(-1)
     except (IndexError, TypeError, ValueError) as error:
         raise InvalidArgument(
-            "rows", f"a slice or numbers of the {count} scenes", rows, str(error)
+            "rows", f"a slice or numbers of the {count} scenes", f"{rows!r}"[:80], str(error)
         ) from error
+    if not len(found):
+        raise InvalidArgument("rows", f"one or more of the {count} scenes", "none of them")
+    return found
 
 
 def _open(path: str | Path, drop: Sequence[str]) -> MeasuredData:

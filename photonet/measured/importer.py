@@ -100,14 +100,14 @@ def import_folder(
             f"there is no table {table}; it has a row per picture with the columns {', '.join(NEEDED)}"
         )
     groups = _read_table(table)
-    maps = _have(table, groups["scenes"], "label_map")
+    maps = _filled_in(table, groups["scenes"], "label_map")
     if maps and _have_any(groups["scenes"], "label"):
         raise DataError(f"{table}: has labels and label maps; one of them is wanted")
     size = _read_picture(folder, *groups["scenes"][0]).shape
     parts = {
         name: Part(
             data=_pictures(folder, rows, "file", size),
-            shown=_shown(folder, rows) if _have(table, rows, "shown") else None,
+            shown=_shown(folder, rows) if _filled_in(table, rows, "shown") else None,
             exposure=_numbers(table, rows, "exposure"),
             temperature=_numbers(table, rows, "temperature"),
             time=_numbers(table, rows, "time"),
@@ -167,7 +167,7 @@ def _have_any(rows: list[tuple[int, Row]], column: str) -> bool:
     return any(row[column] for _, row in rows)
 
 
-def _have(table: Path, rows: list[tuple[int, Row]], column: str) -> bool:
+def _filled_in(table: Path, rows: list[tuple[int, Row]], column: str) -> bool:
     """Whether a column is filled in, for all of the rows or for none."""
     if not _have_any(rows, column):
         return False

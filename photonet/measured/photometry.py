@@ -16,7 +16,7 @@ Source of the camera's model: EMVA Standard 1288, release 4.0 linear (`photonet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from .. import checks
 from ..errors import InvalidArgument
@@ -43,7 +43,7 @@ def calibrate(data: MeasuredData, steps: Sequence[str | Fit] | None = None) -> C
 
     Raises:
         UnknownName: no such step.
-        InvalidArgument: the file lacks the frames for a step.
+        InvalidArgument: no open file of raw frames, or one that lacks the frames for a step.
 
     Example:
         >>> import tempfile, torch
@@ -62,10 +62,13 @@ def calibrate(data: MeasuredData, steps: Sequence[str | Fit] | None = None) -> C
         dark              61.5       1.2  DN, rms of held-out dark frames
         840
     """
+    checks.instance("data", data, MeasuredData, "an open file, MeasuredData")
     if data.kind != "frames":
         raise InvalidArgument("data", "a file of raw frames", f"one of {data.kind}")
     if steps is None:
         steps = [name for name in STEPS if _LACKS[name](data) is None]
+    if isinstance(steps, str) or not isinstance(steps, Iterable):
+        raise InvalidArgument("steps", "several names or functions", repr(steps)[:80])
     calibration = Calibration()
     for step in steps:
         fit = checks.lookup("steps", step, STEPS) if isinstance(step, str) else step

@@ -98,13 +98,13 @@ class PilotPlan:
             ``tried_high``. Attributes: ``level``, ``metric``, and where the numbers came from.
         uncorrected: score of the pilot without correction.
         simulated: score of the simulated network on the pilot's scenes.
-        curves: draws of the learning curve.
+        draws: of the learning curve.
     """
 
     curve: xr.Dataset
     uncorrected: float
     simulated: float
-    curves: Curves
+    draws: Curves
 
     @property
     def pilot(self) -> int:
@@ -123,14 +123,14 @@ class PilotPlan:
             InvalidArgument: fewer than were tried, or more than three times the pilot.
         """
         n = checks.count("samples", samples)
-        if not self.curves.size <= n <= self.limit:
+        if not self.draws.size <= n <= self.limit:
             raise InvalidArgument(
                 "samples",
-                f"{self.curves.size} to {self.limit}, three times the pilot",
+                f"{self.draws.size} to {self.limit}, three times the pilot",
                 n,
                 "a larger pilot says more" if n > self.limit else "",
             )
-        median, low, high = _quantiles(self.curves, torch.tensor([n]), self.curve.attrs["level"])
+        median, low, high = _quantiles(self.draws, torch.tensor([n]), self.curve.attrs["level"])
         return float(median[0]), float(low[0]), float(high[0])
 
     def needed(self, accuracy: float) -> Needed:
@@ -144,15 +144,15 @@ class PilotPlan:
         """
         wanted = checks.fraction("accuracy", accuracy)
         level = float(self.curve.attrs["level"])
-        n = self.curves.needed(wanted).sort().values
+        n = self.draws.needed(wanted).sort().values
 
         def quantile(q: float) -> int | None:
-            number = max(float(n[round(q * (len(n) - 1))]), self.curves.size)
+            number = max(float(n[round(q * (len(n) - 1))]), self.draws.size)
             return math.ceil(number) if number <= self.limit else None
 
         low, likely, high = (quantile(q) for q in ((1 - level) / 2, 0.5, (1 + level) / 2))
         chance = float((n <= self.limit).double().mean())
-        return Needed(wanted, likely, low, high, chance, self.limit, self.curves.size, level)
+        return Needed(wanted, likely, low, high, chance, self.limit, self.draws.size, level)
 
     def __str__(self) -> str:
         level = 100 * self.curve.attrs["level"]
@@ -240,7 +240,7 @@ def plan_pilot(
     network = copy.deepcopy(student).eval()
     pilot = pilot.to(network)
     if clean is not None:
-        clean = _known_better(clean, pilot)
+        clean = _clean_pair(clean, pilot)
     simulated = _answers(network, pilot.scenes)
     wanted = simulated if pilot.labels is None else pilot.labels
     generator = stream(seed, "pilot")
@@ -282,7 +282,7 @@ def plan_pilot(
     return PilotPlan(curve, float(before.nanmean()), float(_score(simulated, wanted).nanmean()), curves)
 
 
-def _known_better(clean: Any, pilot: Measured) -> tuple[torch.Tensor, torch.Tensor]:
+def _clean_pair(clean: Any, pilot: Measured) -> tuple[torch.Tensor, torch.Tensor]:
     """Scenes that were not measured, and their labels."""
     if pilot.labels is None or not isinstance(clean, (tuple, list)) or len(clean) != 2:
         got = "a pilot without labels" if pilot.labels is None else "no pair"

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from .. import checks
+from ..arrays import as_tensor
 from ..errors import GridMismatch, InvalidArgument
 from .captures import Layout, cut_windows
 from .reader import MeasuredData
@@ -71,7 +72,8 @@ def estimate_psf(
 
     Raises:
         GridMismatch: maps or prior that do not belong to the scenes.
-        InvalidArgument: an even size, fewer than two scenes, or values that are not finite.
+        InvalidArgument: an even size, fewer than two scenes, maps without any contrast, or values that are
+            not finite.
 
     Example:
         >>> from photonet.optics.imaging import image_by_kernels
@@ -83,6 +85,7 @@ def estimate_psf(
     """
     if checks.count("size", size) % 2 == 0:
         raise InvalidArgument("size", "an odd number of pixels", size)
+    scenes, maps = as_tensor("scenes", scenes), as_tensor("maps", maps)
     if scenes.ndim != 4 or scenes.shape[1] != 1 or len(scenes) < 2:
         raise InvalidArgument("scenes", "two or more [n, 1, y, x]", f"{tuple(scenes.shape)}")
     binned = (len(scenes), *(n // checks.count("binning", binning) for n in scenes.shape[-2:]))
@@ -91,11 +94,11 @@ def estimate_psf(
             "maps", f"[{binned[0]}, c, {binned[1]}, {binned[2]}], as the scenes", f"{tuple(maps.shape)}"
         )
     channels = maps.shape[1]
-    start = maps.new_zeros(channels, size, size) if prior is None else prior
+    start = maps.new_zeros(channels, size, size) if prior is None else as_tensor("prior", prior)
     if start.shape != (channels, size, size):
         raise GridMismatch("prior", f"shape {(channels, size, size)}", f"{tuple(start.shape)}")
-    for name, part in {"scenes": scenes, "maps": maps, "prior": start}.items():
-        checks.finite(name, part)
+    if torch.equal(maps.amax((0, 2, 3)), maps.amin((0, 2, 3))):
+        raise InvalidArgument("maps", "maps with contrast", "maps that are the same everywhere")
     around = F.pad(scenes, (size // 2,) * 4)
     before = ridge_prior = torch.cat([start.flip(-2, -1).flatten(1).T, maps.new_zeros(1, channels)]).double()
     folds = []

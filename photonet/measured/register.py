@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from .. import checks
+from ..arrays import as_tensor
 from ..errors import GridMismatch, InvalidArgument
 from .lab import b_spline, spline_samples, warp
 from .orientation import ORIENTATIONS, orient, orient_back, orient_kernels
@@ -126,8 +127,10 @@ def register(
     from scipy.optimize import least_squares
 
     binning = checks.count("binning", binning)
-    if simulated.ndim != 4 or measured.ndim != 4:
-        raise InvalidArgument("simulated and measured", "axes [n, k, y, x]", f"{simulated.ndim} axes")
+    simulated, measured = as_tensor("simulated", simulated), as_tensor("measured", measured)
+    for name, part in (("simulated", simulated), ("measured", measured)):
+        if part.ndim != 4 or part.is_complex() or not part.numel():
+            raise InvalidArgument(name, "real maps [n, k, y, x]", f"{part.dtype} {tuple(part.shape)}")
     n, channels, height, width = simulated.shape
     size = (height // binning, width // binning)
     expected = (n, measured.shape[1] if crosstalk else channels, *size)
@@ -136,11 +139,11 @@ def register(
     if min(height, width) < LEAST_SAMPLES:
         small = f"maps of at least {LEAST_SAMPLES} x {LEAST_SAMPLES} samples"
         raise InvalidArgument("simulated", small, f"{height} x {width}")
-    maps = checks.finite("simulated", simulated).detach().double()
-    seen = checks.finite("measured", measured).detach().double()
+    maps, seen = simulated.detach().double(), measured.detach().double()
+    for name, part in (("simulated", maps), ("measured", seen)):
+        if torch.equal(part.amax((0, 2, 3)), part.amin((0, 2, 3))):
+            raise InvalidArgument(name, "maps with contrast", "maps that are the same everywhere")
     contrast = float(_centred(seen).norm())
-    if contrast == 0 or float(_centred(maps).norm()) == 0:
-        raise InvalidArgument("measured", "maps with contrast", "maps that are the same everywhere")
     columns = torch.linalg.solve(spline_samples(height, maps), maps)
     splines = torch.linalg.solve(spline_samples(width, maps), columns.mT).mT
     orientation, pictures = "upright", _samples_first(splines)

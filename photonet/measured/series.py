@@ -138,7 +138,11 @@ def gain_of_series(data: MeasuredData) -> Estimate:
         >>> gain.low < 0.5 < gain.high
         True
     """
+    from scipy.stats import t as student_t
+
     seconds, frames = exposure_series(data, Calibration())
+    if frames.shape[-1] < 2:
+        raise InvalidArgument("data", "frames of two or more pixels", frames.shape[-1])
     # mean and noise of one set of dark frames: dark current adds to both, along the same line
     black, noise_without = _unlit(data.dark, float(seconds.median()))
     signal = frames.mean(1) - black
@@ -149,9 +153,13 @@ def gain_of_series(data: MeasuredData) -> Estimate:
     mean = torch.stack([signal[:, g].mean(1) for g in groups], 1)
     noise = torch.stack([variance[:, g].mean(1) for g in groups], 1)
     used = mean.mean(1) <= TRANSFER_RANGE * mean[noise.mean(1).argmax()].mean()
+    if not bool(used.any()):
+        expected = f"flat frames of less than {TRANSFER_RANGE:.0%} of the brightest signal"
+        raise InvalidArgument("data", expected, "brighter ones")
     gains = system_gain(mean[used], noise[used])
     gain = float(system_gain(mean[used].flatten()[:, None], noise[used].flatten()[:, None]))
-    reach = 1.96 * float(gains.std()) / len(groups) ** 0.5
+    error = float(gains.std()) / len(groups) ** 0.5
+    reach = float(student_t.ppf(0.975, len(groups) - 1)) * error
     return Estimate(gain, gain - reach, gain + reach, "DN/e-")
 
 

@@ -90,7 +90,8 @@ def write(
         notes: anything else.
 
     Raises:
-        InvalidArgument: lengths that do not match, frames of another size, or values of another kind.
+        InvalidArgument: no scenes, lengths that do not match, frames of another size, or values of another
+            kind.
 
     Example:
         >>> import tempfile
@@ -106,6 +107,10 @@ def write(
 
     from .. import __version__
 
+    parts = {"scenes": scenes, "dark": dark, "flat": flat, "psf": psf}
+    for name, part in parts.items():
+        if part is not None or name == "scenes":
+            checks.instance(name, part, Part, "a Part: frames with their exposure time")
     attributes: dict[str, Any] = {
         "format": FORMAT,
         "kind": checks.choice("kind", kind, KINDS),
@@ -120,7 +125,6 @@ def write(
     full = SATURATED * (2**bits - 1) if bits else None
     if kind != "frames":
         full = np.inf
-    parts = {"scenes": scenes, "dark": dark, "flat": flat, "psf": psf}
     peaks: dict[str, Peaks] = {}
     with atomic_path(path) as temporary:
         with h5py.File(temporary, "w", userblock_size=HEADER_BYTES) as f:

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from .. import checks
-from ..detector import Detector, detect
-from ..detector.readout import without_mosaic
+from ..arrays import as_tensor
+from ..detector import Detector
+from ..detector.readout import grey_values, without_mosaic
 from ..streams import stream
 
 __all__ = ["DetectorLayer"]
@@ -22,8 +23,9 @@ class DetectorLayer(nn.Module):
     and without a gradient; nothing warns of them.
 
     Works in relative units: a feature of ``full_scale`` fills ``exposure`` of the camera's range, and what
-    is read is scaled back, so the mean of the output is the input. Noise is drawn in training and
-    in evaluation alike, because a camera has it in both. Gradients are those of `photonet.detector.detect`.
+    is read is scaled back, so the mean of the output is the input, or 0 where that is negative. Noise is
+    drawn in training and in evaluation alike, because a camera has it in both. Gradients are those of
+    `photonet.detector.detect`.
 
     Args:
         detector: the camera, without a mosaic (of one with a mosaic, ``detector.behind("R")``).
@@ -73,7 +75,9 @@ class DetectorLayer(nn.Module):
         """The features as read."""
         if self._generator is None or self._generator.device != features.device:
             self._generator = stream(self.seed, "exposure", features.device)
-        grey = detect(features * self.electrons, self.detector, seed=self._generator, frames=self.frames)
+        electrons = as_tensor("features", features) * self.electrons
+        # not `detect`, which refuses negative light: in training a feature may pass there, and is dark
+        grey = grey_values(electrons, self.detector, self._generator, None, self.frames, noise=True)
         return self.detector.electrons(grey) / self.electrons
 
     def extra_repr(self) -> str:

@@ -10,7 +10,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..files import atomic_path, write_text
+from .. import checks
+from ..files import atomic_path, writable, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,6 +51,9 @@ def write_report(path: str | Path, title: str, sections: Sequence[Section]) -> P
     Returns:
         The path.
 
+    Raises:
+        InvalidArgument: something else than sections, or a path that cannot be written.
+
     Example:
         >>> import tempfile
         >>> file = write_report(Path(tempfile.mkdtemp()) / "report.html", "A & B", [Section("One", "Text.")])
@@ -58,7 +62,9 @@ def write_report(path: str | Path, title: str, sections: Sequence[Section]) -> P
     """
     from jinja2 import Environment
 
-    path = Path(path)
+    path = writable(path)
+    for section in sections:
+        checks.instance("sections", section, Section, "a Section in each place")
     template = resources.files(__package__).joinpath("page.html.jinja").read_text(encoding="utf-8")
     blocks = []
     for section in sections:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .. import checks
+from ..errors import InvalidArgument
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -17,11 +20,19 @@ def mean_and_spread(accuracy: xr.DataArray) -> list[tuple[str, str]]:
     Args:
         accuracy: over ``row`` and ``seed``, as a fraction.
 
+    Raises:
+        InvalidArgument: something else.
+
     Example:
         >>> import xarray as xr
         >>> mean_and_spread(xr.DataArray([[0.97, 0.98]], dims=["row", "seed"], coords={"row": ["a"]}))
         [('a', '97.50 ± 0.71')]
     """
+    import xarray as xr
+
+    checks.instance("accuracy", accuracy, xr.DataArray, "an xarray.DataArray")
+    if set(accuracy.dims) != {"row", "seed"}:
+        raise InvalidArgument("accuracy", "the axes row and seed", accuracy.dims)
     rows = []
     for name in accuracy["row"].values:
         values = 100 * accuracy.sel(row=name)
@@ -33,12 +44,18 @@ def mean_and_spread(accuracy: xr.DataArray) -> list[tuple[str, str]]:
 def text_table(rows: Sequence[tuple[str, str]], head: tuple[str, str]) -> str:
     """Two aligned columns as plain text.
 
+    Raises:
+        InvalidArgument: rows that are not of two texts.
+
     Example:
         >>> print(text_table([("teacher", "99.1")], ("network", "accuracy")))
         network  accuracy
         -------  --------
         teacher      99.1
     """
+    for name, one in (("head", head), *(("rows", row) for row in rows)):
+        if not isinstance(one, (list, tuple)) or len(one) != 2 or not all(isinstance(c, str) for c in one):
+            raise InvalidArgument(name, "two texts in each row", repr(one)[:80])
     lines = [head, *rows]
     left, right = (max(len(line[i]) for line in lines) for i in (0, 1))
     ruled = [head, ("-" * left, "-" * right), *rows]

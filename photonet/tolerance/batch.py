@@ -118,6 +118,9 @@ def run_jobs(
                 return
         return
     pool = executor.get_executor(pure=False) if hasattr(executor, "get_executor") else executor
+    if not callable(getattr(pool, "submit", None)):
+        expected = "None, a concurrent.futures.Executor or a dask.distributed.Client"
+        raise InvalidArgument("executor", expected, repr(executor)[:80])
     context = getattr(pool, "_mp_context", None)
     if context is not None and context.get_start_method() == "fork" and torch.get_num_threads() > 1:
         raise InvalidArgument(

@@ -14,7 +14,7 @@ import numpy as np
 from ..checks import count, lookup
 from ..errors import InvalidArgument
 from .samplers import SAMPLERS
-from .yields import measured, of_role
+from .yields import check_study, measured, of_role
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -60,7 +60,7 @@ def sensitivity(
 
     Raises:
         UnknownName: no such metric.
-        InvalidArgument: the study is unfinished or too small, or the metric is infinite or does not vary.
+        InvalidArgument: no study, an unfinished or a small one, or the metric is infinite or does not vary.
 
     Example:
         >>> from photonet.tolerance import Normal, tolerance
@@ -72,10 +72,11 @@ def sensitivity(
     """
     import xarray as xr
 
+    sampler = check_study(ds)
     values = measured(ds, "metric", metric)
     errors = of_role(ds, "draw")
     resamples, seed = count("resamples", resamples), count("seed", seed, 0)
-    design = lookup("sampler", ds.attrs["sampler"], SAMPLERS).design
+    design = lookup("sampler", sampler, SAMPLERS).design
     table = xr.Dataset(coords={"error": errors}, attrs={**ds.attrs, "metric": metric, "resamples": resamples})
     estimates: Estimates = {}
     if design == "sweep":
@@ -94,7 +95,7 @@ def sensitivity(
         if blocks is not None:
             estimates |= _bootstrapped(_sobol_indices, blocks, resamples, seed)
         rows = np.column_stack([draws, values])
-        estimates |= _bootstrapped(_rank_correlation, _ranks(rows), resamples, seed)
+        estimates |= _bootstrapped(_rank_correlation, rows, resamples, seed)
         estimates |= _bootstrapped(_regression, rows, resamples, seed)
     for name, estimate in estimates.items():
         table[name] = (("error",) if estimate.ndim else (), estimate)
@@ -135,13 +136,15 @@ def _sobol_indices(blocks: np.ndarray) -> Estimates:
     }
 
 
-def _rank_correlation(ranks: np.ndarray) -> Estimates:
-    """Spearman's correlation [D] of the last column of ``ranks`` [n, D + 1] with the others.
+def _rank_correlation(rows: np.ndarray) -> Estimates:
+    """Spearman's correlation [D] of the last column of ``rows`` [n, D + 1] with the others.
 
-    The ranks are those of the whole study in every resample, which spares sorting it a thousand times.
+    Every resample is ranked anew: with the ranks of the whole study its interval would be too narrow.
     """
-    standard = _standard(ranks)
-    return {"rank_correlation": standard[:, :-1].T @ standard[:, -1] / len(ranks)}
+    from scipy.stats import rankdata
+
+    standard = _standard(rankdata(rows, axis=0))
+    return {"rank_correlation": standard[:, :-1].T @ standard[:, -1] / len(rows)}
 
 
 def _regression(rows: np.ndarray) -> Estimates:
@@ -151,12 +154,6 @@ def _regression(rows: np.ndarray) -> Estimates:
     # least squares, not solve: errors without spread leave rows of zeros, and get the coefficient 0
     coefficients = np.linalg.lstsq(correlation[:-1, :-1], correlation[:-1, -1], rcond=None)[0]
     return {"regression": coefficients, "r_squared": np.asarray(coefficients @ correlation[:-1, -1])}
-
-
-def _ranks(rows: np.ndarray) -> np.ndarray:
-    from scipy.stats import rankdata
-
-    return rankdata(rows, axis=0)
 
 
 def _standard(rows: np.ndarray) -> np.ndarray:

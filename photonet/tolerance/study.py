@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from ..checks import choice, count, lookup
 from ..errors import InvalidArgument, PhotonetError
+from ..files import writable
 from ..progress import bar
 from ..provenance import config_hash, module_hash, provenance, told
 from .batch import Failure, Job, Metric, Outcome, System, run_jobs
@@ -99,7 +99,7 @@ def tolerance(
         of the variables, provenance in those of the dataset. With ``require`` also ``passes`` and the yield.
 
     Raises:
-        InvalidArgument: an argument that cannot be used.
+        InvalidArgument: an argument that cannot be used, or an ``out`` that cannot be written.
         UnknownName: no such sampler, or a metric is required that is not measured.
         DataError: ``out`` holds another study or is damaged.
         DeviceFailed: a device raised or gave NaN; says which, with its draws and seed. What is finished
@@ -124,7 +124,7 @@ def tolerance(
     draws = {name: _drawn(name, law, cube[:, i]) for i, (name, law) in enumerate(laws.items())}
     table = _table(draws, laws, _device_seeds(seed, samples))
     table.attrs.update(_provenance(system, metric, laws, samples, sampler, seed, config))
-    path = None if out is None else Path(out)
+    path = None if out is None else _writable(out)
     if path is not None and resume and path.exists():
         for name, values in read_metrics(path, table).items():
             table[name] = ("device", values, {"role": "metric"})
@@ -135,6 +135,14 @@ def tolerance(
     if path is not None:
         write(table, path)
     return table
+
+
+def _writable(out: str | Path) -> Path:
+    """Told before the first device is made, not after the last."""
+    try:
+        return writable(out)
+    except InvalidArgument as error:
+        raise InvalidArgument("out", error.expected, error.got) from None
 
 
 def _drawn(name: str, law: Distribution, quantiles: np.ndarray) -> np.ndarray:
@@ -204,7 +212,6 @@ def _provenance(
     except (TypeError, ValueError) as error:
         raise InvalidArgument("config", "what JSON can hold", error) from None
     return provenance(
-        torch=str(torch.__version__),  # a str of its own kind, which HDF5 does not take
         numpy=np.__version__,
         scipy=scipy.__version__,  # its Sobol' points
         config=text,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..checks import choice, count, lookup, real
+from ..checks import choice, count, instance, lookup, real
 from ..errors import InvalidArgument
 from .samplers import SAMPLERS
 
@@ -21,6 +21,7 @@ __all__ = [
     "Limit",
     "Require",
     "check_require",
+    "check_study",
     "measured",
     "of_role",
     "with_yield",
@@ -159,7 +160,7 @@ def with_yield(ds: xr.Dataset, require: Require) -> xr.Dataset:
 
     Raises:
         UnknownName: a metric that was not measured.
-        InvalidArgument: the study is unfinished, or its sampler does not follow the errors' laws.
+        InvalidArgument: no study, an unfinished one, or one whose sampler does not follow the errors' laws.
 
     Example:
         >>> from photonet.tolerance import Uniform, tolerance
@@ -167,7 +168,7 @@ def with_yield(ds: xr.Dataset, require: Require) -> xr.Dataset:
         >>> with_yield(ds, 0.9).passes.sum().item()
         10
     """
-    limits = check_require(require, ds.attrs["sampler"])
+    limits = check_require(require, check_study(ds))
     passes = {name: limit.passes(measured(ds, "require", name)) for name, limit in limits.items()}
     together = np.logical_and.reduce(list(passes.values()))
     thresholds = [limit.value for limit in limits.values()]
@@ -198,7 +199,7 @@ def yield_curve(
 
     Raises:
         UnknownName: no such metric, or ``better`` is neither.
-        InvalidArgument: the study is unfinished, or its sampler does not follow the errors' laws.
+        InvalidArgument: no study, an unfinished one, or one whose sampler does not follow the errors' laws.
 
     Example:
         >>> from photonet.tolerance import Uniform, tolerance
@@ -209,14 +210,27 @@ def yield_curve(
     import xarray as xr
 
     kind = lookup("better", better, BETTER)
+    if isinstance(thresholds, (str, bytes)) or not isinstance(thresholds, Iterable):
+        raise InvalidArgument("thresholds", "several numbers", repr(thresholds)[:80])
     points = [real("thresholds", value) for value in thresholds]
     if not points:
         raise InvalidArgument("thresholds", "at least one threshold", "none")
-    check_require(points[0], ds.attrs["sampler"])
+    check_require(points[0], check_study(ds))
     values = measured(ds, "metric", metric)
     passes = np.stack([kind(point).passes(values) for point in points])
     coords = {"threshold": ("threshold", points, {"long_name": f"required {metric}"})}
     return xr.Dataset(_shares("threshold", passes), coords=coords, attrs=ds.attrs)
+
+
+def check_study(ds: xr.Dataset) -> str:
+    """The sampler of a study; what `tolerance` has not returned is refused."""
+    import xarray as xr
+
+    instance("ds", ds, xr.Dataset, "a study, as `tolerance` returns it")
+    if "sampler" not in ds.attrs:
+        got = "a dataset without the attribute sampler"
+        raise InvalidArgument("ds", "a study, as `tolerance` returns it", got, "keep_attrs=True keeps it")
+    return str(ds.attrs["sampler"])
 
 
 def of_role(ds: xr.Dataset, role: str) -> list[str]:

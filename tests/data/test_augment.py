@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from photonet.data import Images, augmented, cropped
+from photonet.data import Images, augmented, cropped, random_moves
 from photonet.errors import InvalidArgument
 
 
@@ -63,6 +63,20 @@ def test_limits_outside_their_range_are_named(limits):
 
 
 def test_what_cannot_be_moved_is_refused():
+    still = {"rotation": 0.0, "scale": 0.0, "shift": 0.0}
+    for generator in (0, None):
+        with pytest.raises(InvalidArgument, match="^generator: expected a torch.Generator"):
+            random_moves(1, (4, 4), generator, **still)
+        with pytest.raises(InvalidArgument, match="^generator: expected a torch.Generator"):
+            augmented(spots(), 1, generator)
+        with pytest.raises(InvalidArgument, match="^generator: expected a torch.Generator"):
+            cropped(torch.rand(2, 1, 4, 4), generator)
+    with pytest.raises(InvalidArgument, match="^size: expected a whole number"):
+        random_moves(1, (0, 0), torch.Generator(), **still)
+    with pytest.raises(InvalidArgument, match="^x: expected pictures"):
+        cropped(torch.rand(4, 4), torch.Generator())
+    with pytest.raises(InvalidArgument, match="^images: expected Images"):
+        augmented(torch.rand(2, 1, 4, 4), 1, torch.Generator())
     with pytest.raises(InvalidArgument, match="^copies"):
         augmented(spots(), 0, torch.Generator())
     labels = torch.zeros(2, 4, 4, dtype=torch.int64)

@@ -120,6 +120,20 @@ def test_split_is_a_partition_and_keeps_the_proportions(counts, weights, seed):
     assert all(torch.equal(a, b) for a, b in zip(parts, again, strict=True))
 
 
+def test_labels_may_be_a_list():
+    assert [len(part) for part in stratified_split([0, 1], (0.5, 0.5), seed=0)] == [0, 2]
+
+
+@pytest.mark.parametrize("index", [[5], [-6], torch.tensor([7]), [0.5], ["a"], torch.tensor([0.5]), [True]])
+def test_pictures_that_do_not_exist(index):
+    with pytest.raises(InvalidArgument, match="^index: expected a slice, a mask or whole numbers of the 5"):
+        pictures().subset(index)
+
+
+def test_one_number_is_a_set_of_one_picture():
+    assert len(pictures().subset(2)) == len(pictures().subset(torch.tensor(2))) == 1
+
+
 def test_another_seed_gives_another_split_in_random_order():
     labels = torch.arange(200) % 2
     a, b = (stratified_split(labels, (0.5, 0.5), seed)[0] for seed in (0, 1))
@@ -136,6 +150,10 @@ def test_another_seed_gives_another_split_in_random_order():
         (torch.zeros(4), (0.5, 0.4), 0, "fractions"),
         (torch.zeros(4), (1.5, -0.5), 0, "fractions"),
         (torch.zeros(4), (0.5, 0.5), -1, "seed"),
+        (torch.zeros(4), (0.5, 0.5), 2**32, "seed"),
+        (torch.zeros(4), 0.5, 0, "fractions"),
+        (["a", "b"], (0.5, 0.5), 0, "labels"),
+        ([0.5, 1.0], (0.5, 0.5), 0, "labels"),
     ],
 )
 def test_bad_splits_name_the_argument(labels, fractions, seed, name):
@@ -154,5 +172,5 @@ def test_a_mask_chooses_what_it_marks(kind):
     pictures = Images(pixels, torch.tensor([0, 1, 0, 1]), ("a", "b"), "toy")
     assert pictures.subset(kind([False, True, False, True])).pixels.flatten().tolist() == [1, 3]
     assert pictures.subset(kind([2, 0])).pixels.flatten().tolist() == [2, 0]
-    with pytest.raises(InvalidArgument, match="index: expected whole numbers"):
+    with pytest.raises(InvalidArgument, match="index: expected a slice, a mask or whole numbers"):
         pictures.subset(kind([0.5, 1.0]))

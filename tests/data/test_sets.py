@@ -148,8 +148,15 @@ def test_available_is_what_load_finds(mnist_h5, cifar_binary, monkeypatch):
     assert data.available() == ["digits", "mnist", "cifar10"]
 
 
+@pytest.mark.parametrize("folder", [3, 0, ["a"]])
+def test_a_folder_is_a_path(folder):
+    for read in (data.mnist, data.available):
+        with pytest.raises(InvalidArgument, match="^folder: expected the path of a folder"):
+            read(folder=folder)
+
+
 def test_an_unknown_name_offers_the_near_one():
-    with pytest.raises(UnknownName, match=r"data: expected one of camvid, .* did you mean mnist"):
+    with pytest.raises(UnknownName, match=r"^name: expected one of camvid, .* did you mean mnist"):
         data.load("mnits")
 
 

@@ -100,6 +100,8 @@ def test_same_seeds_same_measurement():
         ([0.0, 1.0, 2.0], 4, "photons"),
         ([float(i + 1) for i in range(12)], 4, "photons"),
         ([0.0] * 12, 4, "photons"),
+        (["dark"] * 12, 4, "photons"),
+        ([1j * i for i in range(12)], 4, "photons"),
         ([10.0 * i for i in range(12)], 4, "photons"),  # nothing saturates
         ([6000.0 * i for i in range(12)], 1, "stack"),
     ],
@@ -158,6 +160,7 @@ def test_the_bench_does_not_look_inside():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        ({"camera": -1}, "camera: expected a whole number"),
         ({"shape": (1, 256)}, "capture: expected frames .* of two or more rows"),
         ({"wavelength": [450e-9, 550e-9]}, "wavelength: expected one number"),
         ({"detector": Detector(quantum_efficiency=0.0)}, "detector: expected a quantum efficiency above 0"),

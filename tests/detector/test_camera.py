@@ -237,6 +237,19 @@ def test_precision_is_the_callers(dtype):
         (lambda c: c.pattern((4, 0), 0), "shape"),
         (lambda c: detect(flat(math.nan, 2), c, seed=0), "electrons"),
         (lambda c: detect(flat(math.nan, 2), c, noise=False), "electrons"),
+        (lambda c: detect(flat(-3.0, 2), c, seed=0), "electrons"),
+        (lambda c: detect(flat(3.0, 2) * 1j, c, seed=0), "electrons"),
+        (lambda c: detect(flat(3.0, 2), c, frames=-3, noise=False), "frames"),
+        (lambda c: detect(flat(3.0, 2), c, seed=0, pattern=3), "pattern"),
+        (lambda c: c.dark_electrons_at(math.nan), "temperature"),
+        (lambda c: c.dark_electrons_at(1j), "temperature"),
+        (lambda c: c.dark_electrons_at(torch.tensor([1j])), "temperature"),
+        (lambda c: c.pattern((4, 4), 0, dtype=torch.int32), "dtype"),
+        (lambda c: c.pattern((4, 4), 0, dtype=torch.complex64), "dtype"),
+        (lambda c: c.pattern((4, 4), 0, dtype="float"), "dtype"),
+        (lambda c: c.electrons(1j), "grey"),
+        (lambda c: c.electrons(torch.tensor([1j])), "grey"),
+        (lambda c: Detector.from_file("imx249", foo=1), "changes"),
     ],
 )
 def test_bad_input_names_the_argument(call, name):
@@ -246,6 +259,8 @@ def test_bad_input_names_the_argument(call, name):
 
 def test_rounding_remnants_below_zero_are_dark():
     light = torch.tensor([[1.0, -1e-7]])
+    dark = detect(torch.zeros(1, 2), QUIET, noise=False)
+    assert detect(1e3 * light, QUIET, noise=False)[0, 1] == dark[0, 1]
     assert QUIET.photo_electrons(light, 5e-7)[0, 1] == 0
     assert isinstance(QUIET.pattern(2, 0), FixedPattern)
 

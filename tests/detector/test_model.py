@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from photonet.detector import digitize, photons, shot_noise
+from photonet.detector import digitize, emva, photons, shot_noise
 from photonet.detector.model import dark_current, read_out
+from photonet.errors import InvalidArgument
 
 
 def test_photon_number_is_energy_over_photon_energy():
@@ -56,6 +57,49 @@ def test_read_out_is_gain_times_charge_plus_noise():
 def test_dark_current_doubles_with_temperature():
     assert dark_current(3.0, 31.0, at=25.0, doubling=6.0) == 6.0
     assert dark_current(3.0, 19.0, at=25.0, doubling=6.0) == 1.5
+
+
+ONE = torch.ones(1, 1)
+AREA = {"area": 1e-12, "exposure": 1e-3}
+LEVELS = torch.tensor([1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: photons(ONE, 1000, **AREA), "wavelength"),
+        (lambda: photons(ONE, -5e-7, **AREA), "wavelength"),
+        (lambda: photons(math.nan * ONE, 5e-7, **AREA), "irradiance"),
+        (lambda: photons(1j * ONE, 5e-7, **AREA), "irradiance"),
+        (lambda: photons(-ONE, 5e-7, **AREA), "irradiance"),
+        (lambda: photons(ONE, [5e-7, 6e-7], **AREA), "irradiance"),
+        (lambda: photons(ONE, 5e-7, area=-1.0, exposure=1.0), "area"),
+        (lambda: photons(ONE, 5e-7, area=1e-12, exposure=math.nan), "exposure"),
+        (lambda: shot_noise(torch.tensor([-1.0]), torch.Generator()), "mean"),
+        (lambda: shot_noise(torch.tensor([1j]), torch.Generator()), "mean"),
+        (lambda: shot_noise(ONE, 3), "generator"),
+        *((lambda bits=bits: digitize(ONE, bits), "bits") for bits in (0, -2, 8.5, math.nan)),
+        (lambda: digitize(1j * ONE, 8), "signal"),
+        (lambda: emva.deviation_from_line(LEVELS, math.nan * LEVELS), "signal"),
+        (lambda: emva.deviation_from_line(LEVELS, 1j * LEVELS), "signal"),
+        (lambda: emva.deviation_from_line(LEVELS, LEVELS - 1), "signal"),
+        (lambda: emva.deviation_from_line(LEVELS, LEVELS[:2]), "signal"),
+        (lambda: emva.deviation_from_line(torch.ones(3), LEVELS), "photons"),
+        (lambda: emva.system_gain(torch.zeros(3, 1), torch.ones(3, 1)), "signal"),
+        (lambda: emva.system_gain(LEVELS, math.nan * LEVELS), "excess"),
+        (lambda: emva.system_gain(LEVELS, ONE), "excess"),
+        (lambda: emva.nonuniformity_variances(torch.ones(1, 8), 0.0), "image"),
+        (lambda: emva.nonuniformity_variances(1j * torch.ones(8, 8), 0.0), "image"),
+        (lambda: emva.nonuniformity_variances(torch.ones(8, 8), math.nan), "temporal"),
+    ],
+)
+def test_what_is_no_light_and_no_signal_is_named(call, name):
+    with pytest.raises(InvalidArgument, match=rf"^{name}: expected"):
+        call()
+
+
+def test_light_may_be_an_array():
+    assert photons(ONE.numpy(), 5e-7, **AREA) == photons(ONE, 5e-7, **AREA)
 
 
 @settings(deadline=None, max_examples=100)

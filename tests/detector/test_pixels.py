@@ -53,6 +53,9 @@ def test_bad_input_names_the_argument():
     grid = Grid(4, 1e-6)
     with pytest.raises(GridMismatch, match=r"^irradiance: expected"):
         pixel_irradiance(torch.ones(4, 5), grid, grid)
+    for light in (-torch.ones(4, 4), 1j * torch.ones(4, 4), torch.full((4, 4), torch.nan)):
+        with pytest.raises(InvalidArgument, match=r"^irradiance: expected"):
+            pixel_irradiance(light, grid, grid)
     for fill in (0.0, 1.2, -0.5, "full"):
         with pytest.raises(InvalidArgument, match=r"^fill: expected"):
             pixel_irradiance(torch.ones(4, 4), grid, grid, fill=fill)

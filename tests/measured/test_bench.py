@@ -85,6 +85,18 @@ def test_a_run_that_cannot_be_leaves_no_file(device, tmp_path, change, name):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_place_that_cannot_be_written_is_named_before_the_run(device, tmp_path, monkeypatch):
+    monkeypatch.setattr(Device, "frames", None)
+    with pytest.raises(InvalidArgument, match="path: expected a file to write"):
+        run_bench(device, scenes(2), tmp_path)
+
+
+def test_scenes_with_a_gradient_are_shown_without_it(device, tmp_path):
+    run_bench(device, scenes(2).requires_grad_(), tmp_path / "a.h5")
+    run_bench(device, scenes(2), tmp_path / "b.h5")
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
 def test_a_device_is_known_by_a_short_name(device):
     assert repr(device).startswith("<Device 3 of <MaskDesign")
     assert "vignetting 0.3" in repr(device)

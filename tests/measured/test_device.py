@@ -147,6 +147,9 @@ def test_draws_that_do_not_fit(design):
         make_devices(design, {"height": [0.1]}, [0, 1])
     with pytest.raises(InvalidArgument, match="NaN"):
         make_devices(design, {"height": [math.nan]}, [0])
+    for bad in ("0.1", [1j], ["much"]):
+        with pytest.raises(InvalidArgument, match=r"^draws\['height'\]: expected"):
+            make_devices(design, {"height": bad}, [0])
 
 
 def test_measured_parts_must_belong_together():
@@ -233,3 +236,19 @@ def test_scenes_of_bytes_are_as_bright_and_whole_numbers_no_darkness():
 def test_errors_that_no_device_has(options, words):
     with pytest.raises(InvalidArgument, match=words):
         make_devices(make_design(), options.get("draws", {}), [1], light=options.get("light", 3000.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("binning", value) for value in (0, -1, 2.5, "a")),
+        *(("seeds", value) for value in ([], [-1], [0.5], 3, "12")),
+        *(("roughness", value) for value in (-0.1, math.nan, "rough")),
+        ("detector", "imx249"),
+        ("draws", [0.1]),
+        ("design", None),
+    ],
+)
+def test_devices_are_refused_by_the_name_of_what_is_wrong(design, name, value):
+    with pytest.raises(InvalidArgument, match=rf"^{name}: expected"):
+        make_devices(**{"design": design, "draws": {}, "seeds": [0]} | {name: value})

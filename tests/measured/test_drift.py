@@ -185,6 +185,7 @@ def test_measured_objects_and_tensors_say_the_same():
     rounds, later = ([Measured(scenes, one) for one in part] for part in (frames, look))
     monitor = DriftMonitor.fit(rounds)
     assert monitor.look(later) == DriftMonitor.fit(frames).look(look)
+    assert monitor.look(later) == DriftMonitor.fit(frames.numpy()).look(look.numpy())
     with pytest.raises(GridMismatch, match="^frames: .* other scenes"):
         monitor.look([Measured(scenes.flip(0), one) for one in look])
     with pytest.raises(GridMismatch, match=r"^reference\[1\]"):
@@ -245,8 +246,12 @@ def test_a_look_that_cannot_be_used(bench, monitor):
     for wrong in (0, 1, -0.1, math.nan, "often"):
         with pytest.raises(InvalidArgument, match="^false_alarm"):
             DriftMonitor.fit(bench(8), false_alarm=wrong)
+        with pytest.raises(InvalidArgument, match="^power"):
+            monitor.smallest(power=wrong)
     with pytest.raises(InvalidArgument, match="^looks"):
         DriftMonitor.fit(bench(8), looks=0)
+    with pytest.raises(InvalidArgument, match="^frames: expected rounds.*got int"):
+        monitor.look(3)
 
 
 def test_a_dead_channel_does_not_drown_the_others(bench):

@@ -1,3 +1,4 @@
+import math
 import pickle
 from dataclasses import replace
 
@@ -274,6 +275,37 @@ def test_rows_that_do_not_exist(tmp_path):
         Measured.from_file(tmp_path / "a.h5", calibration=["dark"])
     with pytest.raises(GridMismatch, match="captures"):
         join_windows(torch.rand(1, 3, 4, 4), (2, 1))
+
+
+@pytest.mark.parametrize("rows", [[0.9, 1.9], [math.nan], [], slice(0, 0), "0", [True], [None], None])
+def test_rows_are_not_rounded_and_there_are_some(rows, tmp_path):
+    Measured(torch.rand(3, 1, 9, 9), torch.rand(3, 2, 3, 3)).to_file(tmp_path / "a.h5")
+    with pytest.raises(InvalidArgument, match="rows: expected"):
+        Measured.from_file(tmp_path / "a.h5", rows=rows)
+
+
+@pytest.mark.parametrize(
+    "rows", [[2, 0], np.array([2, 0], dtype=np.uint8), torch.tensor([2, 0]), range(2, -1, -2)]
+)
+def test_whole_numbers_of_any_kind_are_rows(rows, tmp_path):
+    one = Measured(torch.rand(3, 1, 9, 9), torch.rand(3, 2, 3, 3))
+    one.to_file(tmp_path / "a.h5")
+    assert torch.equal(Measured.from_file(tmp_path / "a.h5", rows=rows).features, one.features[[2, 0]])
+    some = Measured.from_file(tmp_path / "a.h5", rows=[True, False, True])
+    assert torch.equal(some.features, one.features[::2])
+
+
+def test_the_gain_leaves_no_graph_behind(file):
+    assert not Measured.from_file(file, GAIN.clone().requires_grad_(), binning=4).features.requires_grad
+
+
+def test_captures_may_be_arrays_and_layouts_are_whole():
+    frames = torch.rand(2, 8, 6)
+    cut = cut_windows(frames.numpy(), (4, 2))
+    assert torch.equal(cut, cut_windows(frames, (4, 2)))
+    assert torch.equal(join_windows(cut.numpy(), (4, 2)), frames)
+    with pytest.raises(InvalidArgument, match="layout: expected a whole number"):
+        join_windows(cut, (4, 2.0))
 
 
 def test_what_is_missing_is_named(file, tmp_path):

@@ -15,6 +15,7 @@ from photonet.measured import (
     estimate_psf,
     make_devices,
     mean_point,
+    register,
     run_bench,
     signed_maps,
     write,
@@ -171,12 +172,23 @@ def test_a_ridge_draws_to_its_prior_but_not_the_intercept():
         ridge(folds[:1], torch.zeros(4, 1))
 
 
+def test_arrays_are_as_good_as_tensors():
+    scenes, maps = torch.rand(4, 1, 8, 8), torch.rand(4, 2, 8, 8)
+    prior = torch.zeros(2, 3, 3)
+    found = estimate_psf(scenes.numpy(), maps.numpy(), 3, prior=prior.numpy())
+    assert torch.equal(found.kernels, estimate_psf(scenes, maps, 3, prior=prior).kernels)
+    mixed = crosstalk_matrix(maps.numpy(), maps.flip(1).numpy())[0]
+    assert torch.equal(mixed, crosstalk_matrix(maps, maps.flip(1))[0])
+    assert register(maps.numpy(), maps.numpy()) == register(maps, maps)
+
+
 def test_what_does_not_belong_together_is_named(tmp_path):
     scenes, maps = torch.rand(4, 1, 8, 8), torch.rand(4, 2, 8, 8)
     for error, arguments, match in (
         (InvalidArgument, (scenes, maps, 4), "size: expected an odd number"),
         (InvalidArgument, (scenes[:1], maps[:1], 3), "scenes: expected two or more"),
         (GridMismatch, (scenes, maps[:, :, :4], 3), r"maps: expected \[4, c, 8, 8\]"),
+        (InvalidArgument, (scenes, torch.full_like(maps, 0.1), 3), "maps: expected maps with contrast"),
     ):
         with pytest.raises(error, match=match):
             estimate_psf(*arguments)
@@ -184,6 +196,10 @@ def test_what_does_not_belong_together_is_named(tmp_path):
         estimate_psf(scenes, maps, 3, prior=torch.zeros(2, 5, 5))
     with pytest.raises(GridMismatch, match="measured: expected shape"):
         crosstalk_matrix(maps, scenes)
+    with pytest.raises(InvalidArgument, match="simulated: expected maps with light"):
+        crosstalk_matrix(maps, torch.zeros_like(maps))
+    with pytest.raises(InvalidArgument, match="measured: expected two or more scenes"):
+        crosstalk_matrix(maps[:1], maps[:1])
     with pytest.raises(InvalidArgument, match=r"psf: expected shape \[2, k, 1, y, x\]"):
         correct_crosstalk(torch.rand(2, 3, 3))
     path = tmp_path / "a.h5"

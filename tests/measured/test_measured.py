@@ -219,6 +219,19 @@ def test_what_cannot_be_written_names_the_argument_and_leaves_no_file(path, argu
     assert list(path.parent.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [({"scenes": None}, "scenes"), ({"scenes": "foo"}, "scenes"), ({"dark": 3}, "dark")],
+)
+@pytest.mark.parametrize("bits", [None, 12])
+def test_a_good_file_is_not_replaced_by_one_without_parts(path, arguments, name, bits):
+    write(path, Part(frames(), exposure=1.0))
+    before = path.read_bytes()
+    with pytest.raises(InvalidArgument, match=rf"^{name}: expected a Part"):
+        write(path, **{"scenes": Part(frames(), exposure=1.0)} | arguments, bits=bits)
+    assert path.read_bytes() == before
+
+
 SCENES = Part(frames(), exposure=1e-3, label=list(range(10)))
 SOME_LABELS = Part(frames(), exposure=1e-3, label=[1, 2, -1, 4, -1, 5, 6, 7, 8, 9])
 MAPS = torch.zeros(10, 6, 7, dtype=torch.long)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from photonet import Detector
+from photonet.detector.emva import system_gain
 from photonet.errors import InvalidArgument, UnknownName
 from photonet.measured import (
     Calibration,
@@ -215,6 +216,22 @@ def test_photon_transfer_finds_the_gain(file):
     assert gain.high - gain.low < 0.04
 
 
+def test_the_interval_of_the_gain_is_students_of_its_groups(tmp_path):
+    g = torch.Generator().manual_seed(0)
+    seconds = torch.arange(1, 11).repeat_interleave(2) * 1e-3
+    flat = torch.poisson(1e6 * seconds[:, None, None].expand(-1, 4, 4), generator=g)
+    dark = torch.zeros(2, 4, 4)
+    write(tmp_path / "a.h5", Part(flat[:4], 1e-3), dark=Part(dark, 1e-3), flat=Part(flat, seconds))
+    with MeasuredData(tmp_path / "a.h5") as data:
+        gain = gain_of_series(data)
+    pairs = flat.double().reshape(10, 2, 16)
+    change = pairs[:, 0] - pairs[:, 1]
+    signal, noise = pairs.mean(1), (change - change.mean(1, keepdim=True)).square() / 2
+    used = signal.mean(1) <= 0.7 * signal.mean(1)[noise.mean(1).argmax()]
+    error = float(system_gain(signal[used], noise[used]).std()) / 16**0.5
+    assert (gain.high - gain.low) / 2 == pytest.approx(2.1314 * error, rel=1e-4)  # 15 degrees of freedom
+
+
 def test_the_gain_needs_no_order_of_the_dark_frames(tmp_path):
     g = torch.Generator().manual_seed(0)
     seconds = torch.arange(1, 11).repeat_interleave(2).double() * 1e-3
@@ -323,6 +340,11 @@ def test_what_the_file_lacks_is_named_and_left_out(tmp_path):
                 calibrate(data, [step])
         with pytest.raises(InvalidArgument, match="no flat frames"):
             gain_of_series(data)
+        for steps in ("dark", 3):
+            with pytest.raises(InvalidArgument, match="^steps: expected several names"):
+                calibrate(data, steps)
+        with pytest.raises(InvalidArgument, match="^data: expected an open file"):
+            calibrate(path)
         with pytest.raises(UnknownName, match="did you mean flat"):
             calibrate(data, ["flatt"])
     write(path, Part(torch.rand(3, 4, 4), 1.0), dark=Part(torch.zeros(3, 4, 4), 1.0))

@@ -112,7 +112,7 @@ def test_the_curve_is_monotone_labelled_and_ends_at_three_times_the_pilot(plan):
 
 def test_the_band_widens_beyond_the_pilot(plan):
     def shape(n):  # of the curve alone: its level is as uncertain everywhere
-        gain = plan.curves.expected(torch.tensor([80, n])).diff(dim=1)
+        gain = plan.draws.expected(torch.tensor([80, n])).diff(dim=1)
         return float(gain.std())
 
     assert shape(100) < shape(200) < shape(300)
@@ -124,9 +124,9 @@ def test_needed_inverts_the_curve(plan):
     assert needed.likely == pytest.approx(60, abs=6)
     assert needed.low < needed.likely
     assert needed.high is None or needed.high > needed.likely
-    n = plan.curves.needed(0.9)
+    n = plan.draws.needed(0.9)
     reached = n.isfinite().nonzero()[:50, 0]
-    at = plan.curves.expected(n[reached])[reached].diagonal()
+    at = plan.draws.expected(n[reached])[reached].diagonal()
     torch.testing.assert_close(at, torch.full_like(at, 0.9))
 
 

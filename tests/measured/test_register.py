@@ -149,8 +149,12 @@ def test_oriented_scenes_under_oriented_kernels_give_oriented_images(size, orien
 def test_what_does_not_fit_is_refused():
     with pytest.raises(GridMismatch, match="measured"):
         register(torch.rand(2, 1, 8, 8), torch.rand(2, 1, 4, 8), binning=2)
-    with pytest.raises(InvalidArgument, match="contrast"):
-        register(torch.rand(2, 1, 8, 8), torch.ones(2, 1, 8, 8))
+    for name in ("simulated", "measured"):
+        maps = {"simulated": torch.rand(2, 1, 8, 8), "measured": torch.rand(2, 1, 8, 8)}
+        with pytest.raises(InvalidArgument, match=f"^{name}: expected maps with contrast"):
+            register(**maps | {name: torch.full((2, 1, 8, 8), 0.1)})
+    with pytest.raises(InvalidArgument, match="measured: expected real maps"):
+        register(torch.rand(2, 1, 8, 8), 1j * torch.rand(2, 1, 8, 8))
     with pytest.raises(InvalidArgument, match="finite"):
         register(torch.rand(2, 1, 8, 8), torch.full((2, 1, 8, 8), math.nan))
 

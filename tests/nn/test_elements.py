@@ -224,6 +224,10 @@ class TestDetectorLayer:
         # the spread of 4096 samples is known to 1.1 %: five times that, of two of them
         assert float(frames.std() / single.std()) == pytest.approx(1, abs=0.08)
 
+    def test_features_that_are_no_numbers_are_refused(self):
+        with pytest.raises(InvalidArgument, match="features: expected finite"):
+            DetectorLayer(Detector())(torch.full((8, 8), math.nan))
+
     def test_bad_input_is_named(self):
         with pytest.raises(InvalidArgument, match="full_scale"):
             DetectorLayer(Detector(), full_scale=0)

@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
+from photonet.errors import InvalidArgument
 from photonet.report import Section, mean_and_spread, text_table, write_report
 
 
@@ -68,6 +69,29 @@ def test_mean_and_sample_deviation_in_per_cent():
     table = xr.DataArray(np.array([[0.97, 0.98, 0.99]]), dims=["row", "seed"], coords={"row": ["a"]})
     assert mean_and_spread(table) == [("a", "98.00 ± 1.00")]
     assert mean_and_spread(table[:, :1]) == [("a", "97.00")]
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: mean_and_spread(xr.DataArray(np.ones((2, 2)), dims=["student", "seed"])), "accuracy"),
+        (lambda: mean_and_spread(np.ones((2, 2))), "accuracy"),
+        (lambda: text_table([("a",)], ("n", "x")), "rows"),
+        (lambda: text_table([("a", "b", "c")], ("n", "x")), "rows"),
+        (lambda: text_table([("a", 1.0)], ("n", "x")), "rows"),
+        (lambda: text_table([("a", "b")], ("n",)), "head"),
+        (lambda: write_report("/", "T", []), "path"),
+    ],
+)
+def test_what_is_no_table_and_no_place_is_named(call, name):
+    with pytest.raises(InvalidArgument, match=f"^{name}: expected"):
+        call()
+
+
+def test_a_report_is_made_of_sections(tmp_path):
+    with pytest.raises(InvalidArgument, match="^sections: expected a Section"):
+        write_report(tmp_path / "a.html", "T", [3])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_columns_are_aligned():

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
 from photonet.errors import InvalidArgument, UnknownName
 from photonet.tolerance import Bernoulli, Fixed, Normal, Uniform, sensitivity, tolerance
@@ -120,6 +121,17 @@ def test_a_rare_defect_leaves_resamples_without_spread_finite():
 def test_the_same_seed_gives_the_same_intervals():
     ds = study(lambda x: x, {"x": Uniform(0, 1)}, 32, "random")
     assert sensitivity(ds, resamples=20, seed=1).identical(sensitivity(ds, resamples=20, seed=1))
+
+
+def test_every_resample_is_ranked_anew():
+    laws = {"x": Normal(0.0, 1.0), "noise": Normal(0.0, 0.3)}
+    ds = study(lambda x, noise: x + noise, laws, 64, "random")
+    found = sensitivity(ds, resamples=50, seed=3)
+    g = np.random.default_rng(3)
+    draws = [g.integers(64, size=64) for _ in range(50)]
+    again = [spearmanr(ds.x.values[i], ds.metric.values[i])[0] for i in draws]
+    low, high = np.percentile(again, (2.5, 97.5))
+    np.testing.assert_allclose([found.rank_correlation_low[0], found.rank_correlation_high[0]], [low, high])
 
 
 def test_wrong_input():

@@ -228,6 +228,20 @@ def test_processes_that_fork_are_refused(monkeypatch):
         run(samples=4, executor=pool)
 
 
+@pytest.mark.parametrize("executor", ["foo", 3])
+def test_what_runs_nothing_is_no_executor(executor):
+    with pytest.raises(InvalidArgument, match="executor: expected None, a concurrent.futures.Executor"):
+        run(samples=4, executor=executor)
+
+
+def test_a_place_that_cannot_be_written_is_named_before_the_first_device(tmp_path):
+    def never(draws, seeds):
+        raise AssertionError
+
+    with pytest.raises(InvalidArgument, match="^out: expected a file to write"):
+        tolerance(never, measure, ERRORS, samples=4, out=tmp_path, progress=False)
+
+
 class Lawless(Normal):
     def ppf(self, quantiles):
         return np.full(len(quantiles), np.nan)

@@ -5,7 +5,16 @@ import pytest
 from scipy import stats
 
 from photonet.errors import InvalidArgument, UnknownName
-from photonet.tolerance import AtLeast, AtMost, Uniform, tolerance, with_yield, yield_curve, yield_interval
+from photonet.tolerance import (
+    AtLeast,
+    AtMost,
+    Uniform,
+    sensitivity,
+    tolerance,
+    with_yield,
+    yield_curve,
+    yield_interval,
+)  # fmt: skip
 
 
 def study(samples=64, sampler="sobol"):
@@ -87,6 +96,15 @@ def test_only_whole_studies_whose_rows_follow_the_laws_have_a_yield():
 
 def test_wrong_input():
     ds = study(4)
+    for other in (ds.drop_attrs(), ds["good"], 3):
+        with pytest.raises(InvalidArgument, match="^ds: expected a study"):
+            with_yield(other, {"good": 0.5})
+        with pytest.raises(InvalidArgument, match="^ds: expected a study"):
+            yield_curve(other, "good", [0.5])
+        with pytest.raises(InvalidArgument, match="^ds: expected a study"):
+            sensitivity(other, "good")
+    with pytest.raises(InvalidArgument, match="^thresholds: expected several"):
+        yield_curve(ds, "good", 0.5)
     with pytest.raises(UnknownName, match="did you mean good"):
         yield_curve(ds, "goood", [0.5])
     with pytest.raises(UnknownName, match="better"):
