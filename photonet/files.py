@@ -51,8 +51,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def writable(path: str | Path) -> Path:
+def writable(path: str | Path, name: str = "path") -> Path:
     """The path of a file that can be written; its folder is made. Slow work asks before it begins.
+
+    Args:
+        path: of the file.
+        name: of the argument it came by, for the error.
 
     Raises:
         InvalidArgument: no path, that of a folder, or a place where nothing can be written.
@@ -64,16 +68,16 @@ def writable(path: str | Path) -> Path:
         photonet.errors.InvalidArgument: path: expected a file to write, got the folder /
     """
     if not isinstance(path, (str, os.PathLike)):
-        raise InvalidArgument("path", "the path of a file to write", repr(path)[:80])
+        raise InvalidArgument(name, "the path of a file to write", repr(path)[:80])
     path = Path(path)
     if path.is_dir():
-        raise InvalidArgument("path", "a file to write", f"the folder {path}")
+        raise InvalidArgument(name, "a file to write", f"the folder {path}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         got = f"{path} ({error.strerror})"
-        raise InvalidArgument("path", "a file in a folder that can be written", got) from None
+        raise InvalidArgument(name, "a file in a folder that can be written", got) from None
     return path
 
 

@@ -124,7 +124,7 @@ def tolerance(
     draws = {name: _drawn(name, law, cube[:, i]) for i, (name, law) in enumerate(laws.items())}
     table = _table(draws, laws, _device_seeds(seed, samples))
     table.attrs.update(_provenance(system, metric, laws, samples, sampler, seed, config))
-    path = None if out is None else _writable(out)
+    path = None if out is None else writable(out, "out")
     if path is not None and resume and path.exists():
         for name, values in read_metrics(path, table).items():
             table[name] = ("device", values, {"role": "metric"})
@@ -135,14 +135,6 @@ def tolerance(
     if path is not None:
         write(table, path)
     return table
-
-
-def _writable(out: str | Path) -> Path:
-    """Told before the first device is made, not after the last."""
-    try:
-        return writable(out)
-    except InvalidArgument as error:
-        raise InvalidArgument("out", error.expected, error.got) from None
 
 
 def _drawn(name: str, law: Distribution, quantiles: np.ndarray) -> np.ndarray:
