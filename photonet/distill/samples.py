@@ -16,7 +16,7 @@ from .teacher import Gram
 from .terms import KD, Batch, CrossEntropy, OutputMatching, SquaredError, Term
 from .views import Views
 
-__all__ = ["Samples", "accuracy", "evaluate", "mean_iou", "predict", "r_squared", "scores"]
+__all__ = ["Samples", "accuracy", "evaluate", "known", "mean_iou", "predict", "r_squared", "scores"]
 
 SUPERVISED = (CrossEntropy, KD, SquaredError, OutputMatching)
 
@@ -64,6 +64,16 @@ class Samples:
         if need in ("teacher", "features") and self.ask is not None:
             return True
         return getattr(self, "gram" if need == "kernel" else need) is not None
+
+
+def known(labels: torch.Tensor) -> torch.Tensor:
+    """Where a label is known: not `UNLABELLED`, and of numbers not NaN.
+
+    Example:
+        >>> known(torch.tensor([3, -100])), known(torch.tensor([3.0, torch.nan]))
+        (tensor([ True, False]), tensor([ True, False]))
+    """
+    return ~labels.isnan() if labels.is_floating_point() else labels != UNLABELLED
 
 
 def predict(
@@ -139,10 +149,10 @@ def scores(outputs: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
         >>> scores(torch.eye(3)[None], torch.tensor([[0, 1, 1]]))
         {'val_accuracy': 0.6666666666666666, 'val_miou': 0.5}
     """
+    if not bool(known(labels).any()):
+        return {}
     if labels.is_floating_point():
         return {"val_r2": r_squared(outputs, labels)}
-    if not bool((labels != UNLABELLED).any()):
-        return {}
     found = {"val_accuracy": accuracy(outputs, labels)}
     return found | {"val_miou": mean_iou(outputs, labels)} if labels.ndim > 1 else found
 

@@ -227,8 +227,8 @@ class OutputMatching(_OfNumbers):
     needs: ClassVar[frozenset[str]] = frozenset({"teacher"})
 
     def __call__(self, batch: Batch) -> torch.Tensor:
-        """See `losses.squared_error`."""
-        return losses.squared_error(batch.logits, _given(batch.teacher, "teacher"), self.scale)
+        """See `losses.output_matching`."""
+        return losses.output_matching(batch.logits, _given(batch.teacher, "teacher"), self.scale)
 
 
 @dataclass(frozen=True)
