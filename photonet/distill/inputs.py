@@ -90,7 +90,7 @@ def labelled(name: str, data: Any) -> tuple[torch.Tensor, torch.Tensor]:
     inputs = _samples(f"{name} inputs", data[0])
     if data[1] is None:
         raise InvalidArgument(f"{name} labels", "a class or numbers for each input", None)
-    labels = torch.as_tensor(data[1]) if isinstance(data[1], torch.Tensor) else _numbers(name, data[1])
+    labels = data[1].detach() if isinstance(data[1], torch.Tensor) else _numbers(name, data[1])
     if labels.is_complex() or not labels.ndim:
         got = f"{labels.dtype} of shape {tuple(labels.shape)}"
         raise InvalidArgument(f"{name} labels", "whole numbers or real ones, one row per input", got)
@@ -107,7 +107,7 @@ def labelled(name: str, data: Any) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _samples(name: str, value: Any) -> torch.Tensor:
     """Inputs [n, ...] of any shape; bytes are divided by 255, as `photonet.arrays.as_pictures` does."""
-    found = as_tensor(name, value, least_dims=2, whole=True)
+    found = as_tensor(name, value, least_dims=2, whole=True).detach()
     return found / 255 if str(getattr(value, "dtype", "")).endswith("uint8") else found
 
 

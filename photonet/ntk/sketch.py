@@ -21,6 +21,7 @@ from ..streams import stream
 from .factors import Correlation, Factor, Outer, dense
 from .jacobian import Tangents
 from .precision import full_precision, single
+from .similarity import over
 
 __all__ = ["Sketch", "sketch_error"]
 
@@ -159,7 +160,7 @@ def sketch_error(features: Tensor, blocks: int = 4) -> Tensor:
         blocks: at least 2.
 
     Returns:
-        [], the standard error over the norm of the kernel.
+        [], the standard error over the norm of the kernel; 0 of features that are all 0.
 
     Raises:
         InvalidArgument: not features of so many blocks.
@@ -178,4 +179,4 @@ def sketch_error(features: Tensor, blocks: int = 4) -> Tensor:
     parts = features.reshape(n, m, blocks, size // blocks).permute(2, 0, 1, 3).flatten(2)
     kernels = blocks * parts @ parts.mT
     spread = (kernels - kernels.mean(0)).square().sum() / (blocks * (blocks - 1))
-    return spread.sqrt() / torch.linalg.matrix_norm(kernels.mean(0))
+    return over(spread.sqrt(), torch.linalg.matrix_norm(kernels.mean(0)))
