@@ -90,10 +90,10 @@ def correct(
     ========================  ============================================================================
 
     Every candidate is made from three quarters of the frames and judged on the fourth, in turn until a
-    hundred frames have judged (where labels decide, a hundred that have one). The simplest one within one standard error of the best is kept, or nothing:
-    mild errors are made worse by fine-tuning. The loss is the divergence from the simulated network's
-    softened answers (from the teacher's, where a twin learns from it), or the cross-entropy if the method
-    uses labels. What is kept is made anew from all frames.
+    hundred frames have judged (where labels decide, a hundred that have one). The simplest one within one
+    standard error of the best is kept, or nothing: mild errors are made worse by fine-tuning. The loss is the
+    divergence from the simulated network's softened answers (from the teacher's, where a twin learns from
+    it), or the cross-entropy if the method uses labels. What is kept is made anew from all frames.
 
     Args:
         student: the simulated network (its frontend gives the feature maps the backend was trained for).

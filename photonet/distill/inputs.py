@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from .. import checks
-from ..arrays import UNLABELLED, as_tensor
+from ..arrays import UNLABELLED
 from ..errors import GridMismatch, InvalidArgument
 from .config import METHODS, TrainConfig
-from .samples import known, predict
+from .samples import as_samples, known, predict
 from .terms import KD, NTK, CrossEntropy, KernelResidual, OutputMatching, SquaredError, Term
 
 __all__ = [
@@ -87,7 +87,9 @@ def labelled(name: str, data: Any) -> tuple[torch.Tensor, torch.Tensor]:
         data = (data.images, data.labels)
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise InvalidArgument(name, "Images, or a pair (inputs, labels)", type(data).__name__)
-    inputs = _samples(f"{name} inputs", data[0])
+    inputs = as_samples(f"{name} inputs", data[0])
+    if inputs.ndim < 2:
+        raise InvalidArgument(f"{name} inputs", "samples [n, ...]", f"shape {tuple(inputs.shape)}")
     if data[1] is None:
         raise InvalidArgument(f"{name} labels", "a class or numbers for each input", None)
     labels = data[1].detach() if isinstance(data[1], torch.Tensor) else _numbers(name, data[1])
@@ -103,12 +105,6 @@ def labelled(name: str, data: Any) -> tuple[torch.Tensor, torch.Tensor]:
     dtype = inputs.dtype if inputs.is_floating_point() else labels.dtype
     checks.finite(f"{name} labels", torch.where(labels.isnan(), 0, labels))  # NaN is what is not known
     return inputs, labels.to(inputs.device, dtype)
-
-
-def _samples(name: str, value: Any) -> torch.Tensor:
-    """Inputs [n, ...] of any shape; bytes are divided by 255, as `photonet.arrays.as_pictures` does."""
-    found = as_tensor(name, value, least_dims=2, whole=True).detach()
-    return found / 255 if str(getattr(value, "dtype", "")).endswith("uint8") else found
 
 
 def for_student(
@@ -175,7 +171,7 @@ def with_unlabelled(
         GridMismatch: inputs of another shape.
         InvalidArgument: inputs of another kind.
     """
-    more = _alike("unlabelled", _samples("unlabelled", unlabelled), inputs)
+    more = _alike("unlabelled", as_samples("unlabelled", unlabelled), inputs)
     missing = math.nan if labels.is_floating_point() else UNLABELLED
     unknown = labels.new_full((len(more), *labels.shape[1:]), missing)
     return torch.cat([inputs, more]), torch.cat([labels, unknown])

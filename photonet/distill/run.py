@@ -93,7 +93,8 @@ def distill(
 
     Args:
         student: any module in which samples do not mix, but by batch normalisation; that is held at its
-            running statistics where kernels are taken.
+            running statistics where kernels are taken. It is trained in training mode, also where it comes
+            from prediction; parts in evaluation mode of a student in training mode stay so.
         teacher: any module with the student's outputs, or a `Trajectory` of its training; None for ``ce``.
         train: `photonet.data.Images`, or a pair of inputs [n, ...] and labels [n] (tensor, array or xarray;
             [n, ...] for pixels and for numbers). Inputs of whole numbers stay int64, as an embedding takes
@@ -150,6 +151,7 @@ def distill(
     """
     config = TrainConfig() if config is None else config
     check_kinds(student, teacher, config, noise)
+    processes = Processes(fabric)
     checks.count("seed", seed, least=0)
     folder, rates = folder_of(out), _rates(tune)
     inputs, labels = for_student(student, *labelled("train", train))
@@ -158,7 +160,6 @@ def distill(
     else:
         val_inputs, val_labels = validation(val, inputs, labels)
     terms, method_name = terms_of(method, labels)
-    processes = Processes(fabric)
     if fabric is not None:
         student.to(fabric.device)
         teacher = teacher.to(fabric.device) if teacher is not None else None

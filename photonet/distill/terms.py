@@ -259,6 +259,9 @@ class NTK(Term):
         super().__post_init__()
         checks.choice("form", self.form, losses.NTK_FORMS)
         checks.choice("outputs", self.outputs, ("random", "classes", "trace", "full"))
+        checks.instance("centred", self.centred, bool, "True or False")
+        if self.params is not None:
+            checks.instance("params", self.params, str, "a prefix of parameter names, or None")
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         """See `losses.ntk_matching`."""

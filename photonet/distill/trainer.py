@@ -54,7 +54,7 @@ def fit(
     directions of an epoch depend on the seed and the epoch alone, so a run resumed from a checkpoint ends
     where the uninterrupted one does. Both kernels are taken along the same random directions. A batch that is
     computed in parts, by several processes or one after the other, gives the gradient of the whole batch.
-    Parts of a model in training mode that are in evaluation mode (batch normalisation that is frozen) stay so.
+    Parts in evaluation mode of a model in training mode (batch normalisation that is frozen) stay so.
 
     Args:
         model: trained in place.

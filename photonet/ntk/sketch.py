@@ -42,7 +42,7 @@ class Sketch:
         blocks: independent parts, whose spread is the error estimate of `sketch_error`.
 
     Raises:
-        InvalidArgument: a size that the blocks do not divide, or an unknown kind.
+        InvalidArgument: a size that the blocks do not divide, a negative seed, or an unknown kind.
 
     Example:
         >>> from photonet.ntk import tangents
@@ -61,6 +61,7 @@ class Sketch:
         checks.choice("kind", self.kind, ("count", "gaussian"))
         if checks.count("size", self.size) % checks.count("blocks", self.blocks, 2):
             raise InvalidArgument("size", f"a multiple of the {self.blocks} blocks", self.size)
+        checks.count("seed", self.seed, least=0)
 
     def __call__(self, found: Tangents) -> Tensor:
         """Features [n, m, size]; their inner products estimate the kernel. Differentiable."""
