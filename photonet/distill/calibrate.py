@@ -272,7 +272,7 @@ def merge_into_backend(calibration: nn.Module, backend: nn.Module, shape: tuple[
     size = checks.counts("shape", shape, number=3)
     layers = list(backend.children()) if isinstance(backend, nn.Sequential) else []
     if len(layers) < 2 or not isinstance(layers[0], nn.Flatten) or not isinstance(layers[1], nn.Linear):
-        return InFront(calibration, backend)
+        return InFront(calibration.train(backend.training), backend)
     first = layers[1]
     with torch.no_grad():
         basis = torch.eye(math.prod(size), dtype=first.weight.dtype, device=first.weight.device)
@@ -281,4 +281,4 @@ def merge_into_backend(calibration: nn.Module, backend: nn.Module, shape: tuple[
         merged = skip_init(nn.Linear, len(basis), first.out_features, device=basis.device, dtype=basis.dtype)
         merged.weight.copy_(first.weight @ columns.T)
         merged.bias.copy_(first.weight @ offset + (first.bias if first.bias is not None else 0))
-    return nn.Sequential(layers[0], merged, *layers[2:])
+    return nn.Sequential(layers[0], merged.train(first.training), *layers[2:])

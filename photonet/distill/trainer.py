@@ -161,9 +161,12 @@ def fit(
 
 
 def _frozen(model: nn.Module) -> list[nn.Module]:
-    """Parts in evaluation mode of a model that is to be trained; none of one that comes from prediction."""
+    """Parts in evaluation mode of a model that is to be trained; none of one that comes from prediction.
+
+    A container made around such parts is in training mode, as all that is new, but none of its layers is.
+    """
     modules = list(model.modules())
-    layers = [module for module in modules if not any(True for _ in module.children())]
+    layers = [module for module in modules if next(module.parameters(recurse=False), None) is not None]
     if not model.training or not any(layer.training for layer in layers):
         return []
     return [module for module in modules if not module.training]

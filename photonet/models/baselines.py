@@ -118,7 +118,7 @@ def _digital(optics: OpticalConv2d) -> nn.Module:
     with torch.no_grad():
         conv.weight.copy_(optics.weight.flip(-2, -1))  # torch correlates
     parts = [pad, conv] + ([nn.AvgPool2d(optics.binning)] if optics.binning > 1 else [])
-    return nn.Sequential(*parts)
+    return nn.Sequential(*parts).train(optics.training)
 
 
 def _all_optics(student: HybridNetwork) -> list[OpticalConv2d]:

@@ -8,6 +8,8 @@ from torch import nn
 
 from photonet.distill import KD, METHODS, NTK, CrossEntropy, TrainConfig, distill, predict
 from photonet.errors import DataError, GridMismatch, InvalidArgument, TrainingDiverged
+from photonet.models import digital_twin, packed, polychromatic_segmentation
+from photonet.nn import HybridNetwork
 
 CONFIG = TrainConfig(epochs=3, batch_size=16, lr=1e-2)
 
@@ -216,6 +218,19 @@ def test_what_is_frozen_in_a_model_that_is_trained_stays_and_one_from_prediction
         distill(model, None, data, method="ce", config=CONFIG, tune=tune)
     steps = [[int(norm.num_batches_tracked) for norm in (m[1], m[3])] for m in (frozen, predicted)]
     assert steps == [[0, 15], [15, 15]]
+
+
+def test_what_is_made_of_parts_from_prediction_is_trained():
+    x = torch.rand(30, 3, 16, 16)
+    student = polychromatic_segmentation((2, 3), width=8, context=(1,)).eval()
+    config = TrainConfig(epochs=1, batch_size=9)
+    labels = torch.zeros(30, 16, 16, dtype=torch.int64)
+    around = HybridNetwork(student.frontend, student.backend)
+    for model in (digital_twin(student), packed(student, x), around):
+        norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+        before = [int(norm.num_batches_tracked) for norm in norms]
+        distill(model, None, (x, labels), method="ce", config=config)
+        assert [int(norm.num_batches_tracked) for norm in norms] == [n + 3 for n in before]
 
 
 class Follows(nn.Module):
