@@ -154,7 +154,8 @@ def estimate(
         samples: pictures that are used, drawn from ``train``; cost grows with the cube, 2,000 take seconds.
         initialisations: draws of the first weights, per design that is a function.
         confidence: of the intervals, and of the statement that one design is better than another.
-        seed: of the pictures, the initialisations and the bootstrap.
+        seed: of the pictures, the initialisations and the bootstrap. Initialisation i is that of seed + i, so
+            neighbouring seeds share some: repeat with seeds that are further apart.
 
     Returns:
         `Estimate`, which prints as a table.
@@ -246,7 +247,7 @@ def _settle(network: nn.Module, pictures: Tensor) -> None:
         layer.momentum = None  # the mean over batches
         layer.train()
     if layers:
-        for part in pictures.split(CHUNK):
+        for part in pictures.tensor_split(-(-len(pictures) // CHUNK)):  # equal ones, as all count alike
             network(part)
     network.eval()
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from photonet import estimate
 from photonet.errors import InvalidArgument, UnknownName
+from photonet.estimate import _settle
 from photonet.models import compressed_meta, random_psfs
 
 
@@ -167,3 +168,14 @@ def test_labels_that_are_no_classes():
     found = estimate(lambda: nn.Linear(4, 3), (inputs, labels), initialisations=1)
     with pytest.raises(InvalidArgument, match="reached: expected accuracies by the names"):
         found.anchored([0.5, 0.6])
+
+
+def test_statistics_of_the_pictures_are_of_equal_parts():
+    """One picture that was left over counted as much as 250, and a layer of vectors does not take one."""
+    for n in (251, 260):
+        x = torch.randn(n, 6, generator=torch.Generator().manual_seed(0))
+        network = nn.Sequential(nn.BatchNorm1d(6))
+        with torch.no_grad():
+            _settle(network, x)
+        # the parts differ by one picture in 250
+        assert (network[0].running_mean - x.mean(0)).abs().max() < 0.01 * n**-0.5

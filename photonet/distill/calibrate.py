@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import operator
 
 import torch
@@ -43,11 +44,11 @@ def check_maps(measured: torch.Tensor, simulated: torch.Tensor) -> None:
         )
     if len(measured) < 2:
         raise InvalidArgument("measured", "two or more scenes", len(measured))
-    _finite_numbers(measured, simulated)
+    _finite_numbers(measured=measured, simulated=simulated)
 
 
-def _finite_numbers(measured: torch.Tensor, simulated: torch.Tensor) -> None:
-    for name, maps in {"measured": measured, "simulated": simulated}.items():
+def _finite_numbers(**named: torch.Tensor) -> None:
+    for name, maps in named.items():
         if not maps.is_floating_point():
             raise InvalidArgument(name, "floating-point numbers", maps.dtype)
         checks.finite(name, maps)
@@ -84,7 +85,8 @@ def fit_ridge_map(measured: torch.Tensor, simulated: torch.Tensor, neighbourhood
         >>> float(error.abs().max()) < 1e-3
         True
     """
-    if checks.count("neighbourhood", neighbourhood) % 2 == 0:
+    neighbourhood = checks.count("neighbourhood", neighbourhood)
+    if neighbourhood % 2 == 0:
         raise InvalidArgument("neighbourhood", "an odd number of features", neighbourhood)
     check_maps(measured, simulated)
     folds = min(FOLDS, len(measured))
@@ -128,7 +130,7 @@ def fit_full_map(measured: torch.Tensor, simulated: torch.Tensor) -> nn.Sequenti
         raise GridMismatch("simulated", f"{len(measured)} scenes", f"{len(simulated)}")
     if len(measured) < 2:
         raise InvalidArgument("measured", "two or more scenes", len(measured))
-    _finite_numbers(measured, simulated)
+    _finite_numbers(measured=measured, simulated=simulated)
     x, y = measured.double().flatten(1), simulated.double().flatten(1)
     mean_x, mean_y = x.mean(0), y.mean(0)
     u, s, vh = torch.linalg.svd(x - mean_x, full_matrices=False)
@@ -166,6 +168,7 @@ def fit_wiener_map(clean: torch.Tensor, wanted: torch.Tensor, noise: torch.Tenso
 
     Raises:
         GridMismatch: different numbers of examples, or of channels in ``noise``.
+        InvalidArgument: fewer than two examples, negative noise, or values that are not finite.
 
     Example:
         >>> clean = torch.randn(4000, 1, 2, 2)
@@ -175,8 +178,13 @@ def fit_wiener_map(clean: torch.Tensor, wanted: torch.Tensor, noise: torch.Tenso
     """
     if len(clean) != len(wanted):
         raise GridMismatch("wanted", f"{len(clean)} examples", len(wanted))
+    if len(clean) < 2 or clean.ndim != 4:
+        raise InvalidArgument("clean", "two or more examples [m, k, y, x]", f"shape {tuple(clean.shape)}")
     if noise.shape != clean.shape[1:2]:
         raise GridMismatch("noise", f"a value for each of {clean.shape[1]} channels", tuple(noise.shape))
+    _finite_numbers(clean=clean, wanted=wanted, noise=noise)
+    if bool((noise < 0).any()):
+        raise InvalidArgument("noise", "standard deviations", f"{float(noise.min())}")
     x, y = clean.double().flatten(1), wanted.double().flatten(1)
     mean_x, mean_y = x.mean(0), y.mean(0)
     covariance = (x - mean_x).T @ (x - mean_x) / len(x)
@@ -250,6 +258,9 @@ def merge_into_backend(calibration: nn.Module, backend: nn.Module, shape: tuple[
     Returns:
         A new module with the backend's other layers (shared, not copied).
 
+    Raises:
+        InvalidArgument: a shape that is not three numbers.
+
     Example:
         >>> conv = nn.Conv2d(2, 2, 3, padding=1)
         >>> backend = nn.Sequential(nn.Flatten(), nn.Linear(2 * 5 * 5, 3))
@@ -258,17 +269,16 @@ def merge_into_backend(calibration: nn.Module, backend: nn.Module, shape: tuple[
         >>> torch.allclose(merged(x), backend(conv(x)), atol=1e-5), len(list(merged.parameters()))
         (True, 2)
     """
+    size = checks.counts("shape", shape, number=3)
     layers = list(backend.children()) if isinstance(backend, nn.Sequential) else []
     if len(layers) < 2 or not isinstance(layers[0], nn.Flatten) or not isinstance(layers[1], nn.Linear):
-        return InFront(calibration, backend)
+        return InFront(calibration.train(backend.training), backend)
     first = layers[1]
     with torch.no_grad():
-        basis = torch.eye(
-            shape[0] * shape[1] * shape[2], dtype=first.weight.dtype, device=first.weight.device
-        )
-        offset = calibration(torch.zeros(1, *shape, dtype=basis.dtype, device=basis.device)).flatten()
-        columns = calibration(basis.reshape(-1, *shape)).flatten(1) - offset  # row i: image of feature i
+        basis = torch.eye(math.prod(size), dtype=first.weight.dtype, device=first.weight.device)
+        offset = calibration(torch.zeros(1, *size, dtype=basis.dtype, device=basis.device)).flatten()
+        columns = calibration(basis.reshape(-1, *size)).flatten(1) - offset  # row i: image of feature i
         merged = skip_init(nn.Linear, len(basis), first.out_features, device=basis.device, dtype=basis.dtype)
         merged.weight.copy_(first.weight @ columns.T)
         merged.bias.copy_(first.weight @ offset + (first.bias if first.bias is not None else 0))
-    return nn.Sequential(layers[0], merged, *layers[2:])
+    return nn.Sequential(layers[0], merged.train(first.training), *layers[2:])

@@ -22,9 +22,10 @@ from .judge import TEMPERATURE
 from .kernels import fit_kernels, unknowns
 from .local import fit_local_map
 from .nonlinear import NonlinearMap, fit_nonlinear_map
+from .samples import Samples, predict
 from .teacher import teacher_targets
 from .terms import KD, Term
-from .trainer import Samples, fit, predict
+from .trainer import fit
 from .twin import BLOCK, Displaced, captures, displaced_scenes, fit_twin, moved_scenes, with_margin
 
 __all__ = ["MAPS", "Calibration", "Setting", "Workshop"]
@@ -301,5 +302,5 @@ class Workshop:
 
 def _trainable(start: nn.Module) -> nn.Module:
     """A copy that can be trained, but for a map in front of it."""
-    backend = copy.deepcopy(start)
+    backend = copy.deepcopy(start).train()
     return backend.trainable() if isinstance(backend, InFront) else backend.requires_grad_(True)

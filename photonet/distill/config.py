@@ -31,8 +31,11 @@ class TrainConfig:
     """Settings of `photonet.distill` and `photonet.correct`.
 
     Args:
-        epochs: passes over the training data.
-        batch_size: samples per step.
+        epochs: passes over the training data, each in another order. A pass leaves out the last batch where
+            that is not whole.
+        batch_size: samples per step; no more than there are. Of a small set choose one that divides the
+            number of samples, or is a few percent of it: of 225 samples in batches of 128 each pass shows
+            128, so that 97 learn nothing from it.
         lr: peak learning rate of AdamW; one cycle (warm-up over the first 30 %, then cosine to zero).
         weight_decay: decoupled weight decay.
         temperature: of knowledge distillation.

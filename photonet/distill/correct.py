@@ -18,9 +18,9 @@ from .candidates import Setting, Workshop
 from .chain import candidates_of, uses_labels
 from .config import TrainConfig
 from .frames import check_needs, check_order, clean_scenes, for_student, usable_frames
-from .inputs import same_outputs
-from .judge import divergence, folds, simplest, unlikelihood
-from .trainer import accuracy, predict
+from .inputs import check_guide, same_outputs
+from .judge import folds, frame_divergence, labelled_frames, simplest, unlikelihood
+from .samples import accuracy, predict
 from .twin import captures, register_bench
 
 __all__ = ["Corrected", "correct"]
@@ -90,10 +90,10 @@ def correct(
     ========================  ============================================================================
 
     Every candidate is made from three quarters of the frames and judged on the fourth, in turn until a
-    hundred frames have judged. The simplest one within one standard error of the best is kept, or nothing:
-    mild errors are made worse by fine-tuning. The loss is the divergence from the simulated network's
-    softened answers (from the teacher's, where a twin learns from it), or the cross-entropy if the method
-    uses labels. What is kept is made anew from all frames.
+    hundred frames have judged (where labels decide, a hundred that have one). The simplest one within one
+    standard error of the best is kept, or nothing: mild errors are made worse by fine-tuning. The loss is the
+    divergence from the simulated network's softened answers (from the teacher's, where a twin learns from
+    it), or the cross-entropy if the method uses labels. What is kept is made anew from all frames.
 
     Args:
         student: the simulated network (its frontend gives the feature maps the backend was trained for).
@@ -127,6 +127,7 @@ def correct(
         >>> result.kept, result.calibration
         ('calibration', 'shared')
     """
+    check_guide(teacher, TrainConfig() if config is None else config)
     names = candidates_of(method)
     measured = for_student(student, measured)
     used = usable_frames(student, measured, fraction, seed)
@@ -150,9 +151,11 @@ def correct(
     if method == "auto" and (registration is None or clean is None):
         names = tuple(name for name in names if name != "twin")
     setting = Setting(student, used.scenes, registration, clean, teacher, config, seed)
+    by_label = uses_labels(names)
+    judges = labelled_frames(used.labels) if by_label and used.labels is not None else None
     rounds = [
         (Workshop(setting, used[made.to(used.scenes.device)]), used[held.to(used.scenes.device)])
-        for made, held in folds(len(used))
+        for made, held in folds(len(used), judges)
     ]
     metrics = {} if registration is None else _of_registration(registration)
     chosen = ""
@@ -164,7 +167,6 @@ def correct(
             (name for name in setting.maps() if f"features/{name}" in errors),
             key=lambda name: errors[f"features/{name}"] if errors[f"features/{name}"] > NEGLIGIBLE else 0.0,
         )
-    by_label = uses_labels(names)
     guide = setting.guide if "twin" in names else student
     losses: dict[str, torch.Tensor] = {}
     for name in names:
@@ -250,11 +252,11 @@ def _judged(
 
 
 def _losses(backend: nn.Module, frames: Measured, guide: nn.Module, by_label: bool) -> torch.Tensor:
-    """Loss of each frame, against its label or the guide's answer."""
+    """Loss of each frame, against the guide's answer, or against its label where it has one."""
     logits = predict(backend, frames.features)
     if by_label and frames.labels is not None:
         return unlikelihood(logits, frames.labels)
-    return divergence(logits, predict(guide, frames.scenes))
+    return frame_divergence(logits, predict(guide, frames.scenes))
 
 
 def _better(

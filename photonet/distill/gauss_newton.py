@@ -78,7 +78,7 @@ def gauss_newton(
         True
     """
     checks.count("iterations", iterations)
-    checks.finite("features", features)
+    features = checks.finite("features", features).detach()
     if len(features) < 2:
         raise InvalidArgument("features", "two or more frames", len(features))
     model = copy.deepcopy(backend).eval().requires_grad_(True)
@@ -89,7 +89,7 @@ def gauss_newton(
     names = list(start := {name: p.detach().clone() for name, p in ntk.select(model).items()})
     target = _centred(checks.finite("wanted", wanted).detach())
 
-    def outputs(parameters: dict[str, torch.Tensor]) -> torch.Tensor:
+    def outputs(parameters: Parameters) -> torch.Tensor:
         return _centred(functional_call(model, parameters, (features,)))
 
     few = slice(0, JUDGED)
@@ -134,9 +134,7 @@ def _centred(logits: torch.Tensor, axis: int = 1) -> torch.Tensor:
 
 
 def _forward_derivative(
-    outputs: Callable[[dict[str, torch.Tensor]], torch.Tensor],
-    at: dict[str, torch.Tensor],
-    along: dict[str, torch.Tensor],
+    outputs: Callable[[Parameters], torch.Tensor], at: Parameters, along: Parameters
 ) -> torch.Tensor:
     with warnings.catch_warnings():
         # torch's own rules for forward derivatives are compiled on first use by a deprecated function
@@ -145,7 +143,7 @@ def _forward_derivative(
     return pushed
 
 
-def _objective(left: torch.Tensor, moved: dict[str, torch.Tensor], ridge: torch.Tensor) -> torch.Tensor:
+def _objective(left: torch.Tensor, moved: Parameters, ridge: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         return left.square().sum() + ridge * sum(p.square().sum() for p in moved.values())
 

@@ -14,17 +14,19 @@ import torch
 from torch import nn
 
 from .. import checks
-from ..arrays import UNLABELLED, as_tensor
+from ..arrays import UNLABELLED
 from ..errors import GridMismatch, InvalidArgument
 from .config import METHODS, TrainConfig
-from .samples import predict
+from .samples import as_samples, known, predict
 from .terms import KD, NTK, CrossEntropy, KernelResidual, OutputMatching, SquaredError, Term
 
 __all__ = [
     "check_classes",
+    "check_guide",
     "check_kinds",
     "check_known",
     "folder_of",
+    "for_student",
     "hold_out",
     "labelled",
     "outputs_of",
@@ -45,14 +47,19 @@ def check_kinds(student: Any, teacher: Any, config: Any, noise: Any) -> None:
     """Refuse what is no module, no settings or no function."""
     if not isinstance(student, nn.Module):
         raise InvalidArgument("student", "a torch module", type(student).__name__)
+    check_guide(teacher, config)
+    if noise is not None and not callable(noise):
+        raise InvalidArgument("noise", "a function of model, inputs and generator, or None", repr(noise)[:80])
+
+
+def check_guide(teacher: Any, config: Any) -> None:
+    """Refuse a teacher that is no module, and what are no settings."""
     if teacher is not None and not isinstance(teacher, nn.Module):
         raise InvalidArgument("teacher", "a torch module, or None", type(teacher).__name__)
     if not isinstance(config, TrainConfig):
         raise InvalidArgument(
             "config", "a TrainConfig", type(config).__name__, "TrainConfig(epochs=3), for example"
         )
-    if noise is not None and not callable(noise):
-        raise InvalidArgument("noise", "a function of model, inputs and generator, or None", repr(noise)[:80])
 
 
 def folder_of(out: Any) -> Path | None:
@@ -71,7 +78,7 @@ def labelled(name: str, data: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs and labels as tensors, from `photonet.data.Images` or a pair of arrays.
 
     Labels that are whole numbers are classes, floating-point numbers are to be regressed. Inputs that are
-    whole numbers stay so, for an embedding; bytes are pixels and become float32.
+    whole numbers stay so, for an embedding; bytes are pixels, of which 255 becomes 1.
 
     Raises:
         InvalidArgument: neither of these, complex or infinite labels, or of another length.
@@ -80,10 +87,12 @@ def labelled(name: str, data: Any) -> tuple[torch.Tensor, torch.Tensor]:
         data = (data.images, data.labels)
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise InvalidArgument(name, "Images, or a pair (inputs, labels)", type(data).__name__)
-    inputs = as_tensor(f"{name} inputs", data[0], least_dims=2, whole=True)
+    inputs = as_samples(f"{name} inputs", data[0])
+    if inputs.ndim < 2:
+        raise InvalidArgument(f"{name} inputs", "samples [n, ...]", f"shape {tuple(inputs.shape)}")
     if data[1] is None:
         raise InvalidArgument(f"{name} labels", "a class or numbers for each input", None)
-    labels = torch.as_tensor(data[1]) if isinstance(data[1], torch.Tensor) else _numbers(name, data[1])
+    labels = data[1].detach() if isinstance(data[1], torch.Tensor) else _numbers(name, data[1])
     if labels.is_complex() or not labels.ndim:
         got = f"{labels.dtype} of shape {tuple(labels.shape)}"
         raise InvalidArgument(f"{name} labels", "whole numbers or real ones, one row per input", got)
@@ -94,7 +103,18 @@ def labelled(name: str, data: Any) -> tuple[torch.Tensor, torch.Tensor]:
     if not labels.is_floating_point():
         return inputs, labels.to(inputs.device, torch.int64)
     dtype = inputs.dtype if inputs.is_floating_point() else labels.dtype
-    return inputs, as_tensor(f"{name} labels", labels, least_dims=1).to(inputs.device, dtype)
+    checks.finite(f"{name} labels", torch.where(labels.isnan(), 0, labels))  # NaN is what is not known
+    return inputs, labels.to(inputs.device, dtype)
+
+
+def for_student(
+    student: nn.Module, inputs: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Real numbers in the student's precision: those of NumPy are double by default, weights are not."""
+    kinds = [p.dtype for p in student.parameters() if p.is_floating_point()]
+    if not kinds or not inputs.is_floating_point() or inputs.dtype in kinds:
+        return inputs, labels
+    return inputs.to(kinds[0]), labels.to(kinds[0]) if labels.is_floating_point() else labels
 
 
 def _numbers(name: str, labels: Any) -> torch.Tensor:
@@ -151,7 +171,7 @@ def with_unlabelled(
         GridMismatch: inputs of another shape.
         InvalidArgument: inputs of another kind.
     """
-    more = _alike("unlabelled", as_tensor("unlabelled", unlabelled, least_dims=2, whole=True), inputs)
+    more = _alike("unlabelled", as_samples("unlabelled", unlabelled), inputs)
     missing = math.nan if labels.is_floating_point() else UNLABELLED
     unknown = labels.new_full((len(more), *labels.shape[1:]), missing)
     return torch.cat([inputs, more]), torch.cat([labels, unknown])
@@ -187,7 +207,8 @@ def terms_of(method: str | Sequence[Term], labels: torch.Tensor) -> tuple[tuple[
 
 def _for_numbers(term: Term, targets: torch.Tensor) -> Term:
     """The term that does for numbers what this one does for classes."""
-    scale = float((targets - targets.mean(dim=0)).square().mean()) or 1.0
+    variance = float((targets - targets.nanmean(dim=0)).square().nanmean())
+    scale = variance if variance > 0 else 1.0
     if isinstance(term, CrossEntropy):
         return SquaredError(term.weight, term.schedule, scale)
     if isinstance(term, KD):
@@ -217,7 +238,7 @@ def same_outputs(student: torch.Size, teacher: torch.Size) -> None:
 
 def check_known(name: str, labels: torch.Tensor, hint: str) -> None:
     """Refuse labels of which none is known."""
-    if not bool((labels != UNLABELLED).any()):
+    if not bool(known(labels).any()):
         raise InvalidArgument(name, "at least one that is known", "none", hint)
 
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 
-from .losses import divergence as of_decisions
+from ..arrays import UNLABELLED
+from .losses import divergence
 
-__all__ = ["divergence", "folds", "simplest", "unlikelihood"]
+__all__ = ["folds", "frame_divergence", "labelled_frames", "simplest", "unlikelihood"]
 
 FOLDS = 4
 ENOUGH = 100
@@ -19,33 +20,54 @@ TEMPERATURE = 8.0
 """Of answers distilled or compared in correction; unsoftened, a few sure mistakes decide the mean."""
 
 
-def folds(n: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Quarters that are held out in turn, (others, held out), until a hundred frames have been.
+def folds(n: int, judges: torch.Tensor | None = None) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Quarters that are held out in turn, (others, held out), until a hundred frames have judged.
+
+    Args:
+        n: frames.
+        judges: [n], those that can judge (which have a label, where labels decide); each quarter has its
+            share of them. All if None.
 
     Example:
         >>> [len(held) for _, held in folds(40)], [len(held) for _, held in folds(1000)]
         ([10, 10, 10, 10], [250])
+        >>> [held.tolist() for _, held in folds(6, torch.tensor([1, 0, 0, 1, 0, 0]) > 0)]
+        [[0, 1], [2, 3]]
     """
-    part = torch.arange(n) % FOLDS
+    judges = torch.ones(n, dtype=torch.bool) if judges is None else judges.cpu()
+    # counted among those that can judge, and among the others
+    part = torch.where(judges, judges.cumsum(0) - 1, (~judges).cumsum(0) - 1) % FOLDS
     rounds, judged = [], 0
     for index in range(FOLDS):
-        if judged >= ENOUGH:
+        held = part == index
+        able = int((held & judges).sum())
+        if judged >= ENOUGH or not able:
             break
-        rounds.append(((part != index).nonzero()[:, 0], (part == index).nonzero()[:, 0]))
-        judged += len(rounds[-1][1])
+        rounds.append(((~held).nonzero()[:, 0], held.nonzero()[:, 0]))
+        judged += able
     return rounds
 
 
-def divergence(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+def frame_divergence(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """Divergence from the wanted softened answers, [n]; the mean over pixels where outputs are dense."""
-    lost = of_decisions(logits, wanted, TEMPERATURE)
+    lost = divergence(logits, wanted, TEMPERATURE)
     return lost.flatten(1).mean(dim=1) if lost.ndim > 1 else lost
 
 
 def unlikelihood(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy to the labels, [n]; pixels without a label count as 0."""
-    lost = F.cross_entropy(logits, labels, reduction="none")
-    return lost.flatten(1).mean(dim=1) if lost.ndim > 1 else lost
+    """Cross-entropy to the labels, of the frames that have one; pixels without a label count as 0."""
+    lost = F.cross_entropy(logits, labels, reduction="none", ignore_index=UNLABELLED)
+    return (lost.flatten(1).mean(dim=1) if lost.ndim > 1 else lost)[labelled_frames(labels)]
+
+
+def labelled_frames(labels: torch.Tensor) -> torch.Tensor:
+    """Which frames [n] have a label, or a pixel that has one.
+
+    Example:
+        >>> labelled_frames(torch.tensor([[3, -100], [-100, -100]])).tolist()
+        [True, False]
+    """
+    return (labels.reshape(len(labels), -1) != UNLABELLED).any(dim=1)
 
 
 def simplest(losses: Mapping[str, torch.Tensor]) -> str:

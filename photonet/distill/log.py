@@ -20,7 +20,7 @@ __all__ = ["curves", "history_csv", "keep_history", "keep_weights", "remove_run"
 
 LEFT = (
     "teacher.h5",
-    "teacher.parts/*",
+    "teacher.h5.parts/*",
     "checkpoint.safetensors",
     "history.csv",
     "epochs/[0-9]*.safetensors",
@@ -65,7 +65,7 @@ def remove_run(folder: Path) -> None:
     for pattern in LEFT + HALF_WRITTEN:
         for file in sorted(folder.glob(pattern)):
             file.unlink()
-    for own in (folder / "teacher.parts", folder / "epochs", folder / "tensorboard", *rates):
+    for own in (folder / "teacher.h5.parts", folder / "epochs", folder / "tensorboard", *rates):
         if own.is_dir() and not any(own.iterdir()):
             own.rmdir()
 

@@ -22,6 +22,7 @@ __all__ = [
     "kd",
     "kernel_residual",
     "ntk_matching",
+    "output_matching",
     "squared_error",
 ]
 
@@ -62,9 +63,25 @@ def squared_error(outputs: torch.Tensor, targets: torch.Tensor, scale: float = 1
         >>> float(squared_error(outputs, targets, scale=2.0))
         2.0
     """
+    return _mean_square(outputs, targets, ~targets.isnan(), scale)
+
+
+def output_matching(outputs: torch.Tensor, teacher: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+    """`squared_error` to a teacher, of whose outputs none is left out: the loss is NaN if one of them is.
+
+    Example:
+        >>> outputs, teacher = torch.tensor([1.0, 5.0]), torch.tensor([3.0, torch.nan])
+        >>> float(output_matching(outputs, teacher))
+        nan
+    """
+    return _mean_square(outputs, teacher, torch.ones_like(teacher, dtype=torch.bool), scale)
+
+
+def _mean_square(
+    outputs: torch.Tensor, targets: torch.Tensor, known: torch.Tensor, scale: float
+) -> torch.Tensor:
     if outputs.shape != targets.shape:
         raise GridMismatch("targets", f"{tuple(outputs.shape)}, as the outputs", f"{tuple(targets.shape)}")
-    known = ~targets.isnan()
     # chosen before the square: the gradient of what is not known would be NaN
     difference = torch.where(known, outputs - targets, 0.0)
     return difference.square().sum() / (scale * known.sum().clamp_min(1))

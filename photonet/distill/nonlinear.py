@@ -19,6 +19,10 @@ STRENGTHS = tuple(10.0**e for e in range(-8, 1))
 """Ridge strengths that generalised cross-validation chooses from, relative to the mean diagonal."""
 
 
+LEAST = 1e-200
+"""Variance that is left where the fit is perfect: of a smaller one the inverse, of all scenes, overflows."""
+
+
 class NonlinearMap(nn.Module):
     r"""Measured feature maps to simulated ones, through a polynomial and a gain of each pixel.
 
@@ -157,7 +161,7 @@ def _pixels(shared: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, t
     centre_x, centre_y = shared.mean(0), wanted.mean(0)
     x, y = shared - centre_x, wanted - centre_y
     noise = (wanted - shared).square().mean(dim=(0, 2, 3), keepdim=True)[0]
-    noise = noise.clamp_min(torch.finfo(noise.dtype).tiny)
+    noise = noise.clamp_min(LEAST)
     power = x.square().sum(0)
     slope = (x * (y - x)).sum(0) / power.clamp_min(torch.finfo(power.dtype).tiny)  # gain - 1
     gain = 1 + _shrunk(slope, power / noise)

@@ -31,7 +31,7 @@ class Processes:
             precision of the model.
 
     Raises:
-        InvalidArgument: a precision other than ``32-true`` and ``bf16-mixed``.
+        InvalidArgument: something else, or a precision other than ``32-true`` and ``bf16-mixed``.
 
     Example:
         >>> alone = Processes(None)
@@ -40,6 +40,8 @@ class Processes:
     """
 
     def __init__(self, fabric: Fabric | None) -> None:
+        if fabric is not None and not hasattr(fabric, "global_rank"):
+            raise InvalidArgument("fabric", "a lightning.Fabric, or None", repr(fabric)[:80])
         self.fabric = fabric
         self.count = 1 if fabric is None else fabric.world_size
         self.rank = 0 if fabric is None else fabric.global_rank

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 from torch import nn
 
 from .. import checks
@@ -22,6 +23,7 @@ from .inputs import (
     check_kinds,
     check_known,
     folder_of,
+    for_student,
     hold_out,
     labelled,
     outputs_of,
@@ -91,11 +93,14 @@ def distill(
 
     Args:
         student: any module in which samples do not mix, but by batch normalisation; that is held at its
-            running statistics where kernels are taken.
+            running statistics where kernels are taken. It is trained in training mode, also where it comes
+            from prediction; parts in evaluation mode of a student in training mode stay so.
         teacher: any module with the student's outputs, or a `Trajectory` of its training; None for ``ce``.
         train: `photonet.data.Images`, or a pair of inputs [n, ...] and labels [n] (tensor, array or xarray;
             [n, ...] for pixels and for numbers). Inputs of whole numbers stay int64, as an embedding takes
-            them; bytes are pixels and become float32.
+            them; bytes (uint8) are pixels and are divided by 255, here and in ``val`` and ``unlabelled``.
+            Real ones are taken in the student's precision. A label that is not known is
+            `photonet.data.UNLABELLED`, a number that is not known NaN.
         val: the same; by default a tenth of ``train`` is held out.
         method: one of the table, or the terms of a loss (`photonet.distill.terms`), each with its weight
             and schedule.
@@ -146,15 +151,15 @@ def distill(
     """
     config = TrainConfig() if config is None else config
     check_kinds(student, teacher, config, noise)
+    processes = Processes(fabric)
     checks.count("seed", seed, least=0)
     folder, rates = folder_of(out), _rates(tune)
-    inputs, labels = labelled("train", train)
+    inputs, labels = for_student(student, *labelled("train", train))
     if val is None:
         (val_inputs, val_labels), (inputs, labels) = hold_out(inputs, labels, seed)
     else:
         val_inputs, val_labels = validation(val, inputs, labels)
     terms, method_name = terms_of(method, labels)
-    processes = Processes(fabric)
     if fabric is not None:
         student.to(fabric.device)
         teacher = teacher.to(fabric.device) if teacher is not None else None
@@ -205,6 +210,7 @@ def distill(
         "terms": json.dumps([term.as_dict() for term in terms]),
         "seed": seed,
         "data": tensor_hash(inputs, labels),
+        "val": tensor_hash(val_inputs, val_labels),
         "teacher": _hash_of(teacher),
         "student": module_hash(student),
         "trained": config_hash({name: p.requires_grad for name, p in student.named_parameters()}),
@@ -275,22 +281,41 @@ def _best_rate(
     Raises:
         TrainingDiverged: at every rate; one that diverges is worse than any that does not.
     """
-    first = copy.deepcopy(student.state_dict())
+    first, training = _state_of(student), [module for module in student.modules() if module.training]
     tried, failed = [], []
     for lr in rates:
-        student.load_state_dict(first)
+        _restore(student, first)
+        for module in training:
+            module.training = True
         try:
             history, settings = train_at(lr, None if folder is None else folder / f"lr-{lr:g}")
         except TrainingDiverged as error:
             failed.append(f"lr {lr:g}: {error}")
             continue
-        tried.append((_reached(history), history, settings, copy.deepcopy(student.state_dict())))
+        tried.append((_reached(history), history, settings, _state_of(student)))
     if not tried:
         raise TrainingDiverged(f"every learning rate of tune diverged: {'. '.join(failed)}")
-    _, history, settings, weights = max(tried, key=lambda one: one[0])
-    student.load_state_dict(weights)
+    _, history, settings, best = max(tried, key=lambda one: one[0])
+    _restore(student, best)
     student.eval()  # the last rate may have stopped in the middle
     return history, settings
+
+
+State = tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]
+
+
+def _state_of(student: nn.Module) -> State:
+    """Weights and buffers, also those that ``state_dict`` leaves out."""
+    buffers = {name: buffer.detach().clone() for name, buffer in student.named_buffers()}
+    return copy.deepcopy(student.state_dict()), buffers
+
+
+def _restore(student: nn.Module, state: State) -> None:
+    weights, buffers = state
+    student.load_state_dict(weights)
+    for name, buffer in student.named_buffers():
+        if name in buffers:
+            buffer.copy_(buffers[name])
 
 
 def _reached(history: xr.Dataset) -> tuple[float, float]:

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from .. import checks
-from ..arrays import UNLABELLED, batches
+from ..arrays import UNLABELLED, as_tensor, batches
 from ..errors import GridMismatch, InvalidArgument
 from . import losses
 from .teacher import Gram
 from .terms import KD, Batch, CrossEntropy, OutputMatching, SquaredError, Term
 from .views import Views
 
-__all__ = ["Samples", "accuracy", "evaluate", "mean_iou", "predict", "r_squared", "scores"]
+__all__ = [
+    "Samples",
+    "accuracy",
+    "as_samples",
+    "evaluate",
+    "known",
+    "mean_iou",
+    "predict",
+    "r_squared",
+    "scores",
+]
 
 SUPERVISED = (CrossEntropy, KD, SquaredError, OutputMatching)
 
@@ -66,14 +77,35 @@ class Samples:
         return getattr(self, "gram" if need == "kernel" else need) is not None
 
 
+def known(labels: torch.Tensor) -> torch.Tensor:
+    """Where a label is known: not `UNLABELLED`, and of numbers not NaN.
+
+    Example:
+        >>> known(torch.tensor([3, -100])), known(torch.tensor([3.0, torch.nan]))
+        (tensor([ True, False]), tensor([ True, False]))
+    """
+    return ~labels.isnan() if labels.is_floating_point() else labels != UNLABELLED
+
+
+def as_samples(name: str, value: Any) -> torch.Tensor:
+    """Inputs [n, ...] of any shape; bytes are divided by 255, as `photonet.arrays.as_pictures` does.
+
+    Example:
+        >>> as_samples("inputs", torch.tensor([[0, 255]], dtype=torch.uint8)).tolist()
+        [[0.0, 1.0]]
+    """
+    found = as_tensor(name, value, whole=True).detach()
+    return found / 255 if str(getattr(value, "dtype", "")).endswith("uint8") else found
+
+
 def predict(
-    model: nn.Module, inputs: torch.Tensor, batch_size: int | None = None, *, name: str = "model"
+    model: nn.Module, inputs: Any, batch_size: int | None = None, *, name: str = "model"
 ) -> torch.Tensor:
     """Outputs of a model in evaluation mode, without gradients, in batches.
 
     Args:
         model: from inputs [b, ...] to one tensor of outputs [b, ...].
-        inputs: [n, ...].
+        inputs: [n, ...]; bytes are divided by 255, as in training.
         batch_size: by default 1,024 samples, and fewer where those are large.
         name: the model's, for the error.
 
@@ -84,6 +116,8 @@ def predict(
         >>> predict(nn.Linear(3, 2), torch.rand(5, 3)).shape
         torch.Size([5, 2])
     """
+    if not isinstance(inputs, torch.Tensor) or inputs.dtype == torch.uint8:
+        inputs = as_samples("inputs", inputs)
     if batch_size is not None:
         checks.count("batch_size", batch_size)
     training = [module for module in model.modules() if module.training]
@@ -103,9 +137,24 @@ def predict(
 
 
 def accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """Fraction of samples (or pixels) with a label whose largest output is the label's."""
-    known = labels != UNLABELLED
-    return float((logits.argmax(dim=1) == labels)[known].double().mean())
+    """Fraction of samples (or pixels) with a label whose largest output is the label's; NaN is never right.
+
+    Raises:
+        GridMismatch: logits and labels of other samples or sizes.
+
+    Example:
+        >>> accuracy(torch.eye(3), torch.tensor([0, 2, -100]))
+        0.5
+    """
+    return float((_decided(logits, labels) == labels)[known(labels)].double().mean())
+
+
+def _decided(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The class of the largest output, [n, ...] as the labels; one that does not exist where it is NaN."""
+    if logits.ndim < 2 or (*logits.shape[:1], *logits.shape[2:]) != labels.shape:
+        expected = f"{(*logits.shape[:1], *logits.shape[2:])}, as logits {tuple(logits.shape)}"
+        raise GridMismatch("labels", f"shape {expected}", tuple(labels.shape))
+    return torch.where(logits.isnan().any(dim=1), logits.shape[1], logits.argmax(dim=1))
 
 
 def r_squared(outputs: torch.Tensor, targets: torch.Tensor) -> float:
@@ -125,6 +174,7 @@ def r_squared(outputs: torch.Tensor, targets: torch.Tensor) -> float:
         >>> r_squared(torch.tensor([[1.0], [3.0]]), torch.tensor([[0.0], [4.0]]))  # 1 - 2 / 8
         0.75
     """
+    outputs, targets = torch.as_tensor(outputs), torch.as_tensor(targets)
     deviation = (targets - targets.nanmean(dim=0)).square().nansum(dtype=torch.float64)
     count = (~targets.isnan()).sum()
     return 1 - float(losses.squared_error(outputs.double(), targets.double()) * count / deviation)
@@ -139,10 +189,10 @@ def scores(outputs: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
         >>> scores(torch.eye(3)[None], torch.tensor([[0, 1, 1]]))
         {'val_accuracy': 0.6666666666666666, 'val_miou': 0.5}
     """
+    if not bool(known(labels).any()):
+        return {}
     if labels.is_floating_point():
         return {"val_r2": r_squared(outputs, labels)}
-    if not bool((labels != UNLABELLED).any()):
-        return {}
     found = {"val_accuracy": accuracy(outputs, labels)}
     return found | {"val_miou": mean_iou(outputs, labels)} if labels.ndim > 1 else found
 
@@ -160,22 +210,26 @@ def mean_iou(logits: torch.Tensor, labels: torch.Tensor) -> float:
 
     Raises:
         GridMismatch: logits and labels of other scenes or sizes.
-        InvalidArgument: no pixel has a label.
+        InvalidArgument: no pixel has a label, or one has a label that is no class.
 
     Example:
         >>> seen = torch.nn.functional.one_hot(torch.tensor([[0, 0, 1, 1]])).movedim(-1, 1)
         >>> round(mean_iou(seen, torch.tensor([[0, 0, 0, 1]])), 4)  # 2 / 3 and 1 / 2
         0.5833
     """
-    predicted, classes = logits.argmax(dim=1), logits.shape[1]
-    if predicted.shape != labels.shape:
-        raise GridMismatch("labels", f"shape {tuple(predicted.shape)}, as the logits", tuple(labels.shape))
-    known = labels != UNLABELLED
-    if not known.any():
+    predicted, classes = _decided(logits, labels), logits.shape[1]
+    there = known(labels)
+    found = labels[there]
+    if not len(found):
         raise InvalidArgument("labels", "at least one label", "none")
-    counts = torch.bincount(labels[known] * classes + predicted[known], minlength=classes**2)
-    table = counts.reshape(classes, classes).double()
-    both, either = table.diagonal(), table.sum(dim=0) + table.sum(dim=1) - table.diagonal()
+    if found.is_floating_point() or bool(((found < 0) | (found >= classes)).any()):
+        got = f"{found.dtype} from {found.min().item()} to {found.max().item()}"
+        raise InvalidArgument("labels", f"classes 0 to {classes - 1}", got)
+    # what is NaN is no class: one more column, that of nothing
+    counts = torch.bincount(found * (classes + 1) + predicted[there], minlength=classes * (classes + 1))
+    table = counts.reshape(classes, classes + 1).double()
+    both = table.diagonal()
+    either = table.sum(dim=0)[:classes] + table.sum(dim=1) - both
     return float((both[either > 0] / either[either > 0]).mean())
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .. import ntk
+from .. import checks, ntk
 from ..arrays import batches
 from ..errors import DataError, DataMissing, InvalidArgument
 from ..ntk.parameters import in_python
@@ -198,6 +198,9 @@ def teacher_targets(
         folder: as for `tangent_gram`.
         kernel_only: leave out the outputs and features, which are asked at every step instead.
 
+    Raises:
+        InvalidArgument: outputs or features that are not finite; only labels may be unknown.
+
     Example:
         >>> from photonet.distill.terms import KD
         >>> teacher_targets(nn.Linear(3, 2), torch.rand(5, 3), [KD()])["teacher"].shape
@@ -215,6 +218,8 @@ def teacher_targets(
                 parts = [(model(x), x) for x in batches(inputs)]
             if "teacher" in wanted:
                 found["teacher"] = torch.cat([logits for logits, _ in parts])
+        for name, values in found.items():
+            checks.finite({"teacher": "teacher outputs", "features": "teacher features"}[name], values)
     if teacher is not None and wanted & {"gram", "kernel"}:
         found["gram"] = tangent_gram(teacher, inputs, folder)
     return found

@@ -227,8 +227,8 @@ class OutputMatching(_OfNumbers):
     needs: ClassVar[frozenset[str]] = frozenset({"teacher"})
 
     def __call__(self, batch: Batch) -> torch.Tensor:
-        """See `losses.squared_error`."""
-        return losses.squared_error(batch.logits, _given(batch.teacher, "teacher"), self.scale)
+        """See `losses.output_matching`."""
+        return losses.output_matching(batch.logits, _given(batch.teacher, "teacher"), self.scale)
 
 
 @dataclass(frozen=True)
@@ -259,6 +259,9 @@ class NTK(Term):
         super().__post_init__()
         checks.choice("form", self.form, losses.NTK_FORMS)
         checks.choice("outputs", self.outputs, ("random", "classes", "trace", "full"))
+        checks.instance("centred", self.centred, bool, "True or False")
+        if self.params is not None:
+            checks.instance("params", self.params, str, "a prefix of parameter names, or None")
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         """See `losses.ntk_matching`."""

@@ -17,7 +17,7 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .config import TrainConfig
 from .noise import Noise
 from .parallel import Processes
-from .samples import Samples, accuracy, evaluate, predict, scores
+from .samples import Samples, evaluate, known, predict, scores
 from .step import Step, reseed
 from .terms import Term, needs
 from .trajectory import Trajectory
@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     import xarray as xr
     from lightning.fabric import Fabric
 
-__all__ = ["EachEpoch", "Samples", "accuracy", "evaluate", "fit", "history_of", "predict"]
+__all__ = ["EachEpoch", "fit", "history_of"]
 
 EachEpoch = Callable[[list[dict[str, float]]], None]
 """What is told of each finished epoch: the rows of the history so far, one an epoch."""
 
 
+@torch.enable_grad()
 def fit(
     model: nn.Module,
     train: Samples,
@@ -53,6 +54,7 @@ def fit(
     directions of an epoch depend on the seed and the epoch alone, so a run resumed from a checkpoint ends
     where the uninterrupted one does. Both kernels are taken along the same random directions. A batch that is
     computed in parts, by several processes or one after the other, gives the gradient of the whole batch.
+    Parts in evaluation mode of a model in training mode (batch normalisation that is frozen) stay so.
 
     Args:
         model: trained in place.
@@ -71,7 +73,7 @@ def fit(
 
     Returns:
         History: a Dataset over ``epoch`` with the mean of each loss term, the validation loss and the
-        `scores` on validation data.
+        `scores` on validation data. A term of labels is averaged over the samples that have one.
 
     Raises:
         InvalidArgument: nothing to train, targets that the terms need are missing, or a batch that cannot
@@ -98,6 +100,7 @@ def fit(
     device = train.inputs.device
     processes = Processes(fabric)
     processes.rows(batch_size)
+    frozen = _frozen(model)
     model.train()
     processes.check(model, config.accumulate)
     step = Step(model, train, terms, config.temperature, noise, processes, config.accumulate)
@@ -118,7 +121,10 @@ def fit(
             values = torch.zeros(steps, len(terms), device=device, dtype=torch.float64)
             weights = torch.zeros(steps, len(terms), dtype=torch.float64)
             largest = torch.zeros(steps, device=device, dtype=torch.float64)
+            told = torch.ones(steps, device=device, dtype=torch.float64)  # part of each batch with a label
             model.train()
+            for module in frozen:
+                module.training = False
             for number, chosen in enumerate(order[: steps * batch_size].split(batch_size)):
                 progress = (epoch * steps + number) / total
                 now = [term.weight_at(progress) for term in terms]
@@ -129,13 +135,18 @@ def fit(
                 if wanted := step.wanted(now):
                     query = step.draw(chosen, wanted, generator, _mix(epoch_seed, number))
                     values[number] = step.gradients(query, wanted, now)
+                    if query.labels is not None:
+                        told[number] = known(query.labels).reshape(batch_size, -1).any(1).double().mean()
                 optimizer.step()
                 cycle.step()
                 largest[number] = nn.utils.get_total_norm([p.detach() for p in parameters], math.inf)
             names = [term.name for term in terms]
             _check_finite(values, largest, names, epoch, checkpoint)
-            counted = (weights > 0).to(device)
-            means = (values.sum(dim=0) / counted.sum(dim=0)).tolist()  # 0 / 0 = NaN: not computed
+            counted = (weights > 0).to(told)
+            for column, term in enumerate(terms):
+                if "labels" in term.needs:
+                    counted[:, column] *= told
+            means = ((counted * values).sum(0) / counted.sum(0)).tolist()  # 0 / 0 = NaN: not computed
             rows.append(
                 {**dict(zip(names, means, strict=True)), **_validate(model, val, terms, config.temperature)}
             )
@@ -147,6 +158,18 @@ def fit(
         reseed(model, _mix(seed, config.epochs))  # noise inside is the same after a run that was resumed
     model.eval()
     return history_of(rows)
+
+
+def _frozen(model: nn.Module) -> list[nn.Module]:
+    """Parts in evaluation mode of a model that is to be trained; none of one that comes from prediction.
+
+    A container made around such parts is in training mode, as all that is new, but none of its layers is.
+    """
+    modules = list(model.modules())
+    layers = [module for module in modules if next(module.parameters(recurse=False), None) is not None]
+    if not model.training or not any(layer.training for layer in layers):
+        return []
+    return [module for module in modules if not module.training]
 
 
 def _mix(seed: int, number: int) -> int:

@@ -61,6 +61,7 @@ class Trajectory(nn.Module):
     def at(self, progress: float) -> Trajectory:
         """The teacher with the state of a progress in [0, 1] of the student's run; returns itself."""
         count = len(self.states)
+        progress = checks.fraction("progress", progress)
         index = min(int(progress / self.until * count), count - 1)
         if index != self.index:
             self._load(index)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .. import checks
 from ..errors import InvalidArgument
 from ..measured.features import Measured
 from ..measured.lab import warp
@@ -85,6 +86,7 @@ def register_bench(student: HybridNetwork, frames: Measured) -> Registration:
         InvalidArgument: another frontend, or maps without contrast.
         GridMismatch: maps of another size than the frontend's.
     """
+    checks.instance("student", student, HybridNetwork, "a HybridNetwork: a frontend and a backend")
     psf, _, binning = captures(student.frontend)
     some = frames[slice(0, REGISTERED)]
     maps = image_by_kernels(some.scenes, psf.flatten(0, 1))
@@ -272,6 +274,8 @@ def fit_twin(
         >>> abs(registration.shift_x) < 0.01, twin(scenes).shape
         (True, torch.Size([8, 2, 7, 7]))
     """
+    checks.instance("student", student, HybridNetwork, "a HybridNetwork: a frontend and a backend")
+    checks.instance("frames", frames, Measured, "Measured scenes and feature maps")
     if registration is None:
         registration = register_bench(student, frames)
     height, width = frames.scenes.shape[-2:]

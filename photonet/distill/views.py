@@ -17,6 +17,7 @@ from .. import checks
 from ..arrays import UNLABELLED
 from ..data.augment import random_moves
 from ..errors import InvalidArgument
+from ..ntk.directions import source
 
 __all__ = ["LabelledViews", "Mixed", "Moved", "Views", "describe", "seen_through", "views_of"]
 
@@ -98,6 +99,7 @@ class Moved:
     def _moves(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         if x.ndim != 4:
             raise InvalidArgument("views", "pictures [b, c, y, x] to move", f"inputs {tuple(x.shape)}")
+        source(generator, "views")
         size = (x.shape[2], x.shape[3])
         return random_moves(
             len(x), size, generator, rotation=self.rotation, scale=self.scale, shift=self.shift
@@ -131,6 +133,7 @@ class Mixed:
         """The inputs, the first of them mixed with others of the batch."""
         if x.dtype == torch.int64:
             raise InvalidArgument("views", "inputs that can be mixed", "whole numbers")
+        source(generator, "views")
         count = round(self.share * len(x))
         partner = torch.randperm(len(x), generator=generator)[:count].to(x.device)
         part = torch.rand(count, generator=generator).to(x).reshape(-1, *[1] * (x.ndim - 1))

@@ -7,8 +7,10 @@ import copy
 import torch
 from torch import nn
 
+from .. import checks
 from ..errors import InvalidArgument
 from ..nn import HybridNetwork, OpticalConv2d, replace_optics
+from ..ntk.directions import source
 
 __all__ = ["digital_twin", "ideal_lenses", "random_psfs"]
 
@@ -35,6 +37,7 @@ def random_psfs(student: HybridNetwork, generator: torch.Generator) -> HybridNet
         >>> network.frontend.weight.requires_grad
         False
     """
+    source(generator, "random kernels")
     for optics in _all_optics(student):
         shape = (2, *optics.weight.shape)
         positive, negative = torch.rand(shape, generator=generator, device=generator.device)
@@ -115,10 +118,11 @@ def _digital(optics: OpticalConv2d) -> nn.Module:
     with torch.no_grad():
         conv.weight.copy_(optics.weight.flip(-2, -1))  # torch correlates
     parts = [pad, conv] + ([nn.AvgPool2d(optics.binning)] if optics.binning > 1 else [])
-    return nn.Sequential(*parts)
+    return nn.Sequential(*parts).train(optics.training)
 
 
 def _all_optics(student: HybridNetwork) -> list[OpticalConv2d]:
+    checks.instance("student", student, HybridNetwork, "a HybridNetwork: a frontend and a backend")
     found = [part for part in student.frontend.modules() if isinstance(part, OpticalConv2d)]
     if not found:
         raise InvalidArgument(

@@ -35,7 +35,7 @@ def load_teacher(source: str | Path | torch.export.ExportedProgram) -> nn.Module
         DataMissing: no such file.
         DataError: not an ONNX model, or one with operators that onnx2torch does not know.
         InvalidArgument: a file of another kind.
-        MissingDependency: onnx2torch is not installed.
+        MissingDependency: onnx2torch, or a package that it needs, is not installed.
 
     Example:
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).eval()
@@ -85,7 +85,11 @@ def _from_onnx(path: Path) -> nn.Module:
         import onnx  # type: ignore[import-not-found, import-untyped, unused-ignore]
         import onnx2torch  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError as error:
-        raise MissingDependency(f"ONNX needs onnx2torch ({error}); pip install 'photonet[onnx]'") from error
+        missing = error.name or "onnx2torch"
+        hint = "" if missing.split(".")[0] in ("onnx", "onnx2torch") else f", and onnx2torch needs {missing}"
+        raise MissingDependency(
+            f"ONNX needs onnx2torch{hint} ({error}); pip install 'photonet[onnx]'"
+        ) from error
     try:
         model = onnx.load(path)
         network: nn.Module = onnx2torch.convert(model)

@@ -81,6 +81,8 @@ def camera_and_readout(
     """
     checks.choice("readout", readout, READOUTS)
     checks.count("pool", pool)
+    checks.count("colours", colours)
+    checks.count("kernels", kernels)
     if readout == "linear":
         return OpticalConv2d(colours, kernels, kernel_size, binning=pool), [], kernels
     frontend = OpticalConv2d(colours, kernels, kernel_size)

@@ -102,6 +102,7 @@ def extreme_meta(
         >>> extreme_meta()(torch.rand(2, 3, 32, 40)).shape
         torch.Size([2, 2, 32, 40])
     """
+    checks.count("classes", classes)
     many, few = checks.counts("kernels", kernels, number=2)
     wide, narrow = checks.counts("kernel_sizes", kernel_sizes, number=2)
     coarse, coarse_read, deep = camera_and_readout(colours, many, wide, pool=2, readout=readout)

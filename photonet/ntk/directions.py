@@ -176,7 +176,8 @@ def output_directions(
             raise InvalidArgument("outputs", f"directions [m, {width}]", f"shape {tuple(outputs.shape)}")
         return v
     if checks.choice("outputs", outputs, ("trace", "sum", "random", "full")) == "random":
-        return random_directions(width, source(generator, "outputs='random'"), count=count, like=like)
+        draws, count = source(generator, "outputs='random'"), checks.count("directions", count)
+        return random_directions(width, draws, count=count, like=like)
     if outputs == "sum":
         return like.new_ones(1, width)
     return torch.eye(width, dtype=like.dtype, device=like.device)

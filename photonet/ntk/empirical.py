@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 
 import torch
@@ -15,7 +16,7 @@ from .directions import output_directions, source
 from .estimates import forward_tangents, sketched
 from .factors import trace_product
 from .jacobian import Tangents, tangents
-from .parameters import Selection, answers, batch, select
+from .parameters import Selection, answers, batch, independent_samples, select
 from .sketch import Sketch
 
 __all__ = ["adam_rates", "forward_gram", "gram"]
@@ -78,6 +79,7 @@ def gram(
     """
     checks.choice("method", method, ("auto", "structured", "jacobian", "jvp", "sketch"))
     batch("x", x)
+    independent_samples(model)  # before anything is asked of it, which moves running statistics
     if isinstance(outputs, Tensor):
         checks.finite("outputs", outputs)
     if x2 is not None or (chunk is not None and checks.count("chunk", chunk) < len(x)):
@@ -135,6 +137,9 @@ def adam_rates(model: nn.Module, x: Tensor, *, params: Selection = None) -> dict
     Returns:
         name -> rate; 0 for parameters that no output depends on.
 
+    Raises:
+        InvalidArgument: as `gram`, or gradients that are not finite.
+
     Example:
         >>> model = nn.Sequential(nn.Linear(9, 4), nn.Linear(4, 2))
         >>> sorted(adam_rates(model, torch.ones(5, 9)))
@@ -147,6 +152,8 @@ def adam_rates(model: nn.Module, x: Tensor, *, params: Selection = None) -> dict
     rates = {}
     for name, factor in found.factors.items():
         square = float(trace_product(factor, factor).diagonal().mean()) / sizes[name]
+        if not math.isfinite(square):
+            raise InvalidArgument("x", "samples with finite gradients", f"{square} for {name}")
         rates[name] = square**-0.5 if square > 0 else 0.0
     mean = sum(rates[name] * sizes[name] for name in rates) / sum(sizes[name] for name in rates)
     return {name: rate / mean if mean else 0.0 for name, rate in rates.items()}

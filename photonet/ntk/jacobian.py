@@ -7,6 +7,7 @@ into factors. The gradient of the parameters themselves is never formed unless t
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from collections import defaultdict
@@ -17,6 +18,7 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .. import checks
 from ..errors import InvalidArgument
@@ -34,6 +36,7 @@ TOGETHER = 2**20
 
 log = logging.getLogger("photonet.ntk")
 _told: WeakSet[nn.Module] = WeakSet()  # models whose slow road was already reported
+_told_kinds: WeakSet[type[nn.Module]] = WeakSet()  # classes of layers without a closed rule that were
 
 
 @dataclass(frozen=True)
@@ -105,12 +108,16 @@ def tangents(
     """
     checks.choice("method", method, ("auto", "structured", "jacobian"))
     batch("x", x)
-    chosen = select(model, params)
     independent_samples(model)
+    chosen = select(model, params)
     keep_graph = torch.is_grad_enabled()
+    # of the other kernels of attention torch knows no second derivative
+    attention = sdpa_kernel(SDPBackend.MATH) if keep_graph else contextlib.nullcontext()
     calls: list[Call] = []
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), attention:
         x = x.clone() if x.is_inference() else x  # an inference tensor cannot enter a graph
+        # nor can what was cut, without gradients, from a tensor that has one
+        x = x if keep_graph else x.detach()
         if method == "jacobian":
             result, strays = answers(model, x), set(chosen)
         else:
@@ -223,4 +230,7 @@ def _apply(call: Call, wanted: list[str], delta: Tensor) -> tuple[str, Mapping[s
         factors = rule(layer, x, delta)
         if factors.keys() >= set(wanted):  # not where a parameter is made of others, as by pruning
             return kind, factors
+    if rule is None and type(layer) not in _told_kinds:
+        _told_kinds.add(type(layer))
+        log.warning("%s has no closed rule and goes through torch.func, which is slower", kind)
     return "vjp", per_sample_vjp(layer, {local: layer.get_parameter(local) for local in wanted}, x, delta)

@@ -109,7 +109,10 @@ def _by_vjp(layer: nn.Module, wanted: dict[str, Tensor], x: Tensor, delta: Tenso
         return lambda gradient: pull(gradient)[0]
 
     def one_sample(sample: Tensor, gradients: Tensor) -> dict[str, Tensor]:
-        return torch.func.vmap(pull_of(sample))(gradients)
+        # Not a second vmap over the directions: where there are as many as samples, torch's batching rule of
+        # prelu's derivative takes the one axis for the other. This costs the same.
+        pull = pull_of(sample)
+        return _stack([pull(gradient) for gradient in gradients])
 
     with warnings.catch_warnings():
         # some operators have no batching rule and are looped over: slow, but that is what this road is

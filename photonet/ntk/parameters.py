@@ -75,7 +75,8 @@ def select(model: nn.Module, params: Selection = None) -> dict[str, nn.Parameter
 
 
 def in_python(name: str, model: nn.Module) -> None:
-    """Refuse traced and scripted programs, whose layers cannot be told apart."""
+    """Refuse what is no module, and traced and scripted programs, whose layers cannot be told apart."""
+    checks.instance(name, model, nn.Module, "a torch module")
     if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
         hint = "use the network it was made of, or torch.export"
         raise InvalidArgument(name, "layers in Python, whose tangents are known", "a traced program", hint)

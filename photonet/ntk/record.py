@@ -101,7 +101,9 @@ def record(
 
     handles = []
     for layer in model.modules():
-        own = {local: names[id(p)] for local, p in layer._parameters.items() if id(p) in names}
+        # of two local names of one parameter the first
+        own = {names[id(p)]: local for local, p in reversed(layer._parameters.items()) if id(p) in names}
+        own = {local: name for name, local in own.items()}
         if own:
             note = functools.partial(note_call, own)
             # before the hooks of others: a rule is for what the layer itself gives
@@ -113,7 +115,7 @@ def record(
     finally:
         for handle in handles:
             handle.remove()
-    doubtful = [call for call in calls if call.x is not None and len(x) in call.x.shape[1:-1]]
+    doubtful = [call for call in calls if call.x is not None and len(x) in call.x.shape[1:]]
     if doubtful:  # another axis may have been taken for that of the samples
         elsewhere = _elsewhere(model, x)
         for call in doubtful:

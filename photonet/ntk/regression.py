@@ -17,9 +17,10 @@ STRENGTHS = tuple(10.0 ** (e / 4) for e in range(-24, 9))
 
 
 def _kernel(k: Tensor) -> Tensor:
-    if not isinstance(k, Tensor) or k.ndim != 2 or k.shape[0] != k.shape[1] or len(k) < 2:
-        got = f"shape {tuple(k.shape)}" if isinstance(k, Tensor) else type(k).__name__
-        raise InvalidArgument("k", "a kernel [n, n] of at least 2 samples", got)
+    square = isinstance(k, Tensor) and k.ndim == 2 and k.shape[0] == k.shape[1] and len(k) > 1
+    if not square or not k.is_floating_point():
+        got = f"shape {tuple(k.shape)} of {k.dtype}" if isinstance(k, Tensor) else type(k).__name__
+        raise InvalidArgument("k", "a real kernel [n, n] of at least 2 samples", got)
     return checks.finite("k", k.detach())
 
 
@@ -34,8 +35,9 @@ def _against(name: str, k: Tensor, n: int) -> Tensor:
 def _targets(name: str, y: Tensor, n: int, c: int | None = None) -> Tensor:
     """Targets of n samples, [n, c]."""
     flat = y.detach().unsqueeze(1) if isinstance(y, Tensor) and y.ndim == 1 else y
-    if not isinstance(flat, Tensor) or flat.ndim != 2 or len(flat) != n or c not in (None, flat.shape[1]):
-        got = f"shape {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
+    fits = isinstance(flat, Tensor) and flat.ndim == 2 and len(flat) == n and c in (None, flat.shape[1])
+    if not fits or flat.is_complex():
+        got = f"shape {tuple(y.shape)} of {y.dtype}" if isinstance(y, Tensor) else type(y).__name__
         wanted = f"targets [{n}] or [{n}, c]" if c is None else f"targets [{n}, {c}]"
         raise InvalidArgument(name, wanted, got)
     return checks.finite(name, flat.detach())

@@ -12,9 +12,9 @@ __all__ = ["alignment", "center"]
 
 
 def _square(name: str, k: Tensor) -> Tensor:
-    if not isinstance(k, Tensor) or k.ndim < 2 or k.shape[-1] != k.shape[-2]:
-        got = f"shape {tuple(k.shape)}" if isinstance(k, Tensor) else type(k).__name__
-        raise InvalidArgument(name, "a kernel [..., n, n]", got)
+    if not isinstance(k, Tensor) or k.ndim < 2 or k.shape[-1] != k.shape[-2] or not k.is_floating_point():
+        got = f"shape {tuple(k.shape)} of {k.dtype}" if isinstance(k, Tensor) else type(k).__name__
+        raise InvalidArgument(name, "a kernel [..., n, n] of floating-point numbers", got)
     return k
 
 
@@ -61,6 +61,8 @@ def alignment(a: Tensor, b: Tensor, kind: str = "cka") -> Tensor:
     checks.choice("kind", kind, ("cka", "cosine", "unbiased"))
     if _square("a", a).shape[-1] != _square("b", b).shape[-1]:
         raise InvalidArgument("b", f"a kernel of the same {a.shape[-1]} samples", f"shape {tuple(b.shape)}")
+    with checks.reworded("b", f"kernels that go with a, {tuple(a.shape)}", f"shape {tuple(b.shape)}"):
+        torch.broadcast_shapes(a.shape, b.shape)
     if kind == "unbiased":
         if a.shape[-1] < 4:
             raise InvalidArgument("a", "a batch of at least 4 samples for kind='unbiased'", a.shape[-1])

@@ -21,6 +21,7 @@ from ..streams import stream
 from .factors import Correlation, Factor, Outer, dense
 from .jacobian import Tangents
 from .precision import full_precision, single
+from .similarity import over
 
 __all__ = ["Sketch", "sketch_error"]
 
@@ -41,7 +42,7 @@ class Sketch:
         blocks: independent parts, whose spread is the error estimate of `sketch_error`.
 
     Raises:
-        InvalidArgument: a size that the blocks do not divide, or an unknown kind.
+        InvalidArgument: a size that the blocks do not divide, a negative seed, or an unknown kind.
 
     Example:
         >>> from photonet.ntk import tangents
@@ -60,6 +61,7 @@ class Sketch:
         checks.choice("kind", self.kind, ("count", "gaussian"))
         if checks.count("size", self.size) % checks.count("blocks", self.blocks, 2):
             raise InvalidArgument("size", f"a multiple of the {self.blocks} blocks", self.size)
+        checks.count("seed", self.seed, least=0)
 
     def __call__(self, found: Tangents) -> Tensor:
         """Features [n, m, size]; their inner products estimate the kernel. Differentiable."""
@@ -159,7 +161,7 @@ def sketch_error(features: Tensor, blocks: int = 4) -> Tensor:
         blocks: at least 2.
 
     Returns:
-        [], the standard error over the norm of the kernel.
+        [], the standard error over the norm of the kernel; 0 of features that are all 0.
 
     Raises:
         InvalidArgument: not features of so many blocks.
@@ -178,4 +180,4 @@ def sketch_error(features: Tensor, blocks: int = 4) -> Tensor:
     parts = features.reshape(n, m, blocks, size // blocks).permute(2, 0, 1, 3).flatten(2)
     kernels = blocks * parts @ parts.mT
     spread = (kernels - kernels.mean(0)).square().sum() / (blocks * (blocks - 1))
-    return spread.sqrt() / torch.linalg.matrix_norm(kernels.mean(0))
+    return over(spread.sqrt(), torch.linalg.matrix_norm(kernels.mean(0)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,9 @@ from .sketch import Sketch, sketch_error
 
 __all__ = ["TeacherFeatures"]
 
+
+PARTS = "[0-9a-f]" * 12 + "-[0-9]*.safetensors"
+"""Chunks of a computation that is not finished."""
 
 WORDS = {
     "teacher": "teacher",
@@ -114,15 +116,19 @@ class TeacherFeatures:
             params: which of the teacher's parameters, see `select`.
             chunk: samples at a time.
             progress: called with (done, of) after each chunk.
+
+        Raises:
+            InvalidArgument: inputs that are not finite, or as `gram`.
         """
         import h5py
         from safetensors.torch import load_file
 
         sketch = Sketch() if sketch is None else sketch
-        total, chunk = len(batch("x", x)), checks.count("chunk", chunk)
+        checks.finite("x", batch("x", x))
+        total, chunk = len(x), checks.count("chunk", chunk)
         params = list(select(teacher, params).values())  # an iterator of parameters serves once
         made = _made_of(teacher, x, sketch, params)
-        folder, key = Path(path).with_suffix(".parts"), config_hash({**made, "chunk": chunk})
+        folder, key = Path(f"{path}.parts"), config_hash({**made, "chunk": chunk})
         parts = {start: folder / f"{key}-{start}.safetensors" for start in range(0, total, chunk)}
         for start, part in parts.items():
             if not part.exists():
@@ -139,7 +145,10 @@ class TeacherFeatures:
                 if start == 0:
                     made["error"] = float(sketch_error(rows["features"], sketch.blocks))
             file.attrs.update(made)
-        shutil.rmtree(folder)
+        for part in folder.glob(PARTS):  # also those of a computation that was given up
+            part.unlink()
+        if not any(folder.iterdir()):
+            folder.rmdir()
         return cls(path)
 
     @classmethod
@@ -180,6 +189,9 @@ class TeacherFeatures:
 
     def _rows(self, table: np.ndarray, indices: Tensor | list[int]) -> Tensor:
         wanted = torch.as_tensor(indices).cpu().numpy()
+        if wanted.size and wanted.dtype.kind not in "iu":
+            raise InvalidArgument("indices", f"samples 0 to {len(self) - 1}", f"{wanted.dtype}")
+        wanted = wanted.astype(np.int64)  # an empty list is of floating-point numbers
         outside = wanted[(wanted < 0) | (wanted >= len(self))]
         if outside.size:
             raise InvalidArgument("indices", f"samples 0 to {len(self) - 1}", int(outside.flat[0]))

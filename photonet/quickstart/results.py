@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..distill.log import save_weights
 from ..files import atomic_path, write_text
 from ..provenance import config_hash, provenance
 from .config import QuickstartConfig
@@ -72,23 +72,15 @@ def collect(
     )
 
 
-def _curve(history: xr.Dataset, name: Hashable) -> np.ndarray:
-    """A curve over the epochs; 0 where the method has no such term."""
-    return history[name].values if name in history else np.zeros(history.sizes["epoch"])
-
-
 def save(
     folder: Path, results: xr.Dataset, devices: xr.Dataset, roads: list[Road], config: QuickstartConfig
 ) -> None:
     """Write results, study, settings, weights and masks; each file is whole or not there."""
-    from safetensors.torch import save_file
-
     write_text(folder / "config.json", json.dumps(config.as_dict(), indent=2) + "\n")
     for name, dataset in {"results.nc": results, "tolerance.nc": devices}.items():
         with atomic_path(folder / name) as temporary:
             dataset.to_netcdf(temporary, engine="h5netcdf")
     for road in roads:
         for name, network in {"student": road.student, "corrected": road.corrected}.items():
-            with atomic_path(folder / "weights" / f"{name}-seed{road.seed}.safetensors") as temporary:
-                save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
+            save_weights(network, folder / "weights" / f"{name}-seed{road.seed}.safetensors")
         road.design.mask.save(folder / "masks" / f"seed{road.seed}.h5")

@@ -1,8 +1,15 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from photonet.distill import fit_full_map, fit_ridge_map, fit_wiener_map, merge_into_backend
+from photonet.distill import (
+    fit_full_map,
+    fit_nonlinear_map,
+    fit_ridge_map,
+    fit_wiener_map,
+    merge_into_backend,
+)
 from photonet.errors import GridMismatch, InvalidArgument
 
 
@@ -113,3 +120,32 @@ def test_noise_of_another_number_of_channels_is_refused():
         fit_wiener_map(maps(), maps(), torch.ones(2))
     with pytest.raises(GridMismatch, match="wanted"):
         fit_wiener_map(maps(5), maps(4), torch.ones(3))
+
+
+X, ONE = torch.rand(20, 2, 3, 3), torch.ones(2)
+
+
+@pytest.mark.parametrize(
+    ("fit", "words"),
+    [
+        (lambda: fit_wiener_map(X * torch.nan, X, ONE), "clean: expected finite values"),
+        (lambda: fit_wiener_map(X, X * torch.nan, ONE), "wanted: expected finite values"),
+        (lambda: fit_wiener_map(X, X, ONE * torch.nan), "noise: expected finite values"),
+        (lambda: fit_wiener_map(X, X, -5 * ONE), "noise: expected standard deviations, got -5"),
+        (lambda: fit_wiener_map(X[:0], X[:0], ONE), "clean: expected two or more examples"),
+        (lambda: merge_into_backend(nn.Conv2d(2, 2, 1), nn.Flatten(), (2, 5)), "shape: expected 3 whole"),
+    ],
+)
+def test_what_cannot_be_fitted_or_merged_is_named(fit, words):
+    with pytest.raises(InvalidArgument, match=words):
+        fit()
+
+
+def test_a_width_of_numpy_is_a_width():
+    assert fit_ridge_map(X, X, neighbourhood=np.int64(3)).kernel_size == (3, 3)
+
+
+def test_a_map_to_nothing_is_finite():
+    """A perfect fit leaves no noise, and the precision of the pixels' gains overflowed."""
+    found = fit_nonlinear_map(X, torch.zeros_like(X))(X)
+    assert torch.equal(found, torch.zeros_like(X))

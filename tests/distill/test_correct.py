@@ -312,3 +312,26 @@ def test_a_frontend_of_another_kind_is_calibrated_without_registration(scenes):
     assert not any("registered" in name for name in result.metrics)
     with pytest.raises(InvalidArgument, match="frontend: expected an OpticalConv2d or a MaskConv2d"):
         correct(student, measured, method="twin")
+
+
+def test_labels_of_a_few_frames_decide_by_those_frames(trained, scenes):
+    """None of the first quarter is labelled: what judged nothing had a loss of 0."""
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(120, generator=generator)  # the draw of seed 0
+    labels = scenes[1].clone()
+    labels[order[::4]] = -100
+    measured = measure(trained, (scenes[0], labels), swap)
+    result = correct(trained, measured, fraction=1.0, method="ce", config=QUICK, seed=0)
+    assert result.metrics["none/loss"] > 0.1
+    assert "90 held-out frames" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [({"config": "foo"}, "config: expected a TrainConfig, got str"),
+     ({"config": {}}, "config: expected a TrainConfig, got dict"),
+     ({"teacher": 3}, "teacher: expected a torch module, or None, got int")],
+)  # fmt: skip
+def test_settings_and_teachers_of_another_kind_are_named(wrong, words, network, scenes):
+    with pytest.raises(InvalidArgument, match=words):
+        correct(network, measure(network, scenes), **wrong)

@@ -101,3 +101,10 @@ def test_more_frames_never_make_it_worse():
         return float((centred(backend(fresh @ mixing + 10)) - centred(model(fresh))).detach().norm())
 
     assert off(3000) < 0.9 * off(300)
+
+
+def test_features_with_a_graph_are_those_without():
+    torch.manual_seed(0)
+    backend, features, wanted = nn.Linear(3, 2), torch.randn(20, 3), torch.randn(20, 2)
+    found = gauss_newton(backend, (features.requires_grad_() * 1.0), wanted)
+    assert torch.equal(found.weight, gauss_newton(backend, features.detach(), wanted).weight)

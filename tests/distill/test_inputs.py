@@ -9,7 +9,7 @@ import photonet
 from photonet.data import UNLABELLED
 from photonet.distill import KD, NTK, CrossEntropy, Mixed, TrainConfig, distill, predict
 from photonet.distill.inputs import labelled
-from photonet.errors import GridMismatch, InvalidArgument
+from photonet.errors import GridMismatch, InvalidArgument, TrainingDiverged
 
 ONCE = TrainConfig(epochs=1, batch_size=12)
 
@@ -207,3 +207,75 @@ def test_inputs_that_do_not_fit_are_named_with_the_words_of_torch():
         photonet.distill(nn.Linear(4, 3), None, data, method=3)
     with pytest.raises(InvalidArgument, match="schedule: expected points"):
         NTK(schedule=0.5)
+
+
+def test_bytes_are_numbers_from_0_to_1_whatever_their_shape_and_place():
+    pixels = torch.randint(0, 256, (20, 4), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    labels = torch.arange(20) % 3
+    students = [nn.Linear(4, 3) for _ in range(3)]
+    for student in students[1:]:
+        student.load_state_dict(students[0].state_dict())
+    runs = [
+        distill(student, students[2], (given, labels), val=(given, labels), unlabelled=given, config=ONCE)
+        for student, given in zip(students, (pixels, pixels / 255), strict=False)
+    ]
+    assert labelled("train", (pixels.numpy(), labels))[0].max() <= 1
+    assert runs[0].history.equals(runs[1].history)
+    assert torch.equal(students[0].weight, students[1].weight)
+
+
+def test_the_double_precision_of_numpy_is_taken_in_that_of_the_student(data):
+    x, labels = data[0].double().numpy(), data[1].numpy()
+    assert distill(nn.Linear(4, 3), nn.Linear(4, 3), (x, labels), config=ONCE).metrics
+    targets = np.stack([x[:, 0], x[:, 1]], axis=1)
+    assert distill(nn.Linear(4, 2), None, (x, targets), method="ce", config=ONCE).metrics
+    assert distill(nn.Linear(4, 3).double(), None, data, method="ce", config=ONCE).metrics
+
+
+class Lost(nn.Module):
+    """A teacher that has no number for some inputs."""
+
+    def __init__(self, outputs=3):
+        super().__init__()
+        self.layer = nn.Linear(4, outputs)
+
+    def forward(self, x):
+        return torch.where(x[:, :1] > 0, self.layer(x), torch.nan)
+
+
+@pytest.mark.parametrize("method", ["kd", "ntkd", "features"])
+@pytest.mark.parametrize("numbers", [False, True])
+def test_a_teacher_that_says_nan_is_refused_at_once(method, numbers, data):
+    x, labels = data
+    targets = x[:, :3] if numbers else labels
+    expected = "teacher outputs: expected finite values, got [0-9]+ NaN"
+    teacher = nn.Sequential(Lost(), nn.Linear(3, 3)) if method == "features" else Lost()
+    if method == "features":
+        expected = "teacher features: expected finite values"
+    with pytest.raises(InvalidArgument, match=expected):
+        distill(nn.Linear(4, 3), teacher, (x, targets), method=method, config=ONCE)
+
+
+def test_a_teacher_whose_answers_become_nan_stops_a_regression(data):
+    views = lambda x, generator: -x  # noqa: E731
+    x = data[0].abs()
+    with pytest.raises(TrainingDiverged, match="'outputs' became nan"):
+        distill(nn.Linear(4, 3), Lost(), (x, x[:, :3]), method="kd", views=views, config=ONCE)
+
+
+def test_numbers_that_are_not_known_are_nan_and_no_number_is_infinite(data):
+    x = data[0]
+    targets = x[:, :2].clone()
+    targets[::5] = torch.nan
+    for y in (targets, targets.numpy()):
+        run = distill(nn.Linear(4, 2), None, (x, y), method="ce", config=ONCE)
+        assert bool(run.history.to_array().notnull().all())
+    with pytest.raises(InvalidArgument, match="train labels: expected finite values, got 1 NaN or infinite"):
+        distill(nn.Linear(4, 2), None, (x, torch.where(targets == targets[1, 0], torch.inf, targets)))
+    with pytest.raises(InvalidArgument, match="train labels: expected at least one that is known"):
+        distill(nn.Linear(4, 2), None, (x, torch.full_like(targets, torch.nan)), method="ce")
+
+
+def test_a_student_is_trained_where_the_caller_keeps_no_gradients(teacher, data):
+    with torch.no_grad():
+        assert distill(nn.Linear(4, 3), teacher, data, config=ONCE).metrics

@@ -2,7 +2,14 @@
 
 import torch
 
-from photonet.distill.judge import TEMPERATURE, divergence, folds, simplest, unlikelihood
+from photonet.distill.judge import (
+    TEMPERATURE,
+    folds,
+    frame_divergence,
+    labelled_frames,
+    simplest,
+    unlikelihood,
+)
 
 
 def draw(*shape, seed=0):
@@ -52,14 +59,36 @@ def test_losses_are_per_frame_and_their_means_those_of_training():
     logits, wanted = draw(7, 3), draw(7, 3, seed=1)
     soft, ours = (wanted / TEMPERATURE).log_softmax(1), (logits / TEMPERATURE).log_softmax(1)
     expected = TEMPERATURE**2 * (soft.exp() * (soft - ours)).sum(1)
-    torch.testing.assert_close(divergence(logits, wanted), expected)
+    torch.testing.assert_close(frame_divergence(logits, wanted), expected)
     labels = torch.arange(7) % 3
     torch.testing.assert_close(unlikelihood(logits, labels), -logits.log_softmax(1)[torch.arange(7), labels])
 
 
 def test_dense_outputs_are_averaged_over_pixels():
     logits, wanted = draw(4, 3, 5, 6), draw(4, 3, 5, 6, seed=1)
-    assert divergence(logits, wanted).shape == (4,)
+    assert frame_divergence(logits, wanted).shape == (4,)
     torch.testing.assert_close(
-        divergence(logits, wanted)[0], divergence(logits[0].flatten(1).T, wanted[0].flatten(1).T).mean()
+        frame_divergence(logits, wanted)[0],
+        frame_divergence(logits[0].flatten(1).T, wanted[0].flatten(1).T).mean(),
     )
+
+
+def test_frames_without_a_label_do_not_judge_and_every_quarter_has_its_share():
+    labels = torch.full((800,), -100)
+    labels[torch.arange(300) * 2] = 1
+    judges = labelled_frames(labels)
+    rounds = folds(800, judges)
+    shares = [int(judges[held].sum()) for _, held in rounds]
+    assert shares == [75, 75]  # 75 are not yet a hundred
+    assert len(unlikelihood(draw(800, 3), labels)) == 300
+    every = torch.ones(1000, dtype=torch.bool)
+    for plain, asked in zip(folds(1000), folds(1000, every), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(plain, asked, strict=True))
+
+
+def test_a_frame_with_a_labelled_pixel_judges():
+    labels = torch.full((3, 2, 2), -100)
+    labels[1, 0, 0] = 2
+    logits = draw(3, 4, 2, 2)
+    expected = -logits[1].log_softmax(0)[2, 0, 0] / 4
+    torch.testing.assert_close(unlikelihood(logits, labels), expected[None])

@@ -8,6 +8,8 @@ from torch import nn
 
 from photonet.distill import KD, METHODS, NTK, CrossEntropy, TrainConfig, distill, predict
 from photonet.errors import DataError, GridMismatch, InvalidArgument, TrainingDiverged
+from photonet.models import digital_twin, packed, polychromatic_segmentation
+from photonet.nn import HybridNetwork
 
 CONFIG = TrainConfig(epochs=3, batch_size=16, lr=1e-2)
 
@@ -193,3 +195,63 @@ def test_wrong_input_is_named(student, teacher, data, tmp_path):
     distill(student, None, data, method="ce", config=CONFIG, out=tmp_path)
     with pytest.raises(DataError, match="another run"):
         distill(student, None, data, method="ce", config=CONFIG, out=tmp_path, seed=1)
+
+
+def test_the_curve_of_a_term_of_labels_is_of_the_samples_that_have_one(student, teacher, data):
+    x, labels = data[0].repeat(10, 1), torch.where(torch.arange(900) < 12, data[1].repeat(10), -100)
+    config = TrainConfig(epochs=1, batch_size=18, lr=1e-12)
+    run = distill(student, teacher, (x, labels), val=data, method="kd", config=config)
+    expected = torch.nn.functional.cross_entropy(predict(student, x[:12]), labels[:12])
+    assert float(run.history["ce"][0]) == pytest.approx(float(expected), rel=1e-4)
+
+
+def _with_norms():
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.BatchNorm1d(8), nn.Linear(8, 3))
+
+
+@pytest.mark.parametrize("tune", [False, (1e-3, 1e-2)])
+def test_what_is_frozen_in_a_model_that_is_trained_stays_and_one_from_prediction_is_trained(tune, data):
+    frozen, predicted = _with_norms(), _with_norms().eval()
+    frozen[1].eval()
+    for model in (frozen, predicted):
+        distill(model, None, data, method="ce", config=CONFIG, tune=tune)
+    steps = [[int(norm.num_batches_tracked) for norm in (m[1], m[3])] for m in (frozen, predicted)]
+    assert steps == [[0, 15], [15, 15]]
+
+
+def test_what_is_made_of_parts_from_prediction_is_trained():
+    x = torch.rand(30, 3, 16, 16)
+    student = polychromatic_segmentation((2, 3), width=8, context=(1,)).eval()
+    config = TrainConfig(epochs=1, batch_size=9)
+    labels = torch.zeros(30, 16, 16, dtype=torch.int64)
+    around = HybridNetwork(student.frontend, student.backend)
+    for model in (digital_twin(student), packed(student, x), around):
+        norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+        before = [int(norm.num_batches_tracked) for norm in norms]
+        distill(model, None, (x, labels), method="ce", config=config)
+        assert [int(norm.num_batches_tracked) for norm in norms] == [n + 3 for n in before]
+
+
+class Follows(nn.Module):
+    """A running mean that is not saved with the weights."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(6, 3)
+        self.register_buffer("mean", torch.zeros(6), persistent=False)
+
+    def forward(self, x):
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * x.detach().mean(0) + 0.1
+        return self.layer(x - self.mean)
+
+
+def test_every_rate_starts_from_the_same_buffers_also_those_that_are_not_saved(data):
+    models = [Follows(), Follows()]
+    runs = [distill(model, None, data, method="ce", config=CONFIG, tune=tune)
+            for model, tune in zip(models, [(1e-5, 1e-2), (1e-2,)], strict=True)]  # fmt: skip
+    assert runs[0].config["lr"] == 1e-2
+    assert runs[0].history.equals(runs[1].history)
+    assert torch.equal(models[0].mean, models[1].mean)

@@ -6,12 +6,24 @@ from torch import nn
 
 from photonet import data
 from photonet.detector import Detector
-from photonet.distill import DeviceNoise, MaskNoise, TrainConfig, accuracy, distill, predict
+from photonet.distill import (
+    NTK,
+    DeviceNoise,
+    MaskNoise,
+    Mixed,
+    Moved,
+    TrainConfig,
+    accuracy,
+    distill,
+    fit_twin,
+    predict,
+)
 from photonet.errors import InvalidArgument
 from photonet.fabrication import HeightError, SurfaceRoughness
 from photonet.grid import Grid
 from photonet.models import compressed_meta, polychromatic_segmentation
 from photonet.nn import HybridNetwork, MaskConv2d, OpticalConv2d
+from photonet.ntk import Sketch
 
 IDEAL = {"gain": 0.0, "shift": 0.0, "kernel": 0.0}
 
@@ -161,3 +173,40 @@ def test_a_noise_aware_student_loses_less_on_devices():
     # 12 devices: 83.4 +- 9.9 against 87.2 +- 6.1 %, losses of 14.1 and 7.0 points, standard errors of 3 and 2
     assert made["aware"] > made["plain"]
     assert lost["aware"] < lost["plain"] - 0.03
+
+
+PICTURE, NETWORK = torch.rand(2, 1, 16, 16), compressed_meta(2, 3, image=16)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda: DeviceNoise(camera="foo"), "camera: expected a photonet.detector.Detector, or None"),
+        (lambda: DeviceNoise(frames=0), "frames: expected a whole number of at least 1"),
+        (lambda: MaskNoise(errors="foo"), "errors: expected a fabrication error or a sequence"),
+        (lambda: DeviceNoise()(NETWORK, PICTURE, generator=3), "generator: expected a torch.Generator"),
+        (lambda: MaskNoise()(masks(), torch.rand(2, 1, 8, 8), generator=3), "generator: expected a torch"),
+        (lambda: Moved()(PICTURE, 3), "generator: expected a torch.Generator for views"),
+        (lambda: Mixed()(PICTURE, 3), "generator: expected a torch.Generator for views"),
+        (lambda: NTK(centred="no"), "centred: expected True or False, got str 'no'"),
+        (lambda: NTK(params=float("nan")), "params: expected a prefix of parameter names, or None"),
+        (lambda: Sketch(seed="x"), "seed: expected a whole number"),
+        (lambda: fit_twin(nn.Linear(2, 2), None), "student: expected a HybridNetwork"),
+        (lambda: distill(NETWORK, None, (PICTURE, [0, 1]), method="ce", fabric=3),
+         "fabric: expected a lightning.Fabric, or None, got 3"),
+    ],
+)  # fmt: skip
+def test_arguments_of_another_kind_are_named(wrong, words):
+    with pytest.raises(InvalidArgument, match=words):
+        wrong()
+
+
+def test_pixels_that_are_read_and_averaged_have_less_noise():
+    x = torch.rand(16, 1, 16, 16, generator=generator())
+    front, left = small().frontend, []
+    for n in (1, 16):
+        device = DeviceNoise(**IDEAL, camera=Detector(), frames=n).make(front, generator=generator())
+        with torch.no_grad():
+            left.append(float((device(x) - front(x)).std()))
+    # a quarter, of 512 numbers
+    assert 0.2 < left[1] / left[0] < 0.3

@@ -105,6 +105,13 @@ def test_a_checkpoint_of_another_run_is_refused(change, teacher, data, tmp_path)
     assert torch.equal(weights(anew.student), weights(fresh.student))
 
 
+def test_a_checkpoint_that_was_judged_on_other_samples_is_refused(data, tmp_path):
+    arguments = {"method": "ce", "config": CONFIG, "out": tmp_path}
+    distill(Student(), None, data, val=data, **arguments)
+    with pytest.raises(DataError, match="checkpoint of another run"):
+        distill(Student(), None, data, val=(data[0], (data[1] + 1) % 3), **arguments)
+
+
 def test_a_damaged_checkpoint_is_named(teacher, data, tmp_path):
     distill(Student(), teacher, data, config=CONFIG, out=tmp_path)
     [file] = tmp_path.glob("*.safetensors")

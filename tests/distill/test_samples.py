@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from photonet.data import UNLABELLED
-from photonet.distill import mean_iou, predict
+from photonet.distill import accuracy, mean_iou, predict, r_squared
 from photonet.distill.samples import scores
 from photonet.errors import GridMismatch, InvalidArgument
 
@@ -84,3 +84,34 @@ def test_predict_leaves_every_part_in_its_mode():
     assert [part.training for part in model.modules()] == [True, True, False, True]
     with pytest.raises(InvalidArgument, match="batch_size"):
         predict(model, torch.rand(5, 3), 0)
+
+
+def test_what_is_not_a_number_is_never_right():
+    labels = torch.zeros(4, dtype=torch.int64)
+    assert accuracy(torch.full((4, 3), torch.nan), labels) == 0
+    assert mean_iou(torch.full((4, 3), torch.nan), labels) == 0
+    half = torch.tensor([[1.0, 0.0], [torch.nan, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    assert accuracy(half, torch.tensor([0, 0, 1, 1])) == 0.75
+    assert mean_iou(half, torch.tensor([0, 0, 1, 1])) == 0.75  # 1 / 2 and 2 / 2
+
+
+@pytest.mark.parametrize("labels", [torch.tensor([0, 3]), torch.tensor([0, -1]), torch.tensor([0.0, 1.0])])
+def test_labels_that_are_no_classes_have_no_intersection(labels):
+    with pytest.raises(InvalidArgument, match="labels: expected classes 0 to 2"):
+        mean_iou(torch.eye(3)[:2], labels)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 4), (1, 2)])
+def test_labels_of_other_samples_have_no_accuracy(shape):
+    with pytest.raises(GridMismatch, match=r"labels: expected shape \(2,\), as logits \(2, 3\)"):
+        accuracy(torch.zeros(2, 3), torch.zeros(shape, dtype=torch.int64))
+
+
+def test_arrays_are_predicted_and_scored():
+    x = torch.rand(5, 3)
+    model = nn.Linear(3, 2)
+    torch.testing.assert_close(predict(model, x.numpy()), predict(model, x))
+    pixels = torch.randint(0, 256, (5, 3)).to(torch.uint8)
+    for form in (pixels, pixels.numpy()):  # as they are in training
+        torch.testing.assert_close(predict(model, form), predict(model, pixels / 255))
+    assert r_squared(x.numpy(), x.numpy()) == 1

@@ -85,3 +85,10 @@ def test_wrong_states_are_named(tmp_path):
     path.write_bytes(path.read_bytes()[:20])
     with pytest.raises(DataError, match=r"a\.safetensors: not a readable"):
         Trajectory(linear(0), [path])
+
+
+@pytest.mark.parametrize("progress", [-0.5, 1.5, float("nan"), "late"])
+def test_a_progress_that_is_none_is_named(progress):
+    model = nn.Linear(2, 2)
+    with pytest.raises(InvalidArgument, match="progress: expected a fraction between 0 and 1"):
+        Trajectory(model, [model.state_dict()]).at(progress)

@@ -9,7 +9,7 @@ import torch
 
 from photonet.distill import CORRECTIONS, correct, fit_full_map, fit_twin, merge_into_backend, predict
 from photonet.distill.chain import candidates_of
-from photonet.distill.judge import divergence
+from photonet.distill.judge import frame_divergence
 from photonet.distill.twin import Displaced, Twin, captures, displaced_scenes
 from photonet.errors import GridMismatch, InvalidArgument, UnknownName
 from photonet.grid import Grid
@@ -77,7 +77,7 @@ def test_a_device_that_is_only_noisy_is_not_made_worse(student):
     result = correct(student, Measured(shown, noisy(predict(student.frontend, shown), 3)), fraction=1.0)
     seen, wanted = noisy(predict(student.frontend, fresh), 4), predict(student, fresh)
     after, before = (
-        divergence(predict(one, seen), wanted) for one in (result.student.backend, student.backend)
+        frame_divergence(predict(one, seen), wanted) for one in (result.student.backend, student.backend)
     )
     # what is kept may be as good (one in six draws), so two standard errors of the difference are allowed
     assert (after - before).mean() < 2 * (after - before).std() / len(fresh) ** 0.5
@@ -182,7 +182,7 @@ def test_the_twin_teaches_what_the_teacher_knows(student):
     fresh = scenes(100, 2)
     seen = turned(student, fresh)
     lost = {
-        name: [divergence(predict(result.student.backend, seen), predict(guide, fresh)).mean().item()
+        name: [frame_divergence(predict(result.student.backend, seen), predict(guide, fresh)).mean().item()
                for guide in (teacher, student)]
         for name, result in {"taught": taught, "own": own}.items()
     }  # fmt: skip

@@ -72,3 +72,13 @@ def test_the_digital_twin_gives_the_same_answers_with_as_many_parameters(build, 
 def test_students_without_point_spread_functions_are_refused(baseline):
     with pytest.raises(InvalidArgument, match="^student: expected a network with an OpticalConv2d in front"):
         baseline(spectral_4f())
+
+
+@pytest.mark.parametrize(
+    "baseline", [digital_twin, ideal_lenses, lambda s: random_psfs(s, torch.Generator())]
+)
+def test_what_is_no_hybrid_network_is_named(baseline):
+    with pytest.raises(InvalidArgument, match="^student: expected a HybridNetwork: a frontend and a backend"):
+        baseline(torch.nn.Linear(2, 2))
+    with pytest.raises(InvalidArgument, match="^generator: expected a torch.Generator"):
+        random_psfs(compressed_meta(), 3)

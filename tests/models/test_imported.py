@@ -87,3 +87,21 @@ def test_an_onnx_teacher_answers_as_the_original(tmp_path, onnx):
     (tmp_path / "damaged.onnx").write_bytes(b"not protobuf")
     with pytest.raises(DataError, match="damaged.onnx: not a model that onnx2torch can convert"):
         load_teacher(tmp_path / "damaged.onnx")
+
+
+def test_what_the_converter_needs_is_named_where_that_is_missing(tmp_path, monkeypatch):
+    converter = types.ModuleType("onnx2torch")
+    monkeypatch.setitem(sys.modules, "onnx", types.ModuleType("onnx"))
+    monkeypatch.setitem(sys.modules, "onnx2torch", converter)
+    (tmp_path / "teacher.onnx").write_bytes(b"")
+
+    class Finder:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            if name == "onnx2torch":
+                raise ModuleNotFoundError("No module named 'torchvision'", name="torchvision")
+
+    monkeypatch.delitem(sys.modules, "onnx2torch")
+    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+    with pytest.raises(MissingDependency, match="onnx2torch needs torchvision"):
+        load_teacher(tmp_path / "teacher.onnx")

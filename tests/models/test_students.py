@@ -163,7 +163,9 @@ def test_a_picture_lies_in_the_middle_of_its_field():
      (diffractive_classifier, {"pitch": 0.0}, "pitch"),
      (polychromatic_segmentation, {"kernels": ()}, "kernels"),
      (polychromatic_segmentation, {"width": 0}, "width"),
-     (polychromatic_segmentation, {"context": ()}, "context"), (extreme_meta, {"context": (0,)}, "context")],
+     (polychromatic_segmentation, {"context": ()}, "context"), (extreme_meta, {"context": (0,)}, "context"),
+     (extreme_meta, {"classes": 0}, "classes"), (extreme_meta, {"classes": -3}, "classes"),
+     (extreme_meta, {"colours": 0}, "colours"), (polychromatic_segmentation, {"colours": 0}, "colours")],
 )  # fmt: skip
 def test_sizes_that_do_not_work_are_named(build, options, name):
     with pytest.raises(InvalidArgument, match=f"^{name}: expected"):

@@ -59,6 +59,17 @@ def test_every_layer_agrees_with_plain_gradients(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize("method", ["auto", "jacobian"])
+@pytest.mark.parametrize("name", [name for name in MODELS if "dense" not in name])
+def test_as_many_samples_as_outputs(name: str, method: str) -> None:
+    n = build(name)[0](build(name)[1]).shape[1]
+    model, x = build(name, n=n)
+    j = reference(model, x)
+    expected = torch.einsum("acp,bcp->ab", j, j)
+    scale = float(expected.max())
+    torch.testing.assert_close(ntk.gram(model, x, method=method), expected, rtol=0, atol=EXACT * scale)
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -291,6 +302,47 @@ def test_the_slow_road_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     assert ntk.tangents(model, x).rules["inner.weight"] == "network"
     with pytest.raises(InvalidArgument, match=r"inner\.weight"):
         ntk.gram(model, x, method="structured")
+
+
+def test_a_layer_without_a_rule_is_said_once_for_its_class(caplog: pytest.LogCaptureFixture) -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.weight * x
+
+    with caplog.at_level(logging.WARNING, "photonet.ntk"):
+        for _ in range(2):
+            model = nn.Sequential(Own(), nn.Linear(3, 3), Own())
+            assert ntk.tangents(model, torch.rand(4, 3)).rules["0.weight"] == "vjp"
+    assert caplog.text.count("Own has no closed rule") == 1
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_attention_has_the_gradient_of_its_kernel_in_single_precision_too() -> None:
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    model, x = nn.Sequential(layer, nn.Flatten(), nn.Linear(40, 2)), torch.randn(4, 5, 8)
+    ntk.gram(model, x).sum().backward()
+    assert bool(torch.isfinite(layer.self_attn.in_proj_weight.grad).all())
+
+
+def test_random_directions_of_a_network_in_training_are_refused_before_it_is_asked() -> None:
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    with pytest.raises(InvalidArgument, match="independent samples"):
+        ntk.gram(model, torch.rand(4, 3), outputs="random", generator=torch.Generator())
+    assert int(model[1].num_batches_tracked) == 0
+    with pytest.raises(InvalidArgument, match="model: expected a torch module, got str 'foo'"):
+        ntk.gram("foo", torch.rand(4, 3))
+    with pytest.raises(InvalidArgument, match="directions: expected a whole number"):
+        ntk.forward_gram(model.eval(), torch.rand(4, 3), generator=torch.Generator(), directions=0)
+
+
+def test_rates_of_gradients_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(InvalidArgument, match="x: expected samples with finite gradients, got nan for"):
+        ntk.adam_rates(nn.Linear(3, 2), torch.full((4, 3), torch.nan))
 
 
 class Recurrent(nn.Module):

@@ -70,3 +70,18 @@ def test_bad_kernels_are_refused() -> None:
         ntk.alignment(torch.ones(3), torch.eye(3))
     with pytest.raises(InvalidArgument, match="at least 4"):
         ntk.alignment(torch.eye(3), torch.eye(3), "unbiased")
+
+
+def test_what_cannot_be_compared_is_named() -> None:
+    with pytest.raises(InvalidArgument, match=r"b: expected kernels that go with a, \(2, 3, 3\)"):
+        ntk.alignment(torch.rand(2, 3, 3), torch.rand(3, 3, 3))
+    with pytest.raises(InvalidArgument, match="k: expected a kernel .* floating-point numbers.*int64"):
+        ntk.center(torch.ones(3, 3, dtype=torch.int64))
+    with pytest.raises(InvalidArgument, match="k: expected a real kernel .* of torch.int64"):
+        ntk.regress(torch.ones(3, 3, dtype=torch.int64), torch.ones(3))
+    with pytest.raises(InvalidArgument, match="y: expected targets .* of torch.complex64"):
+        ntk.regress(torch.eye(3), torch.ones(3, dtype=torch.complex64))
+
+
+def test_features_that_are_all_zero_have_no_error() -> None:
+    assert float(ntk.sketch_error(torch.zeros(3, 2, 8))) == 0

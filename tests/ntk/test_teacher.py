@@ -157,3 +157,27 @@ def test_under_autocast_features_are_kept_in_single_precision(
     assert found.outputs([0]).dtype == found.features([0]).dtype == torch.float32
     # bfloat16 has 8 bits, and two layers add up
     torch.testing.assert_close(found.outputs(range(10)), teacher(x).detach(), rtol=2e-2, atol=2e-2)
+
+
+def test_folders_of_the_user_and_of_other_files_stay(
+    tmp_path: Path, teacher: nn.Module, x: torch.Tensor
+) -> None:
+    (tmp_path / "t.h5.parts").mkdir()
+    kept = [tmp_path / "t.parts" / "work.txt", tmp_path / "t.h5.parts" / "notes.txt"]
+    for file in kept:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("mine")
+    for name in ("t.h5", "t.hdf5"):
+        ntk.TeacherFeatures.compute(tmp_path / name, teacher, x, chunk=4)
+    assert all(file.read_text() == "mine" for file in kept)
+    assert [p.name for p in (tmp_path / "t.h5.parts").iterdir()] == ["notes.txt"]
+    assert not (tmp_path / "t.hdf5.parts").exists()
+
+
+def test_what_cannot_be_stored_or_read_is_named(tmp_path: Path, teacher: nn.Module, x: torch.Tensor) -> None:
+    with pytest.raises(InvalidArgument, match="x: expected finite values"):
+        ntk.TeacherFeatures.compute(tmp_path / "t.h5", teacher, x * torch.nan)
+    stored = ntk.TeacherFeatures.compute(tmp_path / "t.h5", teacher, x)
+    with pytest.raises(InvalidArgument, match="indices: expected samples 0 to 9, got float32"):
+        stored.outputs([0.7])
+    assert len(stored.outputs([])) == 0

@@ -13,7 +13,7 @@ from photonet import ntk
 from photonet.errors import InvalidArgument
 from photonet.nn import OpticalConv2d
 
-from .test_empirical import EXACT, by_jacrev
+from .test_empirical import EXACT, by_jacrev, reference
 
 
 class Monitored(nn.Module):
@@ -181,3 +181,74 @@ def test_what_has_no_tangents_is_named() -> None:
 class Complex(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.to(torch.complex64)
+
+
+class ByFunction(nn.Module):
+    """A slope that is read outside of its layer, so the whole model goes through torch.func."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.slope, self.head = nn.Linear(5, 6), nn.PReLU(), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(nn.functional.prelu(self.first(x), self.slope.weight))
+
+
+class TimeFirstWords(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.head = nn.Embedding(9, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.words(x.t())).mean(0))
+
+
+class Turned(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope, self.head = nn.PReLU(), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.slope(x.t()).t())
+
+
+class TwoNames(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Parameter(torch.randn(4))
+        self.b = self.a
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.a * x + self.b
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5])
+@pytest.mark.parametrize(
+    ("build", "x"),
+    [(ByFunction, torch.randn(5, 5, dtype=torch.float64)),
+     (TimeFirstWords, torch.randint(0, 9, (5, 5))),
+     (TimeFirstWords, torch.randint(0, 9, (5, 4))),
+     (Turned, torch.randn(5, 4, dtype=torch.float64)),
+     (lambda: nn.Sequential(TwoNames(), nn.Linear(4, 2)), torch.randn(5, 4, dtype=torch.float64))],
+)  # fmt: skip
+def test_an_axis_as_long_as_that_of_the_samples_is_not_taken_for_it(
+    build: Callable[[], nn.Module], x: Tensor, n: int
+) -> None:
+    torch.manual_seed(0)
+    model, x = build().double(), x[:n]
+    j = reference(model, x)
+    exact = torch.einsum("acp,bcp->ab", j, j)
+    for method in ("auto", "jacobian"):
+        found = ntk.gram(model, x, method=method)
+        torch.testing.assert_close(found, exact, rtol=EXACT, atol=EXACT * float(exact.max()))
+
+
+def test_a_dense_layer_as_wide_as_the_batch_stays_on_the_fast_road() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    assert set(ntk.tangents(model, torch.randn(4, 4)).rules.values()) == {"Linear"}
+
+
+def test_what_was_cut_without_gradients_from_a_tensor_that_has_one() -> None:
+    x = torch.randn(5, 3, requires_grad=True)
+    with torch.no_grad():
+        assert ntk.gram(nn.Linear(3, 2), x[:4]).shape == (4, 4)
