@@ -18,7 +18,7 @@ from .scalars import plain, scalar
 from .transfer import cached, transfer
 from .zoom import far_field, through_spectrum
 
-__all__ = ["propagate"]
+__all__ = ["check_field", "propagate"]
 
 WHOLE_SAMPLES = 2**20
 """Kernels up to this size are kept whole: where transforms are short, mirroring half of one shows."""
@@ -81,7 +81,7 @@ def propagate(
         torch.Size([1, 64, 64])
     """
     waves = checks.wavelength(wavelength)
-    _check_field(u, grid, waves)
+    check_field(u, grid, waves)
     if pitch is not None:
         grid = Grid(grid.shape, tuple(map(plain, checks.pair("pitch", pitch))), grid.centre)
         if output is not None and method not in ZOOMS:
@@ -186,7 +186,15 @@ def _check_far(u: torch.Tensor, grid: Grid, waves: torch.Tensor, distance: Any, 
     announce(error, what, f"|z| of at least {far:.2g} m would hold, or method='fresnel_zoom'", strict)
 
 
-def _check_field(u: torch.Tensor, grid: Grid, waves: torch.Tensor) -> None:
+def check_field(u: torch.Tensor, grid: Grid, waves: torch.Tensor) -> None:
+    """Refuse what is no complex field [..., L, y, x] on ``grid`` at the wavelengths [L].
+
+    Raises:
+        InvalidArgument: no tensor, no `photonet.Grid`, a real field.
+        GridMismatch: another shape than the grid's, or a wavelength axis that does not match.
+    """
+    checks.instance("grid", grid, Grid, "a photonet.Grid")
+    checks.instance("u", u, torch.Tensor, "a complex tensor [..., L, y, x]")
     if not u.is_complex():
         raise InvalidArgument(
             "u", "a complex field", f"dtype {u.dtype}", "multiply an amplitude by exp(1j * phase)"
