@@ -121,7 +121,6 @@ def propagate(
             envelope=not carrier,
         )
     same_pitch = all(abs(a / b - 1) < 1e-9 for a, b in zip(grid.pitch, output.pitch, strict=True))
-    target = output if same_pitch else Grid(output.shape, grid.pitch, _unshifted(grid, output))
 
     def carry(kernel: torch.Tensor) -> torch.Tensor:
         if same_pitch:
@@ -132,23 +131,14 @@ def propagate(
     whole = differentiated or choice.shape[0] * choice.shape[1] <= WHOLE_SAMPLES
 
     def build() -> torch.Tensor:
-        kernel = transfer(choice, grid, waves, z, target, steps, u.dtype, envelope=not carrier)
+        kernel = transfer(choice, grid, waves, z, output, steps, u.dtype, envelope=not carrier)
         width = choice.shape[1]
         return mirror(kernel, width, -2) if whole and kernel.shape[-2] < width else kernel
 
     if differentiated:
         return carry(build())
-    key = (choice, grid, target, values, number, u.dtype, u.device, carrier)
+    key = (choice, grid, output, values, number, u.dtype, u.device, carrier)
     return carry(cached(key, build))
-
-
-def _unshifted(grid: Grid, output: Grid) -> tuple[float, float]:
-    """Centre of a window of the output's size whose first sample is the source's first."""
-    cy, cx = (
-        c + (m // 2 - n // 2) * d
-        for c, m, n, d in zip(grid.centre, output.shape, grid.shape, grid.pitch, strict=True)
-    )
-    return cy, cx
 
 
 def _check_sampling(
