@@ -12,7 +12,7 @@ from ..errors import GridMismatch, InvalidArgument
 from ..grid import Grid
 from .convolution import convolve_kernel
 from .fourier import mirror
-from .plan import ZOOMS, Plan, plan
+from .plan import TRANSFERS, ZOOMS, Plan, plan
 from .sampling import LIMIT, announce, check_memory, curvature_error
 from .scalars import plain, scalar
 from .transfer import cached, transfer
@@ -160,7 +160,10 @@ def _check_sampling(
         found = plan(grid, waves, distance, output, method=method, padding=padding, field=u)
         # to a small far window light goes from the whole source: what geometry says is right there
         alias, paraxial = found.alias_energy, paraxial if method in ZOOMS else found.paraxial_error
-    what = f"{method} over |z| = {z:.3g} m puts {alias:.1%} of the energy in the wrong place"
+    does = f"puts {alias:.1%} of the energy in the wrong place"
+    if method in TRANSFERS:
+        does = "rings, because there is little room to fade out the light beside the output"
+    what = f"{method} over |z| = {z:.3g} m {does}"
     announce(math.sqrt(alias), what, choice.remedy, strict)
     what = f"{method} over |z| = {z:.3g} m is paraxial, and this light is too steep for it"
     remedy = f"|z| below {z * LIMIT / max(paraxial, LIMIT):.2g} m would hold, or method='auto'"

@@ -188,6 +188,7 @@ def test_gradient_of_the_distance_survives_single_precision(method):
     assert slope(torch.complex64) == pytest.approx(slope(torch.complex128), rel=1e-4)
 
 
+@HARSH
 @pytest.mark.parametrize("method", ["auto", "angular_spectrum", "fresnel_zoom"])
 def test_carrier_is_the_common_phase(random_field, method):
     grid, wave, z = Grid(8, 5e-6), [633e-9, 500e-9], 2e-3

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from photonet import Grid
+from photonet.errors import SamplingError, SamplingWarning
 from photonet.optics import kernels, plan, propagate
 
 WAVE, PITCH = 532e-9, 0.6e-6
@@ -115,6 +116,22 @@ def test_the_light_is_in_any_window_on_its_way(sines, pitch, z, backwards):
     found = propagate(u[None], SOURCE, WAVE, z, output=output)[0]
     predicted = plan(SOURCE, WAVE, z, output, field=u[None]).error
     assert relative(found, direct_sum(u, SOURCE, output, z)) < max(2e-3, 3 * predicted)
+
+
+@pytest.mark.parametrize("centre", [(0.0, 0.0), (0.0, 45e-6)])
+def test_a_sharp_end_is_predicted_at_the_pitch_of_the_source_too(centre):
+    """Of unlike pitches (y, x): the spectrum along x is cut next to the light that arrives, and rings."""
+    grid, z = Grid((52, 34), (1.8e-6, 0.26e-6)), 4e-4
+    y, x = grid.mesh()
+    u = torch.exp(-((y / 12e-6) ** 2) - (x / 1e-6) ** 2 + 2j * math.pi / WAVE * 0.09 * x)
+    output = Grid((25, 43), grid.pitch, centre)
+    with pytest.warns(SamplingWarning, match="rings, because there is little room .* more padding"):
+        found = propagate(u[None], grid, WAVE, z, output=output)[0]
+    true = relative(found, direct_sum(u, grid, output, z))
+    predicted = plan(grid, WAVE, z, output, field=u[None]).error
+    assert 0.01 < true < predicted < 30 * true
+    with pytest.raises(SamplingError, match="rings"):
+        propagate(u[None], grid, WAVE, z, output=output, method="angular_spectrum", strict=True)
 
 
 @pytest.mark.filterwarnings("ignore::photonet.errors.SamplingWarning")
