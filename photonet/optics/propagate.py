@@ -179,20 +179,23 @@ def _check_far(u: torch.Tensor, grid: Grid, waves: torch.Tensor, distance: Any, 
     announce(error, what, f"|z| of at least {far:.2g} m would hold, or method='fresnel_zoom'", strict)
 
 
-def check_field(u: torch.Tensor, grid: Grid, waves: torch.Tensor) -> None:
+def check_field(u: torch.Tensor, grid: Grid, waves: torch.Tensor, name: str = "u") -> None:
     """Refuse what is no complex field [..., L, y, x] on ``grid`` at the wavelengths [L].
 
     Raises:
-        InvalidArgument: no tensor, no `photonet.Grid`, a real field.
+        InvalidArgument: no tensor, no `photonet.Grid`, a field that is real or of half precision.
         GridMismatch: another shape than the grid's, or a wavelength axis that does not match.
     """
     checks.instance("grid", grid, Grid, "a photonet.Grid")
-    checks.instance("u", u, torch.Tensor, "a complex tensor [..., L, y, x]")
-    if not u.is_complex():
+    checks.instance(name, u, torch.Tensor, "a complex tensor [..., L, y, x]")
+    if u.dtype not in (torch.complex64, torch.complex128):
         raise InvalidArgument(
-            "u", "a complex field", f"dtype {u.dtype}", "multiply an amplitude by exp(1j * phase)"
+            name,
+            "a complex field, complex64 or complex128",
+            f"dtype {u.dtype}",
+            "" if u.is_complex() else "multiply an amplitude by exp(1j * phase)",
         )
     if u.ndim < 3 or tuple(u.shape[-2:]) != grid.shape:
-        raise GridMismatch("u", f"shape (..., L, {grid.shape[0]}, {grid.shape[1]})", tuple(u.shape))
+        raise GridMismatch(name, f"shape (..., L, {grid.shape[0]}, {grid.shape[1]})", tuple(u.shape))
     if u.shape[-3] not in (1, len(waves)):
-        raise GridMismatch("u", f"a wavelength axis of length {len(waves)} (or 1)", u.shape[-3])
+        raise GridMismatch(name, f"a wavelength axis of length {len(waves)} (or 1)", u.shape[-3])

@@ -20,6 +20,7 @@ __all__ = [
     "fade_error",
     "predict",
     "sideways",
+    "too_steep",
 ]
 
 LIMIT = 0.01
@@ -32,6 +33,7 @@ STEEPEST = 1 - 1e-9
 """``sin(theta)`` beyond which nothing lands anywhere; intervals of it may be infinite."""
 
 Prediction = tuple[float, float, float]
+Intervals = tuple[tuple[float, float], tuple[float, float]]
 
 
 def critical_distance(wavelength: float, pitch: float, reach: float) -> float:
@@ -142,6 +144,71 @@ def fade_error(
         density = float((beside / within.clamp_min(1e-300)).clamp(max=1))
         worst = max(worst, 4 * math.sqrt(density) * math.exp(-math.sqrt(max(min(zones), 0.0))))
     return min(worst, 1.0)
+
+
+def too_steep(
+    field: torch.Tensor,
+    grid: Grid,
+    waves: tuple[float, ...],
+    source: float,
+    position: tuple[float, float],
+    reach: Intervals,
+) -> float:
+    """Part of a near point's power that is too steep for the pitch, before or behind the mask.
+
+    Before it, where the spherical wave itself has more than half a cycle per sample. Behind it, where the
+    wave of a point beside the axis and the mask turn light the same way: the spectrum is continued on both
+    sides of the wave's own frequency in the middle of the mask, and what of it lies beyond the sampling limit
+    appears one sampling frequency away. It counts if it leaves the window, or comes into it.
+
+    Args:
+        field: behind the mask, [..., L, y, x].
+        grid: samples of the mask.
+        waves: wavelengths in m.
+        source: distance of the point in m.
+        position: of the point (y, x) in m.
+        reach: ``sin(theta)`` of the light that arrives in the output, for y and x.
+
+    Returns:
+        A fraction, at the worst wavelength. Behind lenses it was the relative error (L2) of the PSF within a
+        factor of 2. A mask that bends a steep wave back may do so rightly on its samples; that counts as
+        wrong all the same, as such a mask is steeper than its own pitch.
+    """
+    offsets = [c - p for c, p in zip(grid.centre, position, strict=True)]
+    slopes = [o / math.hypot(*offsets, source) * math.copysign(1, source) for o in offsets]
+    limits = [min(waves) / (2 * d) for d in grid.pitch]
+    edges = [abs(o) + w / 2 for o, w in zip(offsets, grid.extent, strict=True)]
+    before = any(edge / math.hypot(edge, source) > limit for edge, limit in zip(edges, limits, strict=True))
+    behind = any(
+        s != 0 and max(-low, high) > limit - abs(s)
+        for s, (low, high), limit in zip(slopes, reach, limits, strict=True)
+    )
+    if not (before or behind):
+        return 0.0
+    axes, (y, x) = _frequencies(grid, field), grid.mesh(field.device)
+    ways = (y - position[0], x - position[1])
+    r = (ways[0] ** 2 + ways[1] ** 2 + source**2).sqrt()
+    worst = 0.0
+    for index, wave in enumerate(waves):
+        light = field.detach()[..., min(index, field.shape[-3] - 1), :, :].abs().square().double()
+        steep = [way.abs() / r > wave / (2 * d) for way, d in zip(ways, grid.pitch, strict=True)]
+        parts = [(light, steep[0] | steep[1])]
+        # by how much each frequency has been folded, in cycles per m
+        turns = [((s / wave - f) * d).round() / d for f, d, s in zip(axes, grid.pitch, slopes, strict=True)]
+        seen = [
+            _inside([wave * f for f in axes], reach),
+            _inside([wave * (f + turn) for f, turn in zip(axes, turns, strict=True)], reach),
+        ]
+        folded = (turns[0] != 0)[:, None] | (turns[1] != 0)
+        parts.append((_power(field, index, axes), folded & (seen[0] | seen[1])))
+        worst = max(worst, *(float((p * bad).sum() / p.sum().clamp_min(1e-300)) for p, bad in parts))
+    return worst
+
+
+def _inside(sines: list[torch.Tensor], reach: Intervals) -> torch.Tensor:
+    """Which directions (y, x) lie within two intervals, [y, x]."""
+    rows, columns = ((s >= low) & (s <= high) for s, (low, high) in zip(sines, reach, strict=True))
+    return rows[:, None] & columns
 
 
 def _landing(sine: float, z: float) -> float:

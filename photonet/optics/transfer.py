@@ -68,7 +68,7 @@ def transfer(
                 output.centre, grid.centre, output.shape, grid.shape, pitch, strict=True
             )
         ]
-        lags = output.shape
+        lags: tuple[int, ...] = output.shape
     else:
         shift = [torch.zeros_like(d) for d in pitch]
         ends = zip((output.y, output.x), (grid.y, grid.x), grid.pitch, strict=True)
