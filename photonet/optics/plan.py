@@ -141,7 +141,7 @@ def plan(
         A `Plan`.
 
     Raises:
-        InvalidArgument: a distance that is not finite, or a combination that has no meaning.
+        InvalidArgument: a distance that is not finite, no `photonet.Grid`, a combination without meaning.
         GridMismatch: another pitch of the output, with a method that cannot change it.
         SamplingError: an output window that no light of this pitch can reach; with ``strict``, a predicted
             error above 1 %.
@@ -156,9 +156,11 @@ def plan(
         ('rayleigh_sommerfeld', [0.364, 0.364, 0.364])
     """
     checks.choice("method", method, METHODS)
+    checks.instance("grid", grid, Grid, "a photonet.Grid")
+    output = checks.instance("output", grid if output is None else output, Grid, "a photonet.Grid")
     waves = tuple(checks.wavelength(wavelength).detach().tolist())
     z = checks.real("distance", plain(distance), "a finite length in m")
-    arguments = (grid, waves, z, grid if output is None else output, method, _padding(padding), dtype)
+    arguments = (grid, waves, z, output, method, _padding(padding), dtype)
     found = _remembered(*arguments) if field is None else _decide(*arguments, field)
     if strict:
         announce(found.error, f"{found.method} over |z| = {abs(z):.3g} m", found.remedy, strict)

@@ -54,8 +54,8 @@ def propagate(
             function), ``fresnel_response`` (paraxial impulse response), ``fresnel_zoom`` (paraxial, one
             Fourier sum to any output grid) or ``fraunhofer`` (the far field).
         padding: None for the linear convolution; 1 for a periodic window without padding.
-        pitch: (y, x) in m in place of the pitch of ``grid`` (and ``output``), where a gradient with respect
-            to it is wanted.
+        pitch: (y, x) in m in place of the pitch of ``grid``, where a gradient with respect to it is wanted.
+            The output follows it; one that is passed to ``fresnel_zoom`` or ``fraunhofer`` does not.
         carrier: include ``exp(i k z)``. Its slope of k = 1e7 rad/m drowns the gradient of an irradiance with
             respect to distance or wavelength in the rounding of single precision; leave it out there.
         strict: raise where a `SamplingWarning` would be given.
@@ -65,7 +65,8 @@ def propagate(
 
     Raises:
         InvalidArgument: not a complex field, a distance that is not finite.
-        GridMismatch: ``u`` does not lie on ``grid``, or its wavelength axis does not match.
+        GridMismatch: ``u`` does not lie on ``grid``, or its wavelength axis does not match; an output of
+            another pitch with a method that keeps it, or together with ``pitch``.
         UnknownName: a method that does not exist.
         MemoryEstimateError: more memory would be needed than is free.
         SamplingError: an output that light of this pitch cannot reach; with ``strict``, a predicted
@@ -82,12 +83,15 @@ def propagate(
     """
     waves = checks.wavelength(wavelength)
     check_field(u, grid, waves)
+    follows = output is None or method not in ZOOMS
+    output = checks.instance("output", grid if output is None else output, Grid, "a photonet.Grid")
+    sides = grid.pitch
     if pitch is not None:
-        grid = Grid(grid.shape, tuple(map(plain, checks.pair("pitch", pitch))), grid.centre)
-        if output is not None and method not in ZOOMS:
-            output = Grid(output.shape, grid.pitch, output.centre)
-    sides = grid.pitch if pitch is None else checks.pair("pitch", pitch)
-    output = grid if output is None else output
+        sides = checks.pair("pitch", pitch)
+        finer = Grid(grid.shape, tuple(map(plain, sides)), grid.centre)
+        if follows:
+            output = _follow(output, grid, finer)
+        grid = finer
     choice = plan(grid, waves, distance, output, method=method, padding=padding, dtype=u.dtype)
     _check_sampling(u, choice, grid, waves, distance, output, padding, strict)
     batch = u[..., 0, 0, 0].numel()
@@ -119,6 +123,7 @@ def propagate(
             key=(values, number),
             fresnel=choice.method == "fresnel_zoom",
             envelope=not carrier,
+            output_pitch=steps if follows else None,
         )
     same_pitch = all(abs(a / b - 1) < 1e-9 for a, b in zip(grid.pitch, output.pitch, strict=True))
 
@@ -139,6 +144,15 @@ def propagate(
         return carry(build())
     key = (choice, grid, output, values, number, u.dtype, u.device, carrier)
     return carry(cached(key, build))
+
+
+def _follow(output: Grid, grid: Grid, other: Grid) -> Grid:
+    """The output at the pitch of ``other`` in place of that of ``grid``; refused if it has neither."""
+    for source in (grid, other):
+        if all(abs(a / b - 1) < 1e-9 for a, b in zip(output.pitch, source.pitch, strict=True)):
+            return Grid(output.shape, other.pitch, output.centre)
+    hint = "leave pitch out, or take method='fresnel_zoom'"
+    raise GridMismatch("output", "the pitch of the source, where pitch is passed", f"{output}", hint)
 
 
 def _check_sampling(
