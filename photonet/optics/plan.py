@@ -51,7 +51,8 @@ class Plan:
         alias_energy: fraction of the energy that arrives in the wrong place; of a white spectrum when
             no field was given, which is the worst case. Of a transfer function, what rings because the light
             beside the output is faded out within few Fresnel zones (an estimate, see `fade_error`).
-        cut_energy: fraction of the energy that is left out because it would miss the window.
+        cut_energy: fraction of the energy that is left out because it would miss the window; near 1 of a
+            field, the window is at the wrong place.
         paraxial_error: relative L2 error by the paraxial phase, or of Fraunhofer's by the curvature of the
             source that was given; zero for the exact methods.
         critical: distance in m from where the pitch samples the impulse response over the whole window.

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import torch
 
 from .. import checks
-from ..errors import GridMismatch, InvalidArgument
+from ..errors import GridMismatch, InvalidArgument, SamplingError, SamplingWarning
 from ..grid import Grid
 from .convolution import convolve_kernel
 from .fourier import mirror
 from .plan import TRANSFERS, ZOOMS, Plan, plan
-from .sampling import LIMIT, announce, check_memory, curvature_error
+from .sampling import LIMIT, announce, arriving, check_memory, curvature_error
 from .scalars import plain, scalar
 from .transfer import cached, transfer
 from .zoom import far_field, through_spectrum
 
 __all__ = ["check_field", "propagate"]
+
+MISSED = 1e-3
+"""Fraction of the light below which a window beside the source is thought to be at the wrong place."""
 
 WHOLE_SAMPLES = 2**20
 """Kernels up to this size are kept whole: where transforms are short, mirroring half of one shows."""
@@ -69,11 +73,12 @@ def propagate(
             another pitch with a method that keeps it, or together with ``pitch``.
         UnknownName: a method that does not exist.
         MemoryEstimateError: more memory would be needed than is free.
-        SamplingError: an output that light of this pitch cannot reach; with ``strict``, a predicted
-            error above 1 %.
+        SamplingError: an output that light of this pitch cannot reach; with ``strict``, what would be warned
+            of.
 
     Warns:
-        SamplingWarning: a predicted error above 1 % of a method that was asked for by name.
+        SamplingWarning: a predicted error above 1 % of a method that was asked for by name; light that rings
+            as it is cut beside the output; a window beside the source that the light misses.
 
     Example:
         >>> grid = Grid(64, 2e-6)
@@ -93,6 +98,7 @@ def propagate(
             output = _follow(output, grid, finer)
         grid = finer
     choice = plan(grid, waves, distance, output, method=method, padding=padding, dtype=u.dtype)
+    _check_window(u, choice, grid, waves, output, strict)
     _check_sampling(u, choice, grid, waves, distance, output, padding, strict)
     batch = u[..., 0, 0, 0].numel()
     check_memory(
@@ -182,6 +188,21 @@ def _check_sampling(
     what = f"{method} over |z| = {z:.3g} m is paraxial, and this light is too steep for it"
     remedy = f"|z| below {z * LIMIT / max(paraxial, LIMIT):.2g} m would hold, or method='auto'"
     announce(paraxial, what, remedy, strict)
+
+
+def _check_window(
+    u: torch.Tensor, choice: Plan, grid: Grid, waves: torch.Tensor, output: Grid, strict: bool
+) -> None:
+    """Say when a window so far beside the source that light along the axis misses it gets no light at all."""
+    if all(low <= 0 <= high for low, high in choice.reach):
+        return
+    part = arriving(u, grid, tuple(waves.detach().tolist()), choice.reach)
+    if part > MISSED or not bool(u.detach().any()):
+        return
+    got, hint = f"{output}, where {part:.1e} of it goes", "move the window to where the light is"
+    if strict:
+        raise SamplingError("output", "a window that the light reaches", got, hint)
+    warnings.warn(f"the output misses the light: {got}; {hint}", SamplingWarning, stacklevel=3)
 
 
 def _check_far(u: torch.Tensor, grid: Grid, waves: torch.Tensor, distance: Any, strict: bool) -> None:

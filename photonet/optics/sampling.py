@@ -14,6 +14,7 @@ from ..grid import Grid
 __all__ = [
     "Prediction",
     "announce",
+    "arriving",
     "check_memory",
     "critical_distance",
     "curvature_error",
@@ -144,6 +145,16 @@ def fade_error(
         density = float((beside / within.clamp_min(1e-300)).clamp(max=1))
         worst = max(worst, 4 * math.sqrt(density) * math.exp(-math.sqrt(max(min(zones), 0.0))))
     return min(worst, 1.0)
+
+
+def arriving(field: torch.Tensor, grid: Grid, waves: tuple[float, ...], reach: Intervals) -> float:
+    """Fraction of the light whose ``sin(theta)`` lies within ``reach``, at the wavelength that has most."""
+    axes, best = _frequencies(grid, field), 0.0
+    for index, wave in enumerate(waves):
+        power = _power(field, index, axes)
+        part = (power * _inside([wave * f for f in axes], reach)).sum() / power.sum().clamp_min(1e-300)
+        best = max(best, float(part))
+    return best
 
 
 def too_steep(

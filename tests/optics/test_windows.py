@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from photonet import Grid
 from photonet.errors import SamplingError, SamplingWarning
-from photonet.optics import kernels, plan, propagate
+from photonet.optics import gaussian_beam, kernels, plan, propagate
 
 WAVE, PITCH = 532e-9, 0.6e-6
 SOURCE = Grid((48, 45), PITCH)
@@ -74,6 +74,24 @@ def test_a_corner_is_the_crop_of_the_whole(method, z):
             expected = whole[top : top + rows, left : left + columns]
             # the transfer functions of the two windows keep other bands
             assert relative(part, expected) < (1e-12 if method == "rayleigh_sommerfeld" else 2e-3)
+
+
+@pytest.mark.filterwarnings("ignore:predicted error")  # there is no light to compare what rings with
+@pytest.mark.parametrize("pitch", [2e-6, 3e-6])
+@pytest.mark.parametrize("z", [1e-2, -1e-2])
+def test_a_window_that_the_light_misses_is_announced(z, pitch):
+    grid, output = Grid(128, 2e-6), Grid(64, pitch, (0.0, 1e-3))
+    beam = gaussian_beam(grid, WAVE, waist=30e-6)
+    with pytest.warns(SamplingWarning, match=r"the output misses the light: 64 x 64 .* of it goes"):
+        assert float(propagate(beam, grid, WAVE, z, output=output).abs().max()) < 1e-3 * float(
+            beam.abs().max()
+        )
+    with pytest.raises(SamplingError, match="output: expected a window that the light reaches"):
+        propagate(beam, grid, WAVE, z, output=output, strict=True)
+    _, x = grid.mesh()
+    tilted = beam * torch.exp(2j * math.pi / WAVE * math.copysign(0.1, z) * x)
+    propagate(tilted, grid, WAVE, z, output=output, strict=True)
+    propagate(0 * beam, grid, WAVE, z, output=output, strict=True)  # no light, nowhere to look for it
 
 
 @settings(deadline=None, max_examples=40)
