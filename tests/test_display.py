@@ -119,6 +119,63 @@ def test_field_points_follow_the_coma_of_a_steep_lens():
     assert errors[2] < 0.1 < errors[0]
 
 
+def test_field_points_lie_on_the_image_of_the_screen():
+    """Points beyond it would send light that is too steep for the mask: 2 % of the power went astray."""
+    grid, pixels = Grid(64, 2e-6), torch.ones(1, 3, 3, dtype=torch.float64)
+    y, x = grid.mesh()
+    thin = torch.exp(-1j * math.pi * (y**2 + x**2) / (WAVE * 1e-3))[None]
+    power = [
+        float(image_display(pixels, Grid(3, 50e-6), thin, grid, WAVE, 4e-3, 4e-3 / 3, patches=p).sum())
+        for p in (1, 2, 3, (5, 1))
+    ]
+    assert power == pytest.approx([power[0]] * 4, rel=1e-4)
+
+
+def test_a_dark_corner_and_a_screen_beside_the_window_have_no_light():
+    options = {"pitch": 20e-6, "wavelength": WAVE, "distance": OBJECT}
+    away = Display(torch.ones(1, 2, 2), Grid(2, 20e-6, (5e-3, 0.0)), WAVE, OBJECT)
+    assert float(simulate(lens(), away, patches=2).irradiance.abs().max()) == 0
+    assert float(simulate(lens(), Display.from_image(torch.zeros(2, 2), **options)).irradiance.max()) == 0
+
+
+def test_power_is_collected_from_the_mask_s_own_place():
+    one, mask = torch.ones(1, 1, dtype=torch.float64), Grid(10, 1e-6, (20e-3, -10e-3))
+    there = collected_power(one, Grid(1, 1e-5, (20e-3, -10e-3)), mask, 0.1)
+    torch.testing.assert_close(there, collected_power(one, Grid(1, 1e-5), Grid(10, 1e-6), 0.1))
+
+
+@pytest.mark.parametrize(
+    "wrong", [-torch.ones(1, 2, 2), torch.full((1, 2, 2), math.nan), torch.ones(1, 2, 2) + 0j]
+)
+def test_light_below_nothing_is_refused(wrong):
+    mask, screen = Grid(8, 1e-6), Grid(2, 1e-5)
+    with pytest.raises(InvalidArgument, match="exitance: expected real values of at least 0"):
+        collected_power(wrong, screen, mask, 0.1)
+    with pytest.raises(InvalidArgument, match="exitance: expected real values of at least 0"):
+        image_display(wrong, screen, torch.ones(1, 8, 8) + 0j, mask, WAVE, 0.1, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"screen": (2, 2)}, InvalidArgument, "screen: expected a photonet.Grid"),
+        ({"grid": 8}, InvalidArgument, "grid: expected a photonet.Grid"),
+        ({"output": (8, 8)}, InvalidArgument, "output: expected a photonet.Grid"),
+        ({"exitance": [[1.0]]}, InvalidArgument, "exitance: expected a real tensor"),
+        ({"transmission": torch.ones(1, 8, 9) + 0j}, GridMismatch, "transmission: expected shape"),
+    ],
+)
+def test_bad_arguments_of_an_image_are_named(change, error, words):
+    values = {
+        "exitance": torch.ones(1, 2, 2),
+        "screen": Grid(2, 1e-5),
+        "transmission": torch.ones(1, 8, 8) + 0j,
+        "grid": Grid(8, 1e-6),
+    }
+    with pytest.raises(error, match=words):
+        image_display(**{**values, **change}, wavelength=WAVE, object_distance=0.1, distance=0.1)
+
+
 def test_colours_follow_the_axis_of_wavelengths():
     colours, white = [635e-9, 532e-9, 450e-9], torch.ones(3, 4, 4)
     rgb = Display.from_image(white, pitch=20e-6, wavelength=colours, distance=OBJECT, exitance=[1, 2, 3])

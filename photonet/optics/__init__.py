@@ -9,7 +9,7 @@ from .irradiance import irradiance
 from .ledger import Entry, Ledger
 from .plan import Plan, plan
 from .propagate import propagate
-from .psf import bin_pixels, convolve, psf, shift, signed
+from .psf import bin_pixels, convolve, psf, shift
 from .relay import focal_plane, four_f, pupil_grid
 from .scenes import collected_power, image_display
 from .sources import gaussian_beam, plane_wave, point_source
@@ -53,7 +53,6 @@ __all__ = [
     "rectangular_aperture",
     "rotate_plane",
     "shift",
-    "signed",
     "stream_psf",
     "wavefront",
     "zernike",

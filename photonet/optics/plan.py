@@ -49,9 +49,10 @@ class Plan:
         band: the same for the light that is kept; what lies between the two is faded out.
         band_limit: largest ``sin(theta)`` kept, per wavelength and axis (y, x).
         alias_energy: fraction of the energy that arrives in the wrong place; of a white spectrum when
-            no field was given, which is the worst case. Of an output of another pitch, what rings because
-            the light beside it is faded out within few Fresnel zones (an estimate, see `fade_error`).
-        cut_energy: fraction of the energy that is left out because it would miss the window.
+            no field was given, which is the worst case. Of a transfer function, what rings because the light
+            beside the output is faded out within few Fresnel zones (an estimate, see `fade_error`).
+        cut_energy: fraction of the energy that is left out because it would miss the window; near 1 of a
+            field, the window is at the wrong place.
         paraxial_error: relative L2 error by the paraxial phase, or of Fraunhofer's by the curvature of the
             source that was given; zero for the exact methods.
         critical: distance in m from where the pitch samples the impulse response over the whole window.
@@ -86,7 +87,7 @@ class Plan:
     def remedy(self) -> str:
         """What would hold where the error is too large."""
         if self.method in TRANSFERS:
-            return "a finer pitch of the source, or an output of the pitch of the source, would hold"
+            return "more padding, a finer pitch of the source, or an output of its pitch, would hold"
         number = f"|z| of at least {self.critical:.3g} m or a finer pitch would hold"
         return f"{number}, or method='auto' where another was asked for"
 
@@ -118,7 +119,9 @@ def plan(
     field: torch.Tensor | None = None,
     strict: bool = False,
 ) -> Plan:
-    """Say how `propagate` would go from ``grid`` to ``output``, without computing it.
+    """Say how `propagate` would go from ``grid`` to ``output``, without propagating anything.
+
+    Without ``field`` it is arithmetic with a few numbers, and remembered. With one, its spectrum is taken.
 
     Args:
         grid: samples of the source plane.
@@ -131,14 +134,15 @@ def plan(
             always takes the angular spectrum.
         padding: None for a linear convolution (twice the window), 1 for a periodic window.
         dtype: of the field, for the memory.
-        field: [..., y, x]; when given, the energies are those of its spectrum.
+        field: [..., L, y, x] or [y, x]; when given, the energies are those of its spectrum (one Fourier
+            transform for each wavelength).
         strict: raise when the predicted error is above 1 %.
 
     Returns:
         A `Plan`.
 
     Raises:
-        InvalidArgument: a distance that is not finite, or a combination that has no meaning.
+        InvalidArgument: a distance that is not finite, no `photonet.Grid`, a combination without meaning.
         GridMismatch: another pitch of the output, with a method that cannot change it.
         SamplingError: an output window that no light of this pitch can reach; with ``strict``, a predicted
             error above 1 %.
@@ -153,9 +157,11 @@ def plan(
         ('rayleigh_sommerfeld', [0.364, 0.364, 0.364])
     """
     checks.choice("method", method, METHODS)
+    checks.instance("grid", grid, Grid, "a photonet.Grid")
+    output = checks.instance("output", grid if output is None else output, Grid, "a photonet.Grid")
     waves = tuple(checks.wavelength(wavelength).detach().tolist())
     z = checks.real("distance", plain(distance), "a finite length in m")
-    arguments = (grid, waves, z, grid if output is None else output, method, _padding(padding), dtype)
+    arguments = (grid, waves, z, output, method, _padding(padding), dtype)
     found = _remembered(*arguments) if field is None else _decide(*arguments, field)
     if strict:
         announce(found.error, f"{found.method} over |z| = {abs(z):.3g} m", found.remedy, strict)
@@ -242,9 +248,9 @@ def _decide(
     if paraxial or field is not None or (response and not sampled):
         alias, cut, error = predict(response, grid, waves, z, band, far, paraxial, field)
     elif not response:
-        parts = [_kept(band, limit, w) for limit, w in zip(nyquist, waves, strict=True)]
+        parts = [_kept(band, limit) for limit in nyquist]
         cut = 1 - sum(parts) / len(parts)
-    if not same_pitch and method in TRANSFERS:
+    if method in TRANSFERS and not smooth:
         alias += fade_error(grid, waves, z, reach, band, field) ** 2
     if method == "fraunhofer" and field is not None:
         error = max(error, curvature_error(field, grid, min(waves), z))
@@ -312,7 +318,7 @@ def _before(band: tuple[float, float], reach: tuple[float, float], limit: float)
     return low, high
 
 
-def _kept(band: list[tuple[float, float]], nyquist: tuple[float, float], wave: float) -> float:
+def _kept(band: list[tuple[float, float]], nyquist: tuple[float, float]) -> float:
     """Fraction of a white spectrum inside ``band``."""
     part = 1.0
     for (low, high), limit in zip(band, nyquist, strict=True):

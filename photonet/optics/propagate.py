@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import torch
 
 from .. import checks
-from ..errors import GridMismatch, InvalidArgument
+from ..errors import GridMismatch, InvalidArgument, SamplingError, SamplingWarning
 from ..grid import Grid
 from .convolution import convolve_kernel
 from .fourier import mirror
-from .plan import ZOOMS, Plan, plan
-from .sampling import LIMIT, announce, check_memory, curvature_error
+from .plan import TRANSFERS, ZOOMS, Plan, plan
+from .sampling import LIMIT, announce, arriving, check_memory, curvature_error
 from .scalars import plain, scalar
 from .transfer import cached, transfer
 from .zoom import far_field, through_spectrum
 
-__all__ = ["propagate"]
+__all__ = ["check_field", "propagate"]
+
+MISSED = 1e-3
+"""Fraction of the light below which a window beside the source is thought to be at the wrong place."""
 
 WHOLE_SAMPLES = 2**20
 """Kernels up to this size are kept whole: where transforms are short, mirroring half of one shows."""
@@ -54,8 +58,8 @@ def propagate(
             function), ``fresnel_response`` (paraxial impulse response), ``fresnel_zoom`` (paraxial, one
             Fourier sum to any output grid) or ``fraunhofer`` (the far field).
         padding: None for the linear convolution; 1 for a periodic window without padding.
-        pitch: (y, x) in m in place of the pitch of ``grid`` (and ``output``), where a gradient with respect
-            to it is wanted.
+        pitch: (y, x) in m in place of the pitch of ``grid``, where a gradient with respect to it is wanted.
+            The output follows it; one that is passed to ``fresnel_zoom`` or ``fraunhofer`` does not.
         carrier: include ``exp(i k z)``. Its slope of k = 1e7 rad/m drowns the gradient of an irradiance with
             respect to distance or wavelength in the rounding of single precision; leave it out there.
         strict: raise where a `SamplingWarning` would be given.
@@ -65,14 +69,16 @@ def propagate(
 
     Raises:
         InvalidArgument: not a complex field, a distance that is not finite.
-        GridMismatch: ``u`` does not lie on ``grid``, or its wavelength axis does not match.
+        GridMismatch: ``u`` does not lie on ``grid``, or its wavelength axis does not match; an output of
+            another pitch with a method that keeps it, or together with ``pitch``.
         UnknownName: a method that does not exist.
         MemoryEstimateError: more memory would be needed than is free.
-        SamplingError: an output that light of this pitch cannot reach; with ``strict``, a predicted
-            error above 1 %.
+        SamplingError: an output that light of this pitch cannot reach; with ``strict``, what would be warned
+            of.
 
     Warns:
-        SamplingWarning: a predicted error above 1 % of a method that was asked for by name.
+        SamplingWarning: a predicted error above 1 % of a method that was asked for by name; light that rings
+            as it is cut beside the output; a window beside the source that the light misses.
 
     Example:
         >>> grid = Grid(64, 2e-6)
@@ -82,13 +88,17 @@ def propagate(
     """
     waves = checks.wavelength(wavelength)
     check_field(u, grid, waves)
+    follows = output is None or method not in ZOOMS
+    output = checks.instance("output", grid if output is None else output, Grid, "a photonet.Grid")
+    sides = grid.pitch
     if pitch is not None:
-        grid = Grid(grid.shape, tuple(map(plain, checks.pair("pitch", pitch))), grid.centre)
-        if output is not None and method not in ZOOMS:
-            output = Grid(output.shape, grid.pitch, output.centre)
-    sides = grid.pitch if pitch is None else checks.pair("pitch", pitch)
-    output = grid if output is None else output
+        sides = checks.pair("pitch", pitch)
+        finer = Grid(grid.shape, tuple(map(plain, sides)), grid.centre)
+        if follows:
+            output = _follow(output, grid, finer)
+        grid = finer
     choice = plan(grid, waves, distance, output, method=method, padding=padding, dtype=u.dtype)
+    _check_window(u, choice, grid, waves, output, strict)
     _check_sampling(u, choice, grid, waves, distance, output, padding, strict)
     batch = u[..., 0, 0, 0].numel()
     check_memory(
@@ -119,9 +129,9 @@ def propagate(
             key=(values, number),
             fresnel=choice.method == "fresnel_zoom",
             envelope=not carrier,
+            output_pitch=steps if follows else None,
         )
     same_pitch = all(abs(a / b - 1) < 1e-9 for a, b in zip(grid.pitch, output.pitch, strict=True))
-    target = output if same_pitch else Grid(output.shape, grid.pitch, _unshifted(grid, output))
 
     def carry(kernel: torch.Tensor) -> torch.Tensor:
         if same_pitch:
@@ -132,23 +142,23 @@ def propagate(
     whole = differentiated or choice.shape[0] * choice.shape[1] <= WHOLE_SAMPLES
 
     def build() -> torch.Tensor:
-        kernel = transfer(choice, grid, waves, z, target, steps, u.dtype, envelope=not carrier)
+        kernel = transfer(choice, grid, waves, z, output, steps, u.dtype, envelope=not carrier)
         width = choice.shape[1]
         return mirror(kernel, width, -2) if whole and kernel.shape[-2] < width else kernel
 
     if differentiated:
         return carry(build())
-    key = (choice, grid, target, values, number, u.dtype, u.device, carrier)
+    key = (choice, grid, output, values, number, u.dtype, u.device, carrier)
     return carry(cached(key, build))
 
 
-def _unshifted(grid: Grid, output: Grid) -> tuple[float, float]:
-    """Centre of a window of the output's size whose first sample is the source's first."""
-    cy, cx = (
-        c + (m // 2 - n // 2) * d
-        for c, m, n, d in zip(grid.centre, output.shape, grid.shape, grid.pitch, strict=True)
-    )
-    return cy, cx
+def _follow(output: Grid, grid: Grid, other: Grid) -> Grid:
+    """The output at the pitch of ``other`` in place of that of ``grid``; refused if it has neither."""
+    for source in (grid, other):
+        if all(abs(a / b - 1) < 1e-9 for a, b in zip(output.pitch, source.pitch, strict=True)):
+            return Grid(output.shape, other.pitch, output.centre)
+    hint = "leave pitch out, or take method='fresnel_zoom'"
+    raise GridMismatch("output", "the pitch of the source, where pitch is passed", f"{output}", hint)
 
 
 def _check_sampling(
@@ -170,11 +180,29 @@ def _check_sampling(
         found = plan(grid, waves, distance, output, method=method, padding=padding, field=u)
         # to a small far window light goes from the whole source: what geometry says is right there
         alias, paraxial = found.alias_energy, paraxial if method in ZOOMS else found.paraxial_error
-    what = f"{method} over |z| = {z:.3g} m puts {alias:.1%} of the energy in the wrong place"
+    does = f"puts {alias:.1%} of the energy in the wrong place"
+    if method in TRANSFERS:
+        does = "rings, because there is little room to fade out the light beside the output"
+    what = f"{method} over |z| = {z:.3g} m {does}"
     announce(math.sqrt(alias), what, choice.remedy, strict)
     what = f"{method} over |z| = {z:.3g} m is paraxial, and this light is too steep for it"
     remedy = f"|z| below {z * LIMIT / max(paraxial, LIMIT):.2g} m would hold, or method='auto'"
     announce(paraxial, what, remedy, strict)
+
+
+def _check_window(
+    u: torch.Tensor, choice: Plan, grid: Grid, waves: torch.Tensor, output: Grid, strict: bool
+) -> None:
+    """Say when a window so far beside the source that light along the axis misses it gets no light at all."""
+    if all(low <= 0 <= high for low, high in choice.reach):
+        return
+    part = arriving(u, grid, tuple(waves.detach().tolist()), choice.reach)
+    if part > MISSED or not bool(u.detach().any()):
+        return
+    got, hint = f"{output}, where {part:.1e} of it goes", "move the window to where the light is"
+    if strict:
+        raise SamplingError("output", "a window that the light reaches", got, hint)
+    warnings.warn(f"the output misses the light: {got}; {hint}", SamplingWarning, stacklevel=3)
 
 
 def _check_far(u: torch.Tensor, grid: Grid, waves: torch.Tensor, distance: Any, strict: bool) -> None:
@@ -186,12 +214,23 @@ def _check_far(u: torch.Tensor, grid: Grid, waves: torch.Tensor, distance: Any, 
     announce(error, what, f"|z| of at least {far:.2g} m would hold, or method='fresnel_zoom'", strict)
 
 
-def check_field(u: torch.Tensor, grid: Grid, waves: torch.Tensor) -> None:
-    if not u.is_complex():
+def check_field(u: torch.Tensor, grid: Grid, waves: torch.Tensor, name: str = "u") -> None:
+    """Refuse what is no complex field [..., L, y, x] on ``grid`` at the wavelengths [L].
+
+    Raises:
+        InvalidArgument: no tensor, no `photonet.Grid`, a field that is real or of half precision.
+        GridMismatch: another shape than the grid's, or a wavelength axis that does not match.
+    """
+    checks.instance("grid", grid, Grid, "a photonet.Grid")
+    checks.instance(name, u, torch.Tensor, "a complex tensor [..., L, y, x]")
+    if u.dtype not in (torch.complex64, torch.complex128):
         raise InvalidArgument(
-            "u", "a complex field", f"dtype {u.dtype}", "multiply an amplitude by exp(1j * phase)"
+            name,
+            "a complex field, complex64 or complex128",
+            f"dtype {u.dtype}",
+            "" if u.is_complex() else "multiply an amplitude by exp(1j * phase)",
         )
     if u.ndim < 3 or tuple(u.shape[-2:]) != grid.shape:
-        raise GridMismatch("u", f"shape (..., L, {grid.shape[0]}, {grid.shape[1]})", tuple(u.shape))
+        raise GridMismatch(name, f"shape (..., L, {grid.shape[0]}, {grid.shape[1]})", tuple(u.shape))
     if u.shape[-3] not in (1, len(waves)):
-        raise GridMismatch("u", f"a wavelength axis of length {len(waves)} (or 1)", u.shape[-3])
+        raise GridMismatch(name, f"a wavelength axis of length {len(waves)} (or 1)", u.shape[-3])

@@ -11,11 +11,13 @@ from ..errors import InvalidArgument
 from ..grid import Grid
 from .fourier import fast_length
 from .irradiance import irradiance as squared
-from .propagate import propagate
+from .plan import plan
+from .propagate import check_field, propagate
+from .sampling import announce, too_steep
 from .scalars import plain, scalar
 from .sources import point_source
 
-__all__ = ["bin_pixels", "convolve", "psf", "shift", "signed"]
+__all__ = ["bin_pixels", "convolve", "psf", "shift"]
 
 
 def psf(
@@ -49,7 +51,12 @@ def psf(
         sample. The sum is the fraction that lands in the window.
 
     Raises:
-        InvalidArgument: a position without a distance, a distance of zero; and as `propagate`.
+        InvalidArgument: a position without a distance, a distance of zero.
+        GridMismatch: a transmission that does not lie on ``grid``.
+        SamplingError: with ``strict``, a point whose light is too steep for the pitch. And as `propagate`.
+
+    Warns:
+        SamplingWarning: more than 1 % of the light of a near point is too steep for the pitch of the mask.
 
     Example:
         >>> grid = Grid(64, 2e-6)
@@ -57,6 +64,8 @@ def psf(
         >>> 0.9 < float(image.sum()) < 1
         True
     """
+    waves = checks.wavelength(wavelength)
+    check_field(transmission, grid, waves, "transmission")
     if source is None and any(float(plain(p)) for p in checks.pair("position", position)):
         raise InvalidArgument(
             "position", "the distance of the point as well", position, "pass source, or tilt the transmission"
@@ -67,10 +76,31 @@ def psf(
         wave = point_source(grid, wavelength, distance=d, position=position, envelope=True)
         wave = wave / squared(wave).mean((-2, -1), keepdim=True).sqrt()
         transmission = transmission * wave.to(transmission)
+        _check_point(transmission, grid, waves, distance, source, position, output, method, strict)
     u = propagate(
         transmission, grid, wavelength, distance, output=output, method=method, carrier=False, strict=strict
     )
     return squared(u) * ((output or grid).cell / incident)
+
+
+def _check_point(
+    u: torch.Tensor,
+    grid: Grid,
+    waves: torch.Tensor,
+    distance: Any,
+    source: Any,
+    position: Any,
+    output: Grid | None,
+    method: str,
+    strict: bool,
+) -> None:
+    """Say when the light of a near point is too steep for the pitch of the mask."""
+    place, d = [float(plain(p)) for p in checks.pair("position", position)], float(plain(source))
+    reach = plan(grid, waves, distance, output, method=method).reach
+    part = too_steep(u, grid, tuple(waves.detach().tolist()), d, (place[0], place[1]), reach)
+    what = f"of the light of a point at ({place[0]:.3g}, {place[1]:.3g}) m, {abs(d):.3g} m before the mask"
+    remedy = "a finer pitch of the mask, or a point further away or nearer to its axis, would hold"
+    announce(part, f"{part:.1%} {what}, is too steep for its pitch", remedy, strict)
 
 
 def convolve(scene: torch.Tensor, psf: torch.Tensor) -> torch.Tensor:
@@ -79,6 +109,9 @@ def convolve(scene: torch.Tensor, psf: torch.Tensor) -> torch.Tensor:
     Args:
         scene: real [..., y, x].
         psf: real [..., v, u]; leading axes broadcast with those of the scene.
+
+    Raises:
+        InvalidArgument: tensors that are complex, empty, of half precision, or do not broadcast.
 
     Returns:
         Real [..., y, x] of the scene's size: a PSF that is one at its axis sample and zero elsewhere
@@ -90,12 +123,16 @@ def convolve(scene: torch.Tensor, psf: torch.Tensor) -> torch.Tensor:
         >>> torch.allclose(convolve(scene, dot), scene)
         True
     """
-    if scene.is_complex() or psf.is_complex() or scene.ndim < 2 or psf.ndim < 2:
-        raise InvalidArgument(
-            "scene and psf",
-            "real tensors [..., y, x]",
-            f"{scene.dtype} {tuple(scene.shape)}, {psf.dtype} {tuple(psf.shape)}",
-        )
+    both = {"scene": scene, "psf": psf}
+    for name, picture in both.items():
+        checks.instance(name, picture, torch.Tensor, "a real tensor [..., y, x]")
+    got = ", ".join(f"{picture.dtype} {tuple(picture.shape)}" for picture in both.values())
+    if any(p.is_complex() or p.ndim < 2 or p.numel() == 0 for p in both.values()):
+        raise InvalidArgument("scene and psf", "real tensors [..., y, x] that are not empty", got)
+    if any(p.dtype in (torch.float16, torch.bfloat16) for p in both.values()):
+        raise InvalidArgument("scene and psf", "single or double precision", got, "pass .float()")
+    if any(a != b and 1 not in (a, b) for a, b in zip(scene.shape[-3::-1], psf.shape[-3::-1], strict=False)):
+        raise InvalidArgument("scene and psf", "leading axes that broadcast", got)
     middle = [n // 2 for n in psf.shape[-2:]]
     size = [fast_length(n + m - 1) for n, m in zip(scene.shape[-2:], psf.shape[-2:], strict=True)]
     full = torch.fft.irfft2(torch.fft.rfft2(scene, s=size) * torch.fft.rfft2(psf, s=size), s=size)
@@ -141,24 +178,6 @@ def bin_pixels(irradiance: torch.Tensor, factor: int) -> torch.Tensor:
     return block.unflatten(-1, (mx, factor)).unflatten(-3, (my, factor)).sum((-3, -1))
 
 
-def signed(positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
-    """A signed kernel from two PSFs, which light itself cannot have: ``positive - negative``.
-
-    Args:
-        positive: PSF of the mask for the positive part.
-        negative: PSF of the mask for the negative part, of the same shape.
-
-    Example:
-        >>> signed(torch.ones(2, 2), torch.eye(2)).tolist()
-        [[0.0, 1.0], [1.0, 0.0]]
-    """
-    if positive.shape != negative.shape:
-        raise InvalidArgument(
-            "negative", f"the shape of positive, {tuple(positive.shape)}", tuple(negative.shape)
-        )
-    return positive - negative
-
-
 def shift(irradiance: torch.Tensor, dy: Any, dx: Any) -> torch.Tensor:
     """Move a picture by fractions of a sample, from i to i + shift (band-limited, periodic).
 
@@ -170,6 +189,9 @@ def shift(irradiance: torch.Tensor, dy: Any, dx: Any) -> torch.Tensor:
     Returns:
         Real [..., y, x]. The sum is kept. Sharp edges ring, as band-limited interpolation does.
 
+    Raises:
+        InvalidArgument: a shift that is not finite.
+
     Example:
         >>> x = torch.zeros(8, 8, dtype=torch.float64); x[4, 4] = 1
         >>> shift(x, 1, -2)[5, 2].round(decimals=12).item()
@@ -179,6 +201,10 @@ def shift(irradiance: torch.Tensor, dy: Any, dx: Any) -> torch.Tensor:
     dtype, device = irradiance.dtype, irradiance.device
     fy = torch.fft.fftfreq(ny, dtype=dtype, device=device)
     fx = torch.fft.rfftfreq(nx, dtype=dtype, device=device)
+    dy, dx = (
+        checks.finite(name, d) if isinstance(d, torch.Tensor) else checks.real(name, d)
+        for name, d in (("dy", dy), ("dx", dx))
+    )
     ramp_y = _ramp(fy, torch.as_tensor(dy, dtype=dtype, device=device), ny)
     ramp_x = _ramp(fx, torch.as_tensor(dx, dtype=dtype, device=device), nx)
     spectrum = torch.fft.rfft2(irradiance) * ramp_y[..., :, None] * ramp_x[..., None, :]

@@ -14,12 +14,14 @@ from ..grid import Grid
 __all__ = [
     "Prediction",
     "announce",
+    "arriving",
     "check_memory",
     "critical_distance",
     "curvature_error",
     "fade_error",
     "predict",
     "sideways",
+    "too_steep",
 ]
 
 LIMIT = 0.01
@@ -28,7 +30,11 @@ LIMIT = 0.01
 WHITE_SAMPLES = 1024
 """Frequencies per axis by which a white spectrum is judged: masks may have too many to list them all."""
 
+STEEPEST = 1 - 1e-9
+"""``sin(theta)`` beyond which nothing lands anywhere; intervals of it may be infinite."""
+
 Prediction = tuple[float, float, float]
+Intervals = tuple[tuple[float, float], tuple[float, float]]
 
 
 def critical_distance(wavelength: float, pitch: float, reach: float) -> float:
@@ -112,21 +118,25 @@ def fade_error(
     """Estimated relative error by light beside the window that is faded out from ``reach`` to ``band``.
 
     The end of a spectrum rings. A fade of infinite smoothness over n Fresnel zones (the rays' landing places
-    ``x``, as ``x^2 / (wavelength z)``) rings with ``exp(-sqrt(n))``, as much as there is light to fade: the
-    density of the spectrum outside of ``reach`` against that inside. The factor was measured against direct
-    sums, from 12 to 90 zones, of hard-edged and soft lenses and random masks: the estimate is up to 10
-    times too high, and up to 3 times too low where less than a hundredth of the light lands in the window.
+    ``x`` from the middle of ``reach``, as ``x^2 / (wavelength z)``) rings with ``exp(-sqrt(n))``, as much as
+    there is light to fade: the density of the spectrum outside of ``reach`` against that inside. The factor
+    was measured against direct sums, from 12 to 90 zones, of hard-edged and soft lenses and random masks: the
+    estimate is up to 10 times too high, and up to 3 times too low where less than a hundredth of the light
+    lands in the window. Of an output of the source's pitch there may be no room for a fade at all; from
+    0 to 10 zones it was up to 100 times too high for beams and up to 6 times too low for their faint tails.
     """
     axes = _frequencies(grid, field)
     worst = 0.0
     for index, wave in enumerate(waves):
         zones, inside = [], []
-        for f, d, arriving, kept in zip(axes, grid.pitch, reach, band, strict=True):
-            limit = wave / (2 * d)
-            for first, last in zip(map(abs, arriving), map(abs, kept), strict=True):
-                if first < limit and last < 1:
-                    zones.append((_landing(last, z) ** 2 - _landing(first, z) ** 2) / (wave * abs(z)))
-            inside.append(((wave * f >= arriving[0]) & (wave * f <= arriving[1])).double())
+        for f, d, (low, high), kept in zip(axes, grid.pitch, reach, band, strict=True):
+            limit = min(wave / (2 * d), 1)
+            middle = (_landing(low, z) + _landing(high, z)) / 2
+            for first, last, side in ((-low, -kept[0], -1), (high, kept[1], 1)):
+                if first < limit and last < limit:
+                    ways = [_landing(sine, z) - side * middle for sine in (first, last)]
+                    zones.append((ways[1] ** 2 - ways[0] ** 2) / (wave * abs(z)))
+            inside.append(((wave * f >= low) & (wave * f <= high)).double())
         if not zones:
             continue
         power, arrives = _power(field, index, axes), inside[0][:, None] * inside[1]
@@ -137,7 +147,83 @@ def fade_error(
     return min(worst, 1.0)
 
 
+def arriving(field: torch.Tensor, grid: Grid, waves: tuple[float, ...], reach: Intervals) -> float:
+    """Fraction of the light whose ``sin(theta)`` lies within ``reach``, at the wavelength that has most."""
+    axes, best = _frequencies(grid, field), 0.0
+    for index, wave in enumerate(waves):
+        power = _power(field, index, axes)
+        part = (power * _inside([wave * f for f in axes], reach)).sum() / power.sum().clamp_min(1e-300)
+        best = max(best, float(part))
+    return best
+
+
+def too_steep(
+    field: torch.Tensor,
+    grid: Grid,
+    waves: tuple[float, ...],
+    source: float,
+    position: tuple[float, float],
+    reach: Intervals,
+) -> float:
+    """Part of a near point's power that is too steep for the pitch, before or behind the mask.
+
+    Before it, where the spherical wave itself has more than half a cycle per sample. Behind it, where the
+    wave of a point beside the axis and the mask turn light the same way: the spectrum is continued on both
+    sides of the wave's own frequency in the middle of the mask, and what of it lies beyond the sampling limit
+    appears one sampling frequency away. It counts if it leaves the window, or comes into it.
+
+    Args:
+        field: behind the mask, [..., L, y, x].
+        grid: samples of the mask.
+        waves: wavelengths in m.
+        source: distance of the point in m.
+        position: of the point (y, x) in m.
+        reach: ``sin(theta)`` of the light that arrives in the output, for y and x.
+
+    Returns:
+        A fraction, at the worst wavelength. Behind lenses it was the relative error (L2) of the PSF within a
+        factor of 2. A mask that bends a steep wave back may do so rightly on its samples; that counts as
+        wrong all the same, as such a mask is steeper than its own pitch.
+    """
+    offsets = [c - p for c, p in zip(grid.centre, position, strict=True)]
+    slopes = [o / math.hypot(*offsets, source) * math.copysign(1, source) for o in offsets]
+    limits = [min(waves) / (2 * d) for d in grid.pitch]
+    edges = [abs(o) + w / 2 for o, w in zip(offsets, grid.extent, strict=True)]
+    before = any(edge / math.hypot(edge, source) > limit for edge, limit in zip(edges, limits, strict=True))
+    behind = any(
+        s != 0 and max(-low, high) > limit - abs(s)
+        for s, (low, high), limit in zip(slopes, reach, limits, strict=True)
+    )
+    if not (before or behind):
+        return 0.0
+    axes, (y, x) = _frequencies(grid, field), grid.mesh(field.device)
+    ways = (y - position[0], x - position[1])
+    r = (ways[0] ** 2 + ways[1] ** 2 + source**2).sqrt()
+    worst = 0.0
+    for index, wave in enumerate(waves):
+        light = field.detach()[..., min(index, field.shape[-3] - 1), :, :].abs().square().double()
+        steep = [way.abs() / r > wave / (2 * d) for way, d in zip(ways, grid.pitch, strict=True)]
+        parts = [(light, steep[0] | steep[1])]
+        # by how much each frequency has been folded, in cycles per m
+        turns = [((s / wave - f) * d).round() / d for f, d, s in zip(axes, grid.pitch, slopes, strict=True)]
+        seen = [
+            _inside([wave * f for f in axes], reach),
+            _inside([wave * (f + turn) for f, turn in zip(axes, turns, strict=True)], reach),
+        ]
+        folded = (turns[0] != 0)[:, None] | (turns[1] != 0)
+        parts.append((_power(field, index, axes), folded & (seen[0] | seen[1])))
+        worst = max(worst, *(float((p * bad).sum() / p.sum().clamp_min(1e-300)) for p, bad in parts))
+    return worst
+
+
+def _inside(sines: list[torch.Tensor], reach: Intervals) -> torch.Tensor:
+    """Which directions (y, x) lie within two intervals, [y, x]."""
+    rows, columns = ((s >= low) & (s <= high) for s, (low, high) in zip(sines, reach, strict=True))
+    return rows[:, None] & columns
+
+
 def _landing(sine: float, z: float) -> float:
+    sine = min(max(sine, -STEEPEST), STEEPEST)
     return abs(z) * sine / math.sqrt(1 - sine**2)
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from .. import checks
-from ..errors import GridMismatch
+from ..errors import GridMismatch, InvalidArgument
 from ..grid import Grid, overlap
+from .propagate import check_field
 from .psf import convolve, psf
 from .scalars import scalar
-from .varying import convolve_patches
 
 __all__ = ["collected_power", "image_display"]
 
@@ -20,7 +20,7 @@ __all__ = ["collected_power", "image_display"]
 def collected_power(
     exitance: torch.Tensor, screen: Grid, aperture: Grid, object_distance: Any, *, order: Any = 1.0
 ) -> torch.Tensor:
-    """Power in W that each pixel of a screen sends into the window of a mask on the axis.
+    """Power in W that each pixel of a screen sends into the window of a mask.
 
     A pixel of area a at angle theta sends ``M a (order + 1) / (2 pi) cos(theta)^(order + 3) A / d^2`` into a
     window of area A that is small against its distance d: ``cos^order`` is the pixel's intensity, one more
@@ -31,7 +31,7 @@ def collected_power(
     Args:
         exitance: of the pixels in W/m^2, real [..., y, x] on ``screen``.
         screen: samples of the screen: one for each of its pixels.
-        aperture: samples of the mask.
+        aperture: samples of the mask; angles are those to its centre.
         object_distance: from screen to mask in m, positive; may require a gradient.
         order: of the emission.
 
@@ -40,21 +40,28 @@ def collected_power(
 
     Raises:
         GridMismatch: an exitance that does not lie on ``screen``.
-        InvalidArgument: a distance that is not positive, a negative order.
+        InvalidArgument: a negative exitance, a distance that is not positive, a negative order.
 
     Example:
         >>> light = collected_power(torch.ones(1, 1), Grid(1, 1e-4), Grid(100, 1e-5), 0.1)
         >>> round(float(light) / (1e-8 * 1e-6 / (math.pi * 0.1**2)), 6)
         1.0
     """
+    checks.instance("screen", screen, Grid, "a photonet.Grid")
+    checks.instance("aperture", aperture, Grid, "a photonet.Grid")
+    checks.instance("exitance", exitance, torch.Tensor, "a real tensor [..., y, x]")
     if exitance.ndim < 2 or tuple(exitance.shape[-2:]) != screen.shape:
         raise GridMismatch("exitance", f"the screen's pixels {screen.shape}", tuple(exitance.shape))
+    if exitance.is_complex() or not bool((exitance >= 0).all()):
+        got = "complex, negative or undefined values"
+        raise InvalidArgument("exitance", "real values of at least 0 W/m^2", got)
     device = exitance.device
     d = scalar(
         "object_distance", object_distance, "a positive length in m", check=checks.positive, device=device
     )
     m = scalar("order", order, "an order of at least 0", check=checks.non_negative, device=device)
     y, x = screen.mesh(device)
+    y, x = y - aperture.centre[0], x - aperture.centre[1]
     cosine = d / (y**2 + x**2 + d**2).sqrt()
     area = aperture.extent[0] * aperture.extent[1]
     share = (m + 1) / (2 * math.pi) * cosine ** (m + 3) * area / d**2 * screen.cell
@@ -100,8 +107,8 @@ def image_display(
         distance: mask to sensor in m, positive.
         output: samples of the sensor, ``grid`` when None; fine enough for the PSF, which is as wide.
         order: of the emission; see `collected_power`.
-        patches: points (y, x) of the field at which the PSF is computed, blended linearly in between
-            (`convolve_patches`); 1 takes the PSF of the axis everywhere (an isoplanatic optic).
+        patches: points (y, x) of the field at which the PSF is computed, over the screen's image and blended
+            linearly in between; 1 takes the PSF of the axis everywhere (an isoplanatic optic).
         method, strict: as in `propagate`.
 
     Returns:
@@ -110,7 +117,7 @@ def image_display(
 
     Raises:
         GridMismatch: an exitance or a transmission that does not lie on its grid.
-        InvalidArgument: distances that are not positive, patches below one.
+        InvalidArgument: distances that are not positive, patches below one, a negative exitance.
         As `propagate`.
 
     Example:
@@ -123,7 +130,9 @@ def image_display(
         [8, 8]
     """
     waves = checks.wavelength(wavelength)
-    target = grid if output is None else output
+    check_field(transmission, grid, waves, "transmission")
+    checks.instance("exitance", exitance, torch.Tensor, "a real tensor [..., L, y, x]")
+    target = checks.instance("output", grid if output is None else output, Grid, "a photonet.Grid")
     points = tuple(checks.count("patches", p) for p in checks.pair("patches", patches))
     what = "a positive length in m"
     d, z = (
@@ -160,18 +169,36 @@ def image_display(
             strict=strict,
         )
 
-    if points == (1, 1):
-        image = convolve(scene, spread(0.0, 0.0))
-    else:
-        lattice = [_lattice(axis, n) for axis, n in zip((wide.y, wide.x), points, strict=True)]
-        psfs = torch.stack([torch.stack([spread(y, x) for x in lattice[1]]) for y in lattice[0]])
-        image = convolve_patches(scene, psfs)
+    (ys, down), (xs, across) = (
+        _lattice(axis, n, shares)
+        for axis, n, shares in zip((wide.y, wide.x), points, (rows, columns), strict=True)
+    )
+    image = scene.new_zeros(())
+    for y, row in zip(ys, down, strict=True):
+        for x, column in zip(xs, across, strict=True):
+            image = image + convolve(scene * row[:, None] * column, spread(y, x))
     inside = [slice(h, h + n) for h, n in zip(margin, target.shape, strict=True)]
     return image[..., inside[0], inside[1]].clamp_min(0)
 
 
-def _lattice(axis: torch.Tensor, points: int) -> list[float]:
-    """Positions of ``points`` field points from the first to the last sample; of one, the optical axis."""
+def _lattice(axis: torch.Tensor, points: int, shares: torch.Tensor) -> tuple[list[float], torch.Tensor]:
+    """Field points along one axis of the scene, and what each takes of its samples.
+
+    The points spread from the first to the last sample on which the screen has an image: light from beyond
+    may be steeper on the mask than its pitch can hold, and its wrong PSF would be blended in. On samples they
+    do not move with the distances, so gradients see all that depends on these. One point is on the axis.
+
+    Args:
+        axis: positions of the scene's samples in m.
+        points: how many.
+        shares: of the screen's pixels in the samples, [samples, pixels]; darkness where all are zero.
+    """
     if points == 1:
-        return [0.0]
-    return torch.linspace(float(axis[0]), float(axis[-1]), points, dtype=torch.float64).tolist()
+        return [0.0], shares.new_ones(1, len(axis))
+    lit = shares.detach().sum(1).nonzero().flatten().tolist() or [0]
+    first, last = lit[0], lit[-1]
+    place = (torch.arange(len(axis)) - first).to(shares) / max(last - first, 1) * (points - 1)
+    place = place.clamp(0, points - 1)
+    steps = torch.linspace(0, 1, points, dtype=torch.float64)
+    positions = axis[first] + (axis[last] - axis[first]) * steps
+    return positions.tolist(), torch.stack([(1 - (place - p).abs()).clamp_min(0) for p in range(points)])

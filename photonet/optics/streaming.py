@@ -14,7 +14,7 @@ import torch
 
 from .. import checks
 from ..errors import DataError, GridMismatch, InvalidArgument
-from ..files import atomic_path
+from ..files import atomic_path, writable
 from ..grid import Grid
 from .fourier import fourier_matrix, scratch
 from .irradiance import irradiance
@@ -56,8 +56,8 @@ def stream_psf(
         distance: mask to window in m.
         output: samples of the window.
         phase: the mask holds a phase in rad.
-        checkpoint: file that keeps the sum of the strips done; an interrupted call goes on from it, and it
-            is removed at the end.
+        checkpoint: file that keeps the sum of the strips done; an interrupted call goes on from it (it reads
+            those strips again, to see that the mask is the same), and it is removed at the end.
         progress: show a progress bar.
 
     Returns:
@@ -66,7 +66,9 @@ def stream_psf(
 
     Raises:
         GridMismatch: a mask of another shape than ``grid``.
-        InvalidArgument: a complex mask where a phase is expected, or the other way round.
+        InvalidArgument: a complex mask where a phase is expected, or the other way round; no array; a
+            checkpoint that cannot be written.
+        DataError: a checkpoint that is damaged, or of another mask or other arguments.
 
     Warns:
         SamplingWarning: a pitch too coarse for the distance, or a paraxial error above 1 %.
@@ -78,6 +80,11 @@ def stream_psf(
     """
     waves = checks.wavelength(wavelength).detach()
     z = scalar("distance", distance, "a finite length in m, not zero", zero=False).detach()
+    for name, plane in (("grid", grid), ("output", output)):
+        checks.instance(name, plane, Grid, "a photonet.Grid")
+    checkpoint = None if checkpoint is None else writable(checkpoint)
+    if not hasattr(transmission, "shape"):
+        raise InvalidArgument("transmission", "an array [y, x]", type(transmission).__name__)
     if tuple(transmission.shape) != grid.shape:
         raise GridMismatch("transmission", f"shape {grid.shape}", tuple(transmission.shape))
     first = _read(transmission, 0, 1)
@@ -95,8 +102,15 @@ def stream_psf(
         left.append((fourier_matrix(output.y / area, grid.y) * curvature(grid.y, area)).to(dtype))
     item = torch.empty(0, dtype=dtype).element_size()
     rows = max(1, STRIP_BYTES // (grid.shape[1] * item))
-    key = _key(transmission, grid, waves, z, output, phase, rows)
-    total, done = _resume(checkpoint, key, (len(waves), *output.shape), dtype)
+    key = _key(grid, waves, z, output, phase, rows)
+    total, done = torch.zeros(len(waves), *output.shape, dtype=dtype), 0
+    read = hashlib.sha256()
+    if checkpoint is not None and checkpoint.exists():
+        total, done, known = _resume(checkpoint, key)
+        for start in range(0, done, rows):
+            _note(read, _read(transmission, start, start + rows))
+        if read.hexdigest() != known:
+            raise _another(checkpoint)
     room = scratch(total, min(rows, grid.shape[0]), grid.shape[1]) if phase else total
     for start in _bar(range(done, grid.shape[0], rows), progress):
         strip = _read(transmission, start, start + rows)
@@ -106,9 +120,11 @@ def stream_psf(
         if not bool(torch.isfinite(total).all()):
             got = f"NaN or infinite ones in rows {start} to {start + len(strip) - 1}"
             raise InvalidArgument("transmission", "finite values", got)
-        _keep(checkpoint, key, total, min(start + rows, grid.shape[0]))
+        if checkpoint is not None:
+            _note(read, strip)
+            _keep(checkpoint, key, total, min(start + rows, grid.shape[0]), read.hexdigest())
     if checkpoint is not None:
-        Path(checkpoint).unlink(missing_ok=True)
+        checkpoint.unlink(missing_ok=True)
     areas = (waves * z.abs())[:, None, None]
     scale = (grid.cell / areas) ** 2 * output.cell / (grid.cell * grid.shape[0] * grid.shape[1])
     return irradiance(total) * scale.to(total.real.dtype)
@@ -140,7 +156,7 @@ def _check_sampling(grid: Grid, waves: torch.Tensor, z: float, output: Grid) -> 
 def _read(mask: Any, start: int, stop: int) -> torch.Tensor:
     strip = mask[start:stop]
     if isinstance(strip, torch.Tensor):
-        return strip
+        return strip.detach()
     array = np.asarray(strip)
     # memory-mapped files are often read-only
     return torch.from_numpy(array if array.flags.writeable else array.copy())
@@ -166,34 +182,37 @@ def _bar(steps: range, progress: bool) -> Any:
     return track(steps, description="stream_psf")
 
 
-def _key(
-    mask: Any, grid: Grid, waves: torch.Tensor, z: torch.Tensor, output: Grid, phase: bool, rows: int
-) -> str:
-    """Of everything that the sum depends on; of the mask its first, middle and last row."""
+def _note(read: Any, strip: torch.Tensor) -> None:
+    """Add a strip of the mask to the digest of all that has been read."""
+    read.update(strip.resolve_conj().contiguous().view(torch.uint8).numpy())
+
+
+def _key(grid: Grid, waves: torch.Tensor, z: torch.Tensor, output: Grid, phase: bool, rows: int) -> str:
+    """Of everything but the mask that the sum depends on."""
     text = json.dumps([str(grid), grid.shape, grid.pitch, grid.centre, waves.tolist(), float(z), phase, rows])
-    digest = hashlib.sha256(f"{text} {output.shape} {output.pitch} {output.centre}".encode())
-    for row in (0, grid.shape[0] // 2, grid.shape[0] - 1):
-        digest.update(_read(mask, row, row + 1).numpy().tobytes())
-    return digest.hexdigest()
+    return hashlib.sha256(f"{text} {output.shape} {output.pitch} {output.centre}".encode()).hexdigest()
 
 
-def _resume(
-    checkpoint: str | Path | None, key: str, shape: tuple[int, ...], dtype: torch.dtype
-) -> tuple[torch.Tensor, int]:
-    if checkpoint is not None and Path(checkpoint).exists():
-        try:
-            with np.load(checkpoint, allow_pickle=False) as kept:
-                if str(kept["key"]) == key:
-                    return torch.from_numpy(kept["total"]), int(kept["done"])
-        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-            raise DataError(
-                f"{checkpoint}: no whole checkpoint of stream_psf ({type(error).__name__}); "
-                "remove it to begin anew"
-            ) from None
-    return torch.zeros(shape, dtype=dtype), 0
+def _resume(checkpoint: Path, key: str) -> tuple[torch.Tensor, int, str]:
+    """The sum, how many rows are in it, and their digest."""
+    try:
+        with np.load(checkpoint, allow_pickle=False) as kept:
+            known, digest = str(kept["key"]), str(kept["read"])
+            total, done = torch.from_numpy(kept["total"]), int(kept["done"])
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{checkpoint}: no whole checkpoint of stream_psf ({type(error).__name__}); "
+            "remove it to begin anew"
+        ) from None
+    if known != key:
+        raise _another(checkpoint)
+    return total, done, digest
 
 
-def _keep(checkpoint: str | Path | None, key: str, total: torch.Tensor, done: int) -> None:
-    if checkpoint is not None:
-        with atomic_path(checkpoint) as temporary, open(temporary, "wb") as file:
-            np.savez(file, key=key, total=total.numpy(), done=done)
+def _another(checkpoint: Path) -> DataError:
+    return DataError(f"{checkpoint}: the sum of another mask or other arguments; remove it to begin anew")
+
+
+def _keep(checkpoint: Path, key: str, total: torch.Tensor, done: int, read: str) -> None:
+    with atomic_path(checkpoint) as temporary, open(temporary, "wb") as file:
+        np.savez(file, key=key, total=total.numpy(), done=done, read=read)

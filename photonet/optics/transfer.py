@@ -49,8 +49,8 @@ def transfer(
         grid: samples of the source plane.
         wavelength: float64 [L] in m.
         distance: float64 scalar in m.
-        output: samples of the destination plane.
-        pitch: of both planes (y, x) in m, float64 scalars that may require a gradient.
+        output: samples of the destination plane; of another pitch, only its place matters.
+        pitch: of the source (y, x) in m, float64 scalars that may require a gradient.
         dtype: of the result; phases are computed in double before they are cast.
         envelope: leave ``exp(i k z)`` out.
 
@@ -58,21 +58,30 @@ def transfer(
         [L, X, Y], or the half [L, X // 2 + 1, Y] of an even kernel.
     """
     device = wavelength.device
-    shift = [
-        c_out - c_in - (m // 2 - n // 2) * d
-        for c_out, c_in, m, n, d in zip(
-            output.centre, grid.centre, output.shape, grid.shape, pitch, strict=True
-        )
-    ]
-    even = all(abs(float(s.detach())) < 1e-12 * d for s, d in zip(shift, grid.pitch, strict=True))
+    # from the source's first sample to the output's, and lags up to the output's last sample; of another
+    # pitch, a spectrum is summed where the output's samples are, so the kernel is not shifted
+    same_pitch = all(abs(a / b - 1) < 1e-9 for a, b in zip(grid.pitch, output.pitch, strict=True))
+    if same_pitch:
+        shift = [
+            c_out - c_in - (m // 2 - n // 2) * d
+            for c_out, c_in, m, n, d in zip(
+                output.centre, grid.centre, output.shape, grid.shape, pitch, strict=True
+            )
+        ]
+        lags: tuple[int, ...] = output.shape
+    else:
+        shift = [torch.zeros_like(d) for d in pitch]
+        ends = zip((output.y, output.x), (grid.y, grid.x), grid.pitch, strict=True)
+        lags = tuple(math.ceil(float(last[-1] - first[0]) / d) + 1 for last, first, d in ends)
+    even = _even(choice, [float(s.detach()) / d for s, d in zip(shift, grid.pitch, strict=True)])
     height, width = choice.shape
 
-    def counts(length: int, last: int) -> torch.Tensor:
-        """Index of every sample in circular order; half the period when the other half is its mirror."""
+    def counts(length: int, stop: int) -> torch.Tensor:
+        """Of every sample in circular order the index below ``stop``; of even ones, half the period."""
         if even:
             return torch.arange(length // 2 + 1, dtype=torch.float64, device=device)
         index = torch.arange(length, dtype=torch.float64, device=device)
-        return torch.where(index < last, index, index - length)
+        return (index - stop) % length + (stop - length)
 
     def spectrum(function: Callable[..., torch.Tensor], **options: bool) -> torch.Tensor:
         """Of the frequencies [X, Y]; what is computed in double before it is cast down stays in the cache."""
@@ -100,8 +109,8 @@ def transfer(
     def transform(values: torch.Tensor) -> torch.Tensor:
         return even_transform(values, choice.shape) if even else torch.fft.fft2(values.mT).contiguous()
 
-    y = counts(height, output.shape[0]) * pitch[0] + (0 if even else shift[0])
-    x = counts(width, output.shape[1]) * pitch[1] + (0 if even else shift[1])
+    y = counts(height, lags[0]) * pitch[0] + (0 if even else shift[0])
+    x = counts(width, lags[1]) * pitch[1] + (0 if even else shift[1])
     if choice.method == "rayleigh_sommerfeld":
         return transform(response(kernels.rayleigh_sommerfeld, y, x))
     if choice.method == "fresnel_response":
@@ -134,6 +143,28 @@ def transfer(
     kernel = mirror(kernel, height, -1) if even else kernel
     kernel = kernel if mixed is None else kernel + mixed
     return _limit(kernel, choice, wavelength, fy, fx)
+
+
+def _even(choice: Plan, shift: list[float]) -> bool:
+    """Whether half of the kernel says all of it, because sample -j of the period is the same as sample j.
+
+    Free space is even in both axes, but what is stored of it need not be:
+
+    - A ``shift`` (in samples) of the output's lattice against the source's moves the middle between samples.
+    - The band that `_limit` keeps is that of the light on its way to the window. Beside the axis it has
+      other ends on the left than on the right, and with them the kernel.
+    - N source samples and M output samples ask for lags from -(N - 1) to M - 1. The period has N + M
+      samples, so the mirror holds lags up to (N + M) / 2: all of them only if M and N are alike. With the
+      first samples upon each other, a larger or smaller window has its middle beside the source's.
+
+    The last two are even just if the window lies around the source's middle, which is when the intervals of
+    ``sin(theta)`` are symmetric. They are infinite where nothing is cut and no lag counts: of a periodic
+    window, or over no distance.
+    """
+    intervals = (*choice.reach, *choice.band)
+    return all(abs(s) < 1e-12 for s in shift) and all(
+        low == -math.inf or abs(low + high) <= 1e-9 * (high - low) for low, high in intervals
+    )
 
 
 def _taper(position: torch.Tensor, distance: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:

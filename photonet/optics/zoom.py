@@ -63,6 +63,7 @@ def far_field(
     key: tuple[tuple[float, ...], float],
     fresnel: bool,
     envelope: bool = False,
+    output_pitch: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """Paraxial field by one Fourier sum: Fresnel's, or Fraunhofer's, which leaves the source's curvature out.
 
@@ -80,10 +81,12 @@ def far_field(
         key: wavelengths and distance as plain numbers.
         fresnel: keep the curvature of the source.
         envelope: leave ``exp(i k z)`` out.
+        output_pitch: of the output (y, x) in m where it may require a gradient.
 
     Returns:
         complex [..., L, *output.shape].
     """
+    steps = output.pitch if output_pitch is None else output_pitch
     constant = not any(t.requires_grad for t in (wavelength, distance, *pitch))
     few = max(output.shape) <= FEW
     parts = []
@@ -92,7 +95,7 @@ def far_field(
         sides = []
         for axis in (0, 1):
             build = functools.partial(
-                _side, axis, grid, wave, distance, output, pitch[axis], fresnel, few, envelope, u
+                _side, axis, grid, wave, distance, output, pitch[axis], steps[axis], fresnel, few, envelope, u
             )
             if constant:
                 inputs = (grid, output, key[0][index], key[1], fresnel, envelope, u.dtype, u.device)
@@ -107,9 +110,9 @@ def far_field(
             inside, outside = sides[axis].split([n, m])
             if axis == 0:
                 inside, outside = inside[:, None], outside[:, None]
-            first = (output.centre[axis] - (m // 2) * output.pitch[axis]) * d / area
+            first = (output.centre[axis] - (m // 2) * steps[axis]) * d / area
             origin = grid.centre[axis] / d - n // 2
-            step = output.pitch[axis] * d / area
+            step = steps[axis] * d / area
             field = zoom_transform(field * inside, dim, step, first, origin, m) * outside
         parts.append(field)
     return torch.stack(parts, dim=-3)
@@ -122,15 +125,18 @@ def _side(
     distance: torch.Tensor,
     output: Grid,
     pitch: torch.Tensor,
+    step: float | torch.Tensor,
     fresnel: bool,
     few: bool,
     envelope: bool,
     like: torch.Tensor,
 ) -> torch.Tensor:
     """All factors of one axis: a matrix [M, N], or the chirps before and after the transform [N + M]."""
-    n, area = grid.shape[axis], wave * distance
-    x = (torch.arange(n, dtype=torch.float64, device=like.device) - n // 2) * pitch + grid.centre[axis]
-    out = (output.y if axis == 0 else output.x).to(like.device)
+    area = wave * distance
+    x, out = (
+        (torch.arange(n, dtype=torch.float64, device=like.device) - n // 2) * d + plane.centre[axis]
+        for n, d, plane in ((grid.shape[axis], pitch, grid), (output.shape[axis], step, output))
+    )
     inside = curvature(x, area) if fresnel else torch.ones_like(x).to(torch.complex128)
     # half of exp(i k z) / i and of the amplitude 1 / (w |z|) goes into each axis
     turn = 1.0 if envelope else torch.exp(0.5j * carrier(wave[None], distance)[0])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from photonet import Grid
-from photonet.errors import SamplingError
+from photonet.errors import InvalidArgument, SamplingError
 from photonet.optics import gaussian_beam, plan, propagate
 from photonet.optics.sampling import curvature_error
 
@@ -37,6 +37,13 @@ def test_cut_energy_is_that_of_the_spectrum_given():
     kept = 2 * 512e-6 / (5e-3**2 + 512e-6**2) ** 0.5 / 500e-9 * 2e-6
     assert white.cut_energy == pytest.approx(1 - kept**2)
     assert beam.cut_energy < 1e-12
+
+
+def test_what_is_no_grid_is_named():
+    with pytest.raises(InvalidArgument, match="grid: expected a photonet.Grid"):
+        plan(8, 5e-7, 1e-3)
+    with pytest.raises(InvalidArgument, match="output: expected a photonet.Grid"):
+        plan(Grid(8, 1e-6), 5e-7, 1e-3, (8, 8))
 
 
 def test_text_names_what_was_chosen_and_why():

@@ -143,6 +143,39 @@ def test_gradients_reach_field_distance_and_wavelength(random_field, method):
     assert torch.autograd.gradcheck(run, (u, z, wave, pitch), eps=1e-7, atol=1e-4, rtol=1e-5)
 
 
+@HARSH
+@pytest.mark.parametrize("count", [6, 260])
+@pytest.mark.parametrize("method", ["fresnel_zoom", "fraunhofer"])
+@pytest.mark.parametrize("own", [False, True])
+def test_the_pitch_of_a_far_field_has_its_gradient(random_field, method, count, own):
+    """Without an output of its own, that is the source's grid, which moves with the pitch."""
+    grid = Grid((4, count), (2e-6, 1.5e-6), (3e-6, 0.0))
+    output = Grid((3, count), (1e-6, 0.2e-6), (1e-6, 0.0)) if own else None
+    u = random_field(1, 4, count)
+
+    def run(pitch):
+        v = propagate(u, grid, 600e-9, 1e-3, method=method, output=output, pitch=pitch * 1e-6, carrier=False)
+        return v if count < 10 else v[..., ::90]
+
+    pitch = torch.tensor([2.0, 1.5], dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(
+        run(pitch).detach(),
+        propagate(u, grid, 600e-9, 1e-3, method=method, output=output, carrier=False)[
+            ..., :: 1 if count < 10 else 90
+        ],
+    )
+    assert torch.autograd.gradcheck(run, (pitch,), eps=1e-6, atol=1e-5, rtol=1e-4)
+
+
+def test_pitch_takes_the_output_along_but_not_one_of_another(random_field):
+    grid, u = Grid(8, 2e-6), random_field(1, 8, 8)
+    expected = propagate(u, Grid(8, 2.1e-6), 5e-7, 1e-3, output=Grid(6, 2.1e-6, (4e-6, 0)))
+    for output in (Grid(6, 2e-6, (4e-6, 0)), Grid(6, 2.1e-6, (4e-6, 0))):
+        torch.testing.assert_close(propagate(u, grid, 5e-7, 1e-3, output=output, pitch=2.1e-6), expected)
+    with pytest.raises(GridMismatch, match="output: expected the pitch of the source, where pitch is passed"):
+        propagate(u, grid, 5e-7, 1e-3, output=Grid(6, 1e-6), pitch=2.1e-6)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -154,6 +187,9 @@ def test_gradients_reach_field_distance_and_wavelength(random_field, method):
         ({"u": torch.ones(1, 8, 8)}, InvalidArgument, "u: expected a complex field"),
         ({"u": torch.ones(8, 8, dtype=torch.complex64)}, GridMismatch, "u: expected shape"),
         ({"u": torch.ones(1, 8, 9, dtype=torch.complex64)}, GridMismatch, "u: expected shape"),
+        ({"u": [[[1j]]]}, InvalidArgument, "u: expected a complex tensor"),
+        ({"grid": (8, 8)}, InvalidArgument, "grid: expected a photonet.Grid"),
+        ({"output": (8, 8)}, InvalidArgument, "output: expected a photonet.Grid"),
         ({"padding": 1.5}, InvalidArgument, "padding"),
         ({"padding": 1, "output": Grid(9, 1e-6)}, InvalidArgument, "padding"),
         ({"method": "rayleigh_sommerfeld", "distance": 0}, InvalidArgument, "method"),
@@ -188,6 +224,7 @@ def test_gradient_of_the_distance_survives_single_precision(method):
     assert slope(torch.complex64) == pytest.approx(slope(torch.complex128), rel=1e-4)
 
 
+@HARSH
 @pytest.mark.parametrize("method", ["auto", "angular_spectrum", "fresnel_zoom"])
 def test_carrier_is_the_common_phase(random_field, method):
     grid, wave, z = Grid(8, 5e-6), [633e-9, 500e-9], 2e-3

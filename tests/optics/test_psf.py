@@ -1,11 +1,14 @@
+import math
+import warnings
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from photonet import Grid
-from photonet.errors import InvalidArgument
-from photonet.optics import bin_pixels, circular_aperture, convolve, ideal_lens, psf, shift, signed
+from photonet.errors import GridMismatch, InvalidArgument, SamplingError, SamplingWarning
+from photonet.optics import bin_pixels, circular_aperture, convolve, ideal_lens, psf, shift
 
 
 def test_psf_sums_to_the_fraction_that_arrives():
@@ -56,10 +59,76 @@ def test_pixels_larger_than_the_window_are_refused():
         bin_pixels(torch.zeros(4, 4), 9)
 
 
-def test_signed_is_the_difference_and_checks_shapes():
-    assert signed(torch.ones(2), torch.full((2,), 3.0)).tolist() == [-2, -2]
-    with pytest.raises(InvalidArgument, match=r"^negative"):
-        signed(torch.ones(2), torch.ones(3))
+@pytest.mark.parametrize(
+    ("scene", "kernel", "words"),
+    [
+        (torch.ones(3, 4, 4), torch.ones(2, 3, 3), "leading axes that broadcast"),
+        (torch.ones(4, 4), torch.ones(0, 3), "not empty"),
+        (torch.ones(4), torch.ones(3, 3), "real tensors"),
+        (torch.ones(4, 4), torch.ones(3, 3, dtype=torch.complex64), "real tensors"),
+        (torch.ones(4, 4).half(), torch.ones(3, 3).half(), "single or double precision"),
+    ],
+)
+def test_what_cannot_be_convolved_is_named(scene, kernel, words):
+    with pytest.raises(InvalidArgument, match=f"scene and psf: expected .*{words}"):
+        convolve(scene, kernel)
+    with pytest.raises(InvalidArgument, match="psf: expected a real tensor"):
+        convolve(scene, [[1.0]])
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), torch.tensor([0.0, math.inf]), "1", True])
+def test_a_shift_by_no_number_is_refused(wrong):
+    with pytest.raises(InvalidArgument, match="^dx: expected"):
+        shift(torch.ones(2, 4, 4), 0, wrong)
+
+
+@pytest.mark.parametrize("source", [None, 1e-3])
+def test_a_transmission_of_another_kind_is_named(source):
+    for wrong, error, words in [
+        (torch.ones(1, 8, 9) + 0j, GridMismatch, r"shape \(..., L, 8, 8\)"),
+        (torch.ones(8, 8) + 0j, GridMismatch, "shape"),
+        (torch.ones(1, 8, 8), InvalidArgument, "a complex field"),
+        ([[1]], InvalidArgument, "a complex tensor"),
+    ]:
+        with pytest.raises(error, match=f"^transmission: expected {words}"):
+            psf(wrong, Grid(8, 1e-6), 5e-7, 1e-3, source=source)
+
+
+@pytest.mark.parametrize("place", [0.0, 80e-6, 112e-6, 128e-6, 170e-6])
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_a_point_so_far_beside_the_axis_that_the_pitch_cannot_hold_its_light_is_announced(place, diagonal):
+    """Against the same lens at a fourth of the pitch; 2 um hold sin(theta) = 0.13."""
+    wave, focus, d, z = 525e-9, 1e-3, 4e-3, 4e-3 / 3
+    centre = (place, place if diagonal else 0.0)
+
+    def image(grid, **options):
+        y, x = grid.mesh()
+        lens = torch.exp(-1j * math.pi * (y**2 + x**2) / (wave * focus))[None]
+        point = {"source": d, "position": [-3 * c for c in centre]}
+        return psf(lens, grid, wave, z, **point, output=Grid(64, 2e-6, centre), **options)
+
+    grid, fine = Grid(64, 2e-6), Grid(256, 0.5e-6, (-0.75e-6, -0.75e-6))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SamplingWarning)
+        found, expected = image(grid), image(fine, strict=True)
+    true = float((found - expected).norm() / expected.norm())
+    if true < 0.01:
+        image(grid, strict=True)
+    else:
+        with pytest.warns(SamplingWarning, match=r"% of the light of a point at .* is too steep"):
+            image(grid)
+        with pytest.raises(SamplingError, match="a finer pitch of the mask"):
+            image(grid, strict=True)
+
+
+def test_a_point_so_near_that_the_pitch_cannot_hold_its_wave_is_announced():
+    grid, clear = Grid(64, 2e-6), torch.ones(1, 64, 64, dtype=torch.complex128)
+    with pytest.warns(SamplingWarning, match=r"62.*% of the light of a point"):
+        psf(clear, grid, 525e-9, 1e-3, source=3e-4)
+    psf(clear, grid, 525e-9, 1e-3, source=6e-4, strict=True)
+    # what the mask does not let through does not count
+    y, x = grid.mesh()
+    psf(clear * (torch.hypot(y, x) < 35e-6), grid, 525e-9, 1e-3, source=3e-4, strict=True)
 
 
 @pytest.mark.parametrize("shape", [(16, 17), (15, 20)])

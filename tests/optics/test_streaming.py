@@ -58,17 +58,57 @@ def test_interrupted_run_goes_on_to_the_same_result(mask, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         stream_psf(Tape(5), GRID, WAVES, Z, WINDOW, phase=True, checkpoint=checkpoint)
     assert checkpoint.exists()
+    del read[:]
     result = stream_psf(Tape(99), GRID, WAVES, Z, WINDOW, phase=True, checkpoint=checkpoint)
-    assert read == list(range(0, 96, 7))  # no strip twice, none left out
+    # what is done is read again, to see that it is the same mask; the sum, below, has no strip twice
+    assert read == list(range(0, 96, 7))
     assert torch.equal(result, stream_psf(mask, GRID, WAVES, Z, WINDOW, phase=True))
     assert not checkpoint.exists()
 
 
-def test_checkpoint_of_another_mask_is_not_used(mask, tmp_path):
+@pytest.fixture
+def interrupted(mask, tmp_path):
+    """A checkpoint after four strips of the phase mask."""
+
+    class Torn:
+        shape = GRID.shape
+
+        def __getitem__(self, rows):
+            if rows.start >= 28:
+                raise KeyboardInterrupt
+            return mask[rows]
+
     checkpoint = tmp_path / "sum.npz"
-    streaming._keep(checkpoint, "another", torch.ones(2, 9, 12, dtype=torch.complex128), 50)
-    result = stream_psf(mask, GRID, WAVES, Z, WINDOW, phase=True, checkpoint=checkpoint)
+    with pytest.raises(KeyboardInterrupt):
+        stream_psf(Torn(), GRID, WAVES, Z, WINDOW, phase=True, checkpoint=checkpoint)
+    return checkpoint
+
+
+@pytest.mark.parametrize("row", [0, 10, 27])
+def test_checkpoint_of_another_mask_is_refused(mask, interrupted, row):
+    """Whichever of the rows done differs; those that are to come may be anything."""
+    other = mask.clone()
+    other[row, 3] += 1
+    with pytest.raises(DataError, match=r"sum.npz: the sum of another mask .* remove it to begin anew"):
+        stream_psf(other, GRID, WAVES, Z, WINDOW, phase=True, checkpoint=interrupted)
+    assert interrupted.exists()  # the sum of the right mask is not lost
+    result = stream_psf(mask, GRID, WAVES, Z, WINDOW, phase=True, checkpoint=interrupted)
     torch.testing.assert_close(result, expected(mask))
+
+
+def test_checkpoint_of_other_arguments_is_refused(mask, interrupted):
+    with pytest.raises(DataError, match=r"sum.npz: the sum of .* other arguments"):
+        stream_psf(mask, GRID, WAVES, 1.1 * Z, WINDOW, phase=True, checkpoint=interrupted)
+
+
+def test_a_mask_that_is_being_trained_is_read(mask, tmp_path):
+    phase = mask.requires_grad_()
+    result = stream_psf(phase, GRID, WAVES, Z, WINDOW, phase=True, checkpoint=tmp_path / "sum.npz")
+    assert not result.requires_grad
+    torch.testing.assert_close(result, expected(mask.detach()))
+    complex_mask = torch.exp(1j * phase).conj()  # a view that is conjugate only by name
+    result = stream_psf(complex_mask, GRID, WAVES, -Z, WINDOW, checkpoint=tmp_path / "sum.npz")
+    torch.testing.assert_close(result, expected(mask.detach()))
 
 
 def test_wrong_masks_are_refused(mask):
@@ -78,6 +118,15 @@ def test_wrong_masks_are_refused(mask):
         stream_psf(mask, GRID, WAVES, Z, WINDOW)
     with pytest.raises(InvalidArgument, match="distance"):
         stream_psf(mask, GRID, WAVES, 0, WINDOW, phase=True)
+    with pytest.raises(InvalidArgument, match=r"transmission: expected an array \[y, x\], got list"):
+        stream_psf(mask.tolist(), GRID, WAVES, Z, WINDOW, phase=True)
+    with pytest.raises(InvalidArgument, match="output: expected a photonet.Grid"):
+        stream_psf(mask, GRID, WAVES, Z, (8, 8), phase=True)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_named_at_once(mask, tmp_path):
+    with pytest.raises(InvalidArgument, match="expected a file to write, got the folder"):
+        stream_psf(mask, GRID, WAVES, Z, WINDOW, phase=True, checkpoint=tmp_path)
 
 
 def test_short_distance_warns(mask):
