@@ -30,6 +30,8 @@ lint: $(READY)
 types: $(READY)
 	$(RUN) mypy
 
+# the gallery's small products gain nothing from threads, and threads that wait for one another cost much
+docs: export OMP_NUM_THREADS = 1
 docs: $(READY)
 	$(RUN) sphinx -q -W --keep-going -b html docs docs/_build/html
 

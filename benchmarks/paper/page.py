@@ -199,6 +199,8 @@ def _table4(cells: Mapping[str, Cell]) -> list[str]:
             else:
                 found = [cell["test"] for cell in seeds_of(cells, f"{task}/{method}")]
                 ours = percent(found) if found else ""
+                if 0 < len(found) < len(seeds_of(cells, f"{task}/none")):
+                    ours += f", of {len(found)} device{'s' * (len(found) > 1)} only"
             published = paper.get(method, ("",) * 3)[list(titles).index(task)]
             texts.append(f"{ours} ({published})" if published and ours else ours)
         name = {"ce": "labels (`ce`)", "none": "not corrected"}.get(method, method)
