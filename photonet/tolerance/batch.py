@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
+from concurrent.futures import FIRST_COMPLETED, wait
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -128,15 +128,16 @@ def run_jobs(
             "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))",
         )  # fmt: skip
     waiting = {pool.submit(run_batch, system, metric, job): job for job in jobs}
+    pending = set(waiting)
     try:
-        for future in as_completed(waiting):
-            if future.cancelled():
-                continue
-            outcome = future.result()
-            if outcome.failure is not None:
-                for other in waiting:
-                    other.cancel()  # those that run already still report
-            yield waiting[future], outcome
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                outcome = future.result()
+                if outcome.failure is not None:
+                    # those that run already still report; of those cancelled a cluster may never tell
+                    pending = {other for other in pending if not other.cancel()}
+                yield waiting[future], outcome
     finally:
         for future in waiting:
             future.cancel()
