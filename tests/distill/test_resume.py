@@ -35,7 +35,7 @@ def run(out, final):
     teacher = nn.Sequential(nn.Flatten(), nn.Linear(256, 3))
     x = torch.rand(60, 1, 16, 16)
     distill(student.train(), teacher, (x, teacher(x).argmax(1)), out=out,
-            config=TrainConfig(epochs=200, batch_size=16))
+            config=TrainConfig(epochs=400, batch_size=16))
     save_file(student.state_dict(), final)
 
 def start(*arguments):
