@@ -33,7 +33,7 @@ SHORTEST_WAVELENGTH = 1e-9
 LONGEST_WAVELENGTH = 1e-3
 
 REFUSALS = (RuntimeError, ValueError, IndexError, NotImplementedError)
-"""What torch raises where shapes or types do not fit."""
+"""What torch raises where shapes or types do not fit; the last where it has no kernel for a dtype."""
 
 T = TypeVar("T")
 

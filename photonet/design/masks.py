@@ -12,8 +12,11 @@ from ..arrays import as_tensor
 from ..errors import InvalidArgument
 from ..grid import Grid
 from ..mask import HeightMask, Mask
-from ..nn.mask_conv import one_turn, relief_contrast, spread_phase
+from ..mask.response import turn_height
+from ..materials import load
+from ..nn.mask_conv import spread_phase
 from ..nn.optical_conv import merge_signed, split_signed
+from ..optics.phase import one_turn
 from ..optics.psf import bin_pixels, psf
 from ..progress import track
 
@@ -128,7 +131,7 @@ def kernels_to_masks(
     # as many pixels as fit around the axis
     wished = _in_window(wished, bin_pixels(window, checks.count("pixel", pixel)).shape[-1])
 
-    contrast = float(relief_contrast(material, wavelength).real)
+    tallest = turn_height(load(material, "material"), load("air"), wavelength)
     grid = Grid(samples, pitch)
     start = spread_phase(wished.shape[:2], grid, wavelength, distance, seed)[..., None, :, :]
     phase = start.requires_grad_(True)
@@ -143,7 +146,7 @@ def kernels_to_masks(
         optimizer.step()
         schedule.step()
 
-    height = one_turn(phase.detach().double()) / (2 * math.pi) * wavelength / contrast
+    height = one_turn(phase.detach().double()) / (2 * math.pi) * tallest
     mask = Mask.from_height(
         height.squeeze(-3).float(), pitch=pitch, material=material, wavelength=wavelength, distance=distance
     )

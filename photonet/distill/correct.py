@@ -19,8 +19,8 @@ from .chain import candidates_of, uses_labels
 from .config import TrainConfig
 from .frames import check_needs, check_order, clean_scenes, for_student, usable_frames
 from .inputs import check_guide, same_outputs
-from .judge import folds, frame_divergence, labelled_frames, simplest, unlikelihood
-from .samples import accuracy, predict
+from .judge import folds, frame_divergence, simplest, unlikelihood
+from .samples import accuracy, labelled_samples, predict
 from .twin import captures, register_bench
 
 __all__ = ["Corrected", "correct"]
@@ -152,7 +152,7 @@ def correct(
         names = tuple(name for name in names if name != "twin")
     setting = Setting(student, used.scenes, registration, clean, teacher, config, seed)
     by_label = uses_labels(names)
-    judges = labelled_frames(used.labels) if by_label and used.labels is not None else None
+    judges = labelled_samples(used.labels) if by_label and used.labels is not None else None
     rounds = [
         (Workshop(setting, used[made.to(used.scenes.device)]), used[held.to(used.scenes.device)])
         for made, held in folds(len(used), judges)

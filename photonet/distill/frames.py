@@ -18,8 +18,7 @@ from ..measured.order import out_of_step
 from ..nn import HybridNetwork
 from .chain import needs_of
 from .inputs import check_classes
-from .judge import labelled_frames
-from .samples import predict
+from .samples import labelled_samples, predict
 
 __all__ = ["FEWEST", "check_needs", "check_order", "clean_scenes", "for_student", "usable_frames"]
 
@@ -111,7 +110,7 @@ def check_needs(names: Iterable[str], frames: Measured, teacher: nn.Module | Non
         InvalidArgument: fewer than six labels where they are used, or no teacher.
     """
     wanted = set().union(*map(needs_of, names))
-    known = 0 if frames.labels is None else int(labelled_frames(frames.labels).sum())
+    known = 0 if frames.labels is None else int(labelled_samples(frames.labels).sum())
     if "labels" in wanted and known < FEWEST:
         raise InvalidArgument(
             "measured", f"labels of {FEWEST} or more frames, which this method uses",

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 
 from ..arrays import UNLABELLED
 from .losses import divergence
+from .samples import labelled_samples
 
-__all__ = ["folds", "frame_divergence", "labelled_frames", "simplest", "unlikelihood"]
+__all__ = ["folds", "frame_divergence", "simplest", "unlikelihood"]
 
 FOLDS = 4
 ENOUGH = 100
@@ -57,17 +58,7 @@ def frame_divergence(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor
 def unlikelihood(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Cross-entropy to the labels, of the frames that have one; pixels without a label count as 0."""
     lost = F.cross_entropy(logits, labels, reduction="none", ignore_index=UNLABELLED)
-    return (lost.flatten(1).mean(dim=1) if lost.ndim > 1 else lost)[labelled_frames(labels)]
-
-
-def labelled_frames(labels: torch.Tensor) -> torch.Tensor:
-    """Which frames [n] have a label, or a pixel that has one.
-
-    Example:
-        >>> labelled_frames(torch.tensor([[3, -100], [-100, -100]])).tolist()
-        [True, False]
-    """
-    return (labels.reshape(len(labels), -1) != UNLABELLED).any(dim=1)
+    return (lost.flatten(1).mean(dim=1) if lost.ndim > 1 else lost)[labelled_samples(labels)]
 
 
 def simplest(losses: Mapping[str, torch.Tensor]) -> str:

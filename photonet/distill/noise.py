@@ -20,9 +20,9 @@ from ..detector import Detector
 from ..errors import InvalidArgument
 from ..fabrication.draws import as_errors
 from ..nn import DetectorLayer, MaskConv2d, OpticalConv2d, replace_optics, split_signed
-from ..nn.mask_conv import one_turn
 from ..ntk.directions import source
 from ..optics.imaging import image_by_kernels
+from ..optics.phase import one_turn
 
 __all__ = ["DeviceNoise", "MaskNoise", "Noise"]
 
@@ -191,7 +191,7 @@ class MaskNoise:
             got = type(frontend).__name__
             raise InvalidArgument("student", "a MaskConv2d that is the whole frontend", got)
         phase = frontend.phase
-        per_metre = frontend.per_metre[0]
+        per_metre = 2 * torch.pi / frontend.turn_height
         if self.levels is None:
             wrapped = one_turn(phase)
         else:

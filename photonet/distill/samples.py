@@ -23,6 +23,7 @@ __all__ = [
     "as_samples",
     "evaluate",
     "known",
+    "labelled_samples",
     "mean_iou",
     "predict",
     "r_squared",
@@ -85,6 +86,16 @@ def known(labels: torch.Tensor) -> torch.Tensor:
         (tensor([ True, False]), tensor([ True, False]))
     """
     return ~labels.isnan() if labels.is_floating_point() else labels != UNLABELLED
+
+
+def labelled_samples(labels: torch.Tensor) -> torch.Tensor:
+    """Which samples [n] have a label, or a pixel that has one.
+
+    Example:
+        >>> labelled_samples(torch.tensor([[3, -100], [-100, -100]])).tolist()
+        [True, False]
+    """
+    return known(labels).reshape(len(labels), -1).any(dim=1)
 
 
 def as_samples(name: str, value: Any) -> torch.Tensor:

@@ -17,7 +17,7 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .config import TrainConfig
 from .noise import Noise
 from .parallel import Processes
-from .samples import Samples, evaluate, known, predict, scores
+from .samples import Samples, evaluate, labelled_samples, predict, scores
 from .step import Step, reseed
 from .terms import Term, needs
 from .trajectory import Trajectory
@@ -136,7 +136,7 @@ def fit(
                     query = step.draw(chosen, wanted, generator, _mix(epoch_seed, number))
                     values[number] = step.gradients(query, wanted, now)
                     if query.labels is not None:
-                        told[number] = known(query.labels).reshape(batch_size, -1).any(1).double().mean()
+                        told[number] = labelled_samples(query.labels).double().mean()
                 optimizer.step()
                 cycle.step()
                 largest[number] = nn.utils.get_total_norm([p.detach() for p in parameters], math.inf)

@@ -16,7 +16,7 @@ from ..fabrication import Geometry, fringed_phases, overlay_cells
 from ..materials import Material, MetaAtomLibrary
 from ..optics.phase import wrapped
 
-__all__ = ["phase_response", "pillar_response", "relief_response"]
+__all__ = ["phase_response", "pillar_response", "relief_response", "turn_height"]
 
 # Gauss-Legendre points over the height of a pillar (foot at +1/2) and their weights: for a taper of 80 nm
 # within 5e-6 rad of the integral
@@ -65,6 +65,18 @@ def relief_response(
             part = part * torch.exp(-phase.imag).to(part.real)
         t = t + _layer(area).to(part.real) * part
     return t
+
+
+def turn_height(material: Material, surround: Material, wavelength: float) -> float:
+    """Height in m of a relief that delays light of that wavelength in m by one turn.
+
+    Example:
+        >>> from photonet.materials import load
+        >>> round(turn_height(load("SiO2"), load("air"), 525e-9) * 1e9)
+        1139
+    """
+    contrast = material.index(wavelength) - surround.index(wavelength)
+    return wavelength / float(contrast.real)
 
 
 def pillar_response(geometry: Geometry, wavelength: torch.Tensor, library: MetaAtomLibrary) -> torch.Tensor:

@@ -10,60 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .. import checks, materials
+from .. import checks
 from ..errors import GridMismatch, InvalidArgument
+from ..fabrication import Geometry
 from ..grid import Grid
+from ..mask.response import relief_response, turn_height
+from ..materials import constant, load
 from ..optics.imaging import image_by_kernels
+from ..optics.phase import one_turn
 from ..optics.psf import bin_pixels, psf
 from .optical_conv import merge_signed
 
-__all__ = ["MaskConv2d", "one_turn", "relief_contrast", "relief_modulus", "spread_phase"]
-
-
-def relief_contrast(material: str, wavelength: Any) -> torch.Tensor:
-    r"""Refractive index of a relief less that of the air beside it.
-
-    Args:
-        material: of the relief, see `photonet.materials`.
-        wavelength: in m, one value or [L].
-
-    Returns:
-        complex128 [L], :math:`\Delta n + i \kappa`; a material that absorbs has a positive imaginary part.
-
-    Example:
-        >>> relief_contrast("SiO2", 525e-9).real.round(decimals=2)
-        tensor([0.4600], dtype=torch.float64)
-    """
-    solid, air = (materials.load(name, "material").index(wavelength) for name in (material, "air"))
-    return (solid - air).to(torch.complex128)
-
-
-def one_turn(phase: torch.Tensor) -> torch.Tensor:
-    """The phase of a relief that is at most one turn deep, in [0, 2 pi), with the slope that it had.
-
-    Example:
-        >>> one_turn(torch.tensor([7.0, -1.0]))
-        tensor([0.7168, 5.2832])
-    """
-    return phase - 2 * math.pi * torch.floor(phase.detach() / (2 * math.pi))
-
-
-def relief_modulus(phase: torch.Tensor, contrast: torch.Tensor) -> torch.Tensor:
-    r"""What absorption leaves of the amplitude behind a relief, :math:`\exp(-\kappa\,\phi / \Delta n)`.
-
-    Args:
-        phase: of the relief in rad, [..., L, y, x].
-        contrast: of `relief_contrast`, [L].
-
-    Returns:
-        In the shape and precision of ``phase``; exactly 1 for a clear material.
-
-    Example:
-        >>> relief_modulus(torch.ones(1, 1, 1), torch.tensor([1 + 0.5j]))
-        tensor([[[0.6065]]])
-    """
-    loss = (contrast.imag / contrast.real).to(phase)
-    return torch.exp(-loss[:, None, None] * phase)
+__all__ = ["MaskConv2d", "spread_phase"]
 
 
 def spread_phase(
@@ -155,13 +113,10 @@ class MaskConv2d(nn.Module):
         self.pixel, self.binning = checks.count("pixel", pixel), checks.count("binning", binning)
         if min(grid.shape) < self.pixel:
             raise InvalidArgument("pixel", f"at most the mask's {min(grid.shape)} samples", pixel)
-        if material is None:
-            self.contrast = torch.ones(len(self.wavelength), dtype=torch.complex128)
-        else:
-            self.contrast = relief_contrast(material, self.wavelength)
-        self.per_metre = [
-            2 * math.pi * n / w for n, w in zip(self.contrast.real.tolist(), self.wavelength, strict=True)
-        ]
+        self.material, self.surround = constant(2.0), constant(1.0)
+        if material is not None:
+            self.material, self.surround = load(material, "material"), load("air")
+        self.turn_height = turn_height(self.material, self.surround, self.wavelength[0])
         camera = nn.Identity() if camera is None else camera
         self.camera = checks.instance("camera", camera, nn.Module, "a torch module", "see DetectorLayer")
         self.phase = nn.Parameter(
@@ -172,14 +127,16 @@ class MaskConv2d(nn.Module):
     def height(self) -> torch.Tensor:
         """Relief in m, [2, out_channels, y, x], at most one turn deep; for an index contrast of 1 without a
         material."""
-        return (self.phase.detach() % (2 * math.pi)) / self.per_metre[0]
+        return one_turn(self.phase.detach()) / (2 * math.pi) * self.turn_height
 
     def psf(self) -> torch.Tensor:
         """PSFs on the sensor's pixels [2, out_channels, L, v, u]; the sum is the light that lands."""
-        relative = self.phase.new_tensor([k / self.per_metre[0] for k in self.per_metre])
         # a relief of one turn serves all wavelengths; at the first, wrapping changes nothing
-        phase = one_turn(self.phase)[..., None, :, :] * relative[:, None, None]
-        light = torch.polar(relief_modulus(phase, self.contrast), phase)
+        relief = one_turn(self.phase) / (2 * math.pi) * self.turn_height
+        made = Geometry(
+            shape=tuple(relief.shape), pitch=self.grid.pitch, height=relief, index=relief.new_zeros(1, 1)
+        )
+        light = relief_response(made, checks.wavelength(self.wavelength), self.material, self.surround)
         return bin_pixels(psf(light, self.grid, self.wavelength, self.distance), self.pixel)
 
     def kernels(self) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Phases on their way to the precision of a field."""
+"""Phases without their whole turns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ import torch
 
 from ..arrays import real_dtype
 
-__all__ = ["wrapped"]
+__all__ = ["one_turn", "wrapped"]
+
+
+def one_turn(phase: torch.Tensor) -> torch.Tensor:
+    """The phase of a relief that is at most one turn deep, in [0, 2 pi), with the slope that it had.
+
+    Example:
+        >>> one_turn(torch.tensor([7.0, -1.0]))
+        tensor([0.7168, 5.2832])
+    """
+    return phase - 2 * math.pi * torch.floor(phase.detach() / (2 * math.pi))
 
 
 def wrapped(phase: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

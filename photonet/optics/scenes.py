@@ -13,6 +13,7 @@ from ..grid import Grid, overlap
 from .propagate import check_field
 from .psf import convolve, psf
 from .scalars import scalar
+from .varying import hats
 
 __all__ = ["collected_power", "image_display"]
 
@@ -197,8 +198,5 @@ def _lattice(axis: torch.Tensor, points: int, shares: torch.Tensor) -> tuple[lis
         return [0.0], shares.new_ones(1, len(axis))
     lit = shares.detach().sum(1).nonzero().flatten().tolist() or [0]
     first, last = lit[0], lit[-1]
-    place = (torch.arange(len(axis)) - first).to(shares) / max(last - first, 1) * (points - 1)
-    place = place.clamp(0, points - 1)
-    steps = torch.linspace(0, 1, points, dtype=torch.float64)
-    positions = axis[first] + (axis[last] - axis[first]) * steps
-    return positions.tolist(), torch.stack([(1 - (place - p).abs()).clamp_min(0) for p in range(points)])
+    positions = torch.linspace(float(axis[first]), float(axis[last]), points, dtype=torch.float64)
+    return positions.tolist(), hats(len(axis), points, shares, (first, last))

@@ -8,7 +8,7 @@ from .. import checks
 from ..errors import InvalidArgument
 from .psf import convolve
 
-__all__ = ["convolve_low_rank", "convolve_patches", "low_rank"]
+__all__ = ["convolve_low_rank", "convolve_patches", "hats", "low_rank"]
 
 
 def convolve_patches(scene: torch.Tensor, psfs: torch.Tensor) -> torch.Tensor:
@@ -39,8 +39,8 @@ def convolve_patches(scene: torch.Tensor, psfs: torch.Tensor) -> torch.Tensor:
         raise InvalidArgument(
             "psfs", "axes (P_y, P_x, ..., v, u), none of them empty", f"shape {tuple(psfs.shape)}"
         )
-    rows = _hats(scene.shape[-2], psfs.shape[0], scene)
-    columns = _hats(scene.shape[-1], psfs.shape[1], scene)
+    rows = hats(scene.shape[-2], psfs.shape[0], scene)
+    columns = hats(scene.shape[-1], psfs.shape[1], scene)
     image = scene.new_zeros(())
     for i, row in enumerate(rows):
         for j, column in enumerate(columns):
@@ -103,8 +103,8 @@ def convolve_low_rank(scene: torch.Tensor, modes: torch.Tensor, weights: torch.T
             "axes (rank, v, u) and (rank, P_y, P_x) of the same rank",
             f"shapes {tuple(modes.shape)} and {tuple(weights.shape)}",
         )
-    rows = torch.stack(_hats(scene.shape[-2], weights.shape[1], scene))
-    columns = torch.stack(_hats(scene.shape[-1], weights.shape[2], scene))
+    rows = hats(scene.shape[-2], weights.shape[1], scene)
+    columns = hats(scene.shape[-1], weights.shape[2], scene)
     maps = torch.einsum("rij,iy,jx->ryx", weights, rows, columns)
     image = torch.zeros_like(scene)
     for mode, share in zip(modes, maps, strict=True):
@@ -112,9 +112,24 @@ def convolve_low_rank(scene: torch.Tensor, modes: torch.Tensor, weights: torch.T
     return image
 
 
-def _hats(samples: int, points: int, like: torch.Tensor) -> list[torch.Tensor]:
-    """Linear shares of every sample in the lattice points along one axis; they add up to one."""
-    if points == 1:
-        return [torch.ones(samples, dtype=like.dtype, device=like.device)]
-    place = torch.linspace(0, points - 1, samples, dtype=like.dtype, device=like.device)
-    return [(1 - (place - p).abs()).clamp_min(0) for p in range(points)]
+def hats(samples: int, points: int, like: torch.Tensor, ends: tuple[int, int] | None = None) -> torch.Tensor:
+    """Linear shares of every sample in the lattice points along one axis; they add up to one.
+
+    Args:
+        samples: along the axis.
+        points: of the lattice, from the first of its ends to the last; samples beyond belong to the nearest.
+        like: for precision and device.
+        ends: numbers of the samples on which the first and the last point lie; by default those at the ends.
+
+    Returns:
+        [points, samples].
+
+    Example:
+        >>> hats(5, 2, torch.zeros(()), (1, 3)).tolist()
+        [[1.0, 1.0, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 1.0, 1.0]]
+    """
+    first, last = (0, samples - 1) if ends is None else ends
+    index = torch.arange(samples, dtype=like.dtype, device=like.device)
+    place = ((index - first) / max(last - first, 1) * (points - 1)).clamp(0, points - 1)
+    point = torch.arange(points, dtype=like.dtype, device=like.device)
+    return (1 - (place - point[:, None]).abs()).clamp_min(0)

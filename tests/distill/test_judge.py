@@ -6,10 +6,10 @@ from photonet.distill.judge import (
     TEMPERATURE,
     folds,
     frame_divergence,
-    labelled_frames,
     simplest,
     unlikelihood,
 )
+from photonet.distill.samples import labelled_samples
 
 
 def draw(*shape, seed=0):
@@ -76,7 +76,7 @@ def test_dense_outputs_are_averaged_over_pixels():
 def test_frames_without_a_label_do_not_judge_and_every_quarter_has_its_share():
     labels = torch.full((800,), -100)
     labels[torch.arange(300) * 2] = 1
-    judges = labelled_frames(labels)
+    judges = labelled_samples(labels)
     rounds = folds(800, judges)
     shares = [int(judges[held].sum()) for _, held in rounds]
     assert shares == [75, 75]  # 75 are not yet a hundred
