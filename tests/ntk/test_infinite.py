@@ -62,6 +62,31 @@ def test_linear_readout_is_ridge_on_pooled_patches() -> None:
     torch.testing.assert_close(tangent, 2 * covariance)
 
 
+def test_many_rectified_kernels_tend_to_the_closed_form() -> None:
+    x = torch.rand(4, 1, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    answers, tangents = [], []
+    for seed in range(40):
+        generator = torch.Generator().manual_seed(seed)
+        weights = torch.randn(500, 1, 3, 3, generator=generator, dtype=torch.float64)
+        out = torch.randn(500 * 9, generator=generator, dtype=torch.float64)
+
+        def model(weights: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+            maps = nn.functional.avg_pool2d(nn.functional.conv2d(x, weights / 3, padding=1), 2)
+            return torch.relu(maps).flatten(1) @ out / len(out) ** 0.5
+
+        learnt, read = torch.func.jacrev(model, argnums=(0, 1))(weights, out)
+        answers.append(read @ read.mT)
+        tangents.append(answers[-1] + learnt.flatten(1) @ learnt.flatten(1).mT)
+    for frontend, kernels in (("frozen", answers), ("trained", tangents)):
+        _, exact = ntk.infinite_gram(
+            x, kernel=3, pool=2, rectified=True, hidden=0, weight_variance=1.0, frontend=frontend
+        )
+        found = torch.stack(kernels)
+        error = found.std(0) / len(found) ** 0.5
+        assert bool((error < 0.02 * exact).all())
+        assert bool(((found.mean(0) - exact).abs() < 4 * error).all())
+
+
 def test_expectations_of_relu_at_known_angles() -> None:
     one = torch.ones(1, 1, dtype=torch.float64)
     for angle, value, slope in ((0, 0.5, 0.5), (math.pi / 2, 1 / (2 * math.pi), 0.25), (math.pi, 0, 0)):
