@@ -108,7 +108,9 @@ def dense(factor: Factor) -> Tensor:
         >>> dense(Outer(act, delta)).shape
         torch.Size([4, 2, 15])
     """
-    return factor.flatten(2) if isinstance(factor, Tensor) else factor.dense()
+    if isinstance(factor, Tensor):
+        return factor.reshape(*factor.shape[:2], -1)  # of a single number too, which flatten would refuse
+    return factor.dense()
 
 
 def merge(factors: Sequence[Factor]) -> Factor:

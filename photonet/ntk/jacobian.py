@@ -11,7 +11,7 @@ import contextlib
 import functools
 import logging
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 from weakref import WeakSet
@@ -23,6 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from .. import checks
 from ..errors import InvalidArgument
 from .directions import output_directions
+from .elementary import Elementary
 from .factors import Factor, full_product, merge, trace_product
 from .layers import conv_pool, per_sample_vjp, rule_for
 from .parameters import Selection, answers, batch, independent_samples, select
@@ -111,10 +112,8 @@ def tangents(
     independent_samples(model)
     chosen = select(model, params)
     keep_graph = torch.is_grad_enabled()
-    # of the other kernels of attention torch knows no second derivative
-    attention = sdpa_kernel(SDPBackend.MATH) if keep_graph else contextlib.nullcontext()
     calls: list[Call] = []
-    with torch.inference_mode(False), torch.enable_grad(), attention:
+    with torch.inference_mode(False), torch.enable_grad(), _differentiable(keep_graph):
         x = x.clone() if x.is_inference() else x  # an inference tensor cannot enter a graph
         # nor can what was cut, without gradients, from a tensor that has one
         x = x if keep_graph else x.detach()
@@ -135,6 +134,16 @@ def tangents(
     if not keep_graph:
         result, found = result.detach(), _detach(found)
     return Tangents(result, found, rules, len(v))
+
+
+@contextlib.contextmanager
+def _differentiable(twice: bool) -> Iterator[None]:
+    """Second derivatives, where they are wanted: of fast kernels of attention torch has none."""
+    if not twice:
+        yield
+        return
+    with sdpa_kernel(SDPBackend.MATH), Elementary():
+        yield
 
 
 def _detach(found: Mapping[str, Factor]) -> dict[str, Factor]:

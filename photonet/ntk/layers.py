@@ -270,16 +270,33 @@ def _linear(layer: nn.Linear, x: Tensor, delta: Tensor) -> dict[str, Factor]:
     return {"weight": weight, "bias": Outer(act.new_ones(*act.shape[:4], 1), gradient)}
 
 
-def _embedding(layer: nn.Embedding, x: Tensor, delta: Tensor) -> dict[str, Factor]:
+def _no_max_norm(layer: Any) -> None:
     if layer.max_norm is not None:
         raise InvalidArgument(
             "model", "embeddings without max_norm", layer, "max_norm changes the weights in the forward pass"
         )
+
+
+def _embedding(layer: nn.Embedding, x: Tensor, delta: Tensor) -> dict[str, Factor]:
+    _no_max_norm(layer)
     n, m = delta.shape[:2]
     chosen = F.one_hot(x.reshape(n, 1, 1, -1), layer.num_embeddings).to(delta.dtype)
     if layer.padding_idx is not None:
         chosen = chosen * (x != layer.padding_idx).reshape(n, 1, 1, -1, 1)
     return {"weight": Outer(delta.reshape(n, m, 1, -1, layer.embedding_dim), chosen)}
+
+
+def _embedding_bag(layer: nn.EmbeddingBag, x: Tensor, delta: Tensor) -> dict[str, Factor]:
+    _no_max_norm(layer)
+    if layer.mode == "max":  # not linear in the weights
+        return {}
+    chosen = F.one_hot(x, layer.num_embeddings).to(delta.dtype)
+    if layer.padding_idx is not None:
+        chosen = chosen * (x != layer.padding_idx).unsqueeze(-1)
+    counts = chosen.sum(1)
+    if layer.mode == "mean":
+        counts = counts / counts.sum(1, keepdim=True).clamp_min(1)
+    return {"weight": Outer(delta[:, :, None, None], counts[:, None, None, None])}
 
 
 def _per_channel(layer: Any, normalised: Tensor, delta: Tensor) -> dict[str, Factor]:
@@ -290,6 +307,14 @@ def _per_channel(layer: Any, normalised: Tensor, delta: Tensor) -> dict[str, Fac
 
 def _batch_norm(layer: Any, x: Tensor, delta: Tensor) -> dict[str, Factor]:
     normalised = F.batch_norm(x, layer.running_mean, layer.running_var, eps=layer.eps)
+    return _per_channel(layer, normalised, delta)
+
+
+def _instance_norm(layer: Any, x: Tensor, delta: Tensor) -> dict[str, Factor]:
+    # given statistics or the sample's own: either way as the layer does it, without its scale and shift
+    normalised = F.instance_norm(
+        x, layer.running_mean, layer.running_var, use_input_stats=layer.running_mean is None, eps=layer.eps
+    )
     return _per_channel(layer, normalised, delta)
 
 
@@ -320,9 +345,13 @@ RULES: dict[type[nn.Module], Rule] = {
     nn.ConvTranspose2d: _conv_transpose,
     nn.ConvTranspose3d: _conv_transpose,
     nn.Embedding: _embedding,
+    nn.EmbeddingBag: _embedding_bag,
     nn.BatchNorm1d: _batch_norm,
     nn.BatchNorm2d: _batch_norm,
     nn.BatchNorm3d: _batch_norm,
+    nn.InstanceNorm1d: _instance_norm,
+    nn.InstanceNorm2d: _instance_norm,
+    nn.InstanceNorm3d: _instance_norm,
     nn.GroupNorm: _group_norm,
     nn.LayerNorm: _layer_norm,
     nn.PReLU: _prelu,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -23,7 +23,7 @@ __all__ = ["Call", "record"]
 Key = tuple[Any, int]
 
 _probed: WeakKeyDictionary[nn.Module, dict[torch.Size, WeakSet[nn.Module]]] = WeakKeyDictionary()
-"""Of models whose layers see another axis as long as that of the samples: those that do not have it first."""
+"""Of models, for each size of their samples: layers without the samples first, or by accident only."""
 
 
 @dataclass(eq=False)
@@ -99,6 +99,8 @@ def record(
         if args and args[0].requires_grad and out.requires_grad:
             pools.append((_key(get_gradient_edge(args[0])), layer, get_gradient_edge(out), out.numel()))
 
+    # before the real pass, so that what looks on sees that one last
+    elsewhere: Collection[nn.Module] = _elsewhere(model, x) if len(x) > 1 else ()
     handles = []
     for layer in model.modules():
         # of two local names of one parameter the first
@@ -115,13 +117,10 @@ def record(
     finally:
         for handle in handles:
             handle.remove()
-    doubtful = [call for call in calls if call.x is not None and len(x) in call.x.shape[1:]]
-    if doubtful:  # another axis may have been taken for that of the samples
-        elsewhere = _elsewhere(model, x)
-        for call in doubtful:
-            if call.layer in elsewhere:
-                call.x = None
-                strays.update(call.own.values())
+    for call in calls:  # another axis, or a constant as long, may have been taken for the samples
+        if call.x is not None and call.layer in elsewhere:
+            call.x = None
+            strays.update(call.own.values())
     if result.requires_grad:
         outside, readers, reached = _walk(result, calls, names)
         strays |= outside
@@ -136,25 +135,28 @@ def record(
 
 def _elsewhere(model: nn.Module, x: Tensor) -> WeakSet[nn.Module]:
     """Layers whose output does not have the samples first: that of one sample tells, once for each size."""
-    known = _probed.setdefault(model, {})
-    if x.shape in known:
-        return known[x.shape]
+    known, size = _probed.setdefault(model, {}), x.shape[1:]
+    if size in known:
+        return known[size]
     found: WeakSet[nn.Module] = WeakSet()
 
     def note(own: nn.Module, layer: nn.Module, args: tuple, out: Any) -> None:
         if isinstance(out, Tensor) and out.shape[:1] != (1,):
             found.add(own)
 
-    devices = [x.device] if x.is_cuda else []
+    devices, handles = [x.device] if x.is_cuda else [], []
     try:
         alone = copy.deepcopy(model)  # so that noise and statistics of the model do not move on
         for own, layer in zip(model.modules(), alone.modules(), strict=True):
-            layer.register_forward_hook(functools.partial(note, own), prepend=True)
+            handles.append(layer.register_forward_hook(functools.partial(note, own), prepend=True))
         with torch.no_grad(), torch.random.fork_rng(devices):
             answers(alone, x[:1])
-    except (InvalidArgument, RuntimeError):  # it takes no single sample, or cannot be copied: it is believed
+    except (InvalidArgument, RuntimeError, TypeError):  # no single sample, or no copy of it: it is believed
         found.clear()
-    known[x.shape] = found
+    finally:
+        for handle in handles:  # a copy can share layers with the model
+            handle.remove()
+    known[size] = found
     return found
 
 

@@ -144,7 +144,7 @@ class Sketch:
     def _gaussian(self, name: str, factor: Factor) -> Tensor:
         scale = self.size**-0.5
         if isinstance(factor, Tensor):
-            j = factor.flatten(2)
+            j = dense(factor)
             return j @ self._draw(name, "normal all", (j.shape[2], self.size), j) * scale
         pair = factor if isinstance(factor, Outer) else factor.outer()
         g, i, o = pair.act.shape[2], pair.act.shape[4], pair.delta.shape[4]

@@ -66,6 +66,21 @@ class Scaled(nn.Module):
         return self.layer(self.scale * x)
 
 
+class Brightness(nn.Module):
+    """A parameter that is a single number, as a distance in optics is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale, self.layer = nn.Parameter(torch.tensor(1.0)), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.layer(x) * self.scale)
+
+
+class OwnNorm(nn.LayerNorm):
+    """No rule is for a kind of layer that may compute something else."""
+
+
 class Folded(nn.Module):
     """Positions moved onto the sample axis, where no per-sample rule can read them."""
 
@@ -156,8 +171,27 @@ MODELS: dict[str, tuple[tuple[int, ...], Callable[[], nn.Module]]] = {
     "batch_norm on vectors": (VECTOR, lambda: nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4))),
     "group_norm": (IMAGE, lambda: _chain(nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4))),
     "layer_norm": (SEQUENCE, lambda: _chain(nn.LayerNorm(7))),
+    "layer_norm behind a layer": (
+        VECTOR,
+        lambda: nn.Sequential(nn.Linear(5, 4), nn.LayerNorm(4), nn.Linear(4, 3)),
+    ),
+    "layer_norm of another kind": (
+        VECTOR,
+        lambda: nn.Sequential(nn.Linear(5, 4), OwnNorm(4), nn.Linear(4, 3)),
+    ),
+    "instance_norm": (IMAGE, lambda: _chain(nn.Conv2d(2, 3, 3), nn.InstanceNorm2d(3, affine=True))),
+    "instance_norm with statistics": (
+        SEQUENCE,
+        lambda: _chain(nn.InstanceNorm1d(4, affine=True, track_running_stats=True)),
+    ),
     "layer_norm without bias": (IMAGE, lambda: _chain(nn.LayerNorm((6, 5), bias=False))),
     "embedding": (SEQUENCE, lambda: nn.Sequential(_Index(), nn.Embedding(6, 3, padding_idx=2), _Mean())),
+    "bag of embeddings": (SEQUENCE, lambda: _chain(_Index(flat=True), nn.EmbeddingBag(6, 3, mode="sum"))),
+    "mean of embeddings": (SEQUENCE, lambda: _chain(_Index(flat=True), nn.EmbeddingBag(6, 3, padding_idx=2))),
+    "largest of embeddings": (
+        SEQUENCE,
+        lambda: _chain(_Index(flat=True), nn.EmbeddingBag(6, 3, mode="max", padding_idx=2)),
+    ),
     "prelu": (IMAGE, lambda: _chain(nn.Conv2d(2, 3, 3), nn.PReLU(3))),
     "bilinear readout": (VECTOR, lambda: nn.Sequential(nn.Linear(5, 5), Cosine())),
     "in-place relu": (IMAGE, lambda: _chain(nn.Conv2d(2, 3, 3), nn.ReLU(inplace=True))),
@@ -166,6 +200,7 @@ MODELS: dict[str, tuple[tuple[int, ...], Callable[[], nn.Module]]] = {
     "tied embedding": (SEQUENCE, Tied),
     "borrowed weight": (VECTOR, Borrowed),
     "parameter of the model": (VECTOR, Scaled),
+    "a single number": (VECTOR, Brightness),
     "positions on the sample axis": (SEQUENCE, Folded),
     "attention": (SEQUENCE, Attention),
     "declared": (VECTOR, lambda: nn.Sequential(Declared(5, 4), nn.Tanh(), nn.Linear(4, 3))),
@@ -178,8 +213,13 @@ MODELS: dict[str, tuple[tuple[int, ...], Callable[[], nn.Module]]] = {
 
 
 class _Index(nn.Module):
+    def __init__(self, flat: bool = False) -> None:
+        super().__init__()
+        self.flat = flat
+
     def forward(self, x: Tensor) -> Tensor:
-        return (x.abs() * 3).long().clamp_max(5)
+        index = (x.abs() * 3).long().clamp_max(5)
+        return index.flatten(1) if self.flat else index
 
 
 class _Mean(nn.Module):

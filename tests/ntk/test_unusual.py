@@ -212,6 +212,29 @@ class Turned(nn.Module):
         return self.head(self.slope(x.t()).t())
 
 
+class Placed(nn.Module):
+    """Places have an embedding of their own: as many of them as samples look like samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places, self.body, self.head = nn.Embedding(5, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.body(x + self.places(torch.arange(x.shape[1])))).mean(1))
+
+
+class Generated(nn.Module):
+    """A dense layer whose weights another layer makes of five constants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.make, self.head = nn.Linear(1, 4), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = torch.linspace(0, 1, 5, dtype=x.dtype)[:, None]
+        return self.head(torch.tanh(x @ self.make(rows).T))
+
+
 class TwoNames(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -229,6 +252,8 @@ class TwoNames(nn.Module):
      (TimeFirstWords, torch.randint(0, 9, (5, 5))),
      (TimeFirstWords, torch.randint(0, 9, (5, 4))),
      (Turned, torch.randn(5, 4, dtype=torch.float64)),
+     (Placed, torch.randn(5, 5, 4, dtype=torch.float64)),
+     (Generated, torch.randn(5, 4, dtype=torch.float64)),
      (lambda: nn.Sequential(TwoNames(), nn.Linear(4, 2)), torch.randn(5, 4, dtype=torch.float64))],
 )  # fmt: skip
 def test_an_axis_as_long_as_that_of_the_samples_is_not_taken_for_it(
