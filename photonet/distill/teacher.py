@@ -18,6 +18,7 @@ from ..arrays import batches
 from ..errors import DataError, DataMissing, InvalidArgument
 from ..ntk.parameters import in_python
 from ..ntk.precision import full_precision, single
+from ..ntk.teacher import clear_parts
 from ..progress import bar
 from .terms import Term, needs
 
@@ -88,6 +89,7 @@ def tangent_gram(teacher: nn.Module, inputs: torch.Tensor, folder: str | Path | 
         path = Path(folder) / "teacher.h5"
         try:
             stored = ntk.TeacherFeatures.open(path, teacher=model, x=inputs, sketch=SKETCH)
+            clear_parts(path)  # which a kill may have left
         except DataMissing:
             stored = _sketched(path, model, inputs)
         except DataError as error:

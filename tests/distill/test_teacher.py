@@ -144,6 +144,15 @@ class _ChannelsLast(nn.Module):
         return x.movedim(1, -1)
 
 
+def test_chunks_that_a_kill_left_beside_a_whole_file_are_removed(tmp_path, teacher, data):
+    tangent_gram(teacher, data[0], tmp_path)
+    chunk = tmp_path / "teacher.h5.parts" / "0123456789ab-0.safetensors"
+    chunk.parent.mkdir()
+    chunk.write_bytes(b"")
+    tangent_gram(teacher, data[0], tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["teacher.h5"]
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
 def test_a_traced_teacher_has_no_tangents(teacher, data):
     traced = torch.jit.trace(teacher, data[0][:2])
