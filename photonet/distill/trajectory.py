@@ -6,6 +6,7 @@ import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -28,13 +29,14 @@ class Trajectory(nn.Module):
 
     Args:
         model: the teacher's architecture; a copy is used.
-        states: in the order of training, each a state dict or a safetensors file, such as those that
-            ``distill(teacher, None, ..., out="teacher", keep=True)`` leaves in ``teacher/epochs``.
+        states: in the order of training, each a state dict or a safetensors file; or the folder of such
+            files, in the order of their numbers, as ``distill(teacher, None, ..., out="teacher", keep=True)``
+            leaves them in ``teacher/epochs``.
         until: progress of the student's run from which the last state is asked.
 
     Raises:
-        InvalidArgument: no states, ``until`` outside (0, 1], or a file of another kind.
-        DataMissing: a file is not there.
+        InvalidArgument: no states, ``until`` outside (0, 1], or something else than a state.
+        DataMissing: a file or folder is not there, or none of its files is a state.
         DataError: a file that cannot be read, or a state of another architecture.
 
     Example:
@@ -45,8 +47,13 @@ class Trajectory(nn.Module):
         (True, True)
     """
 
-    def __init__(self, model: nn.Module, states: Sequence[State], *, until: float = 1.0) -> None:
+    def __init__(
+        self, model: nn.Module, states: Sequence[State] | str | Path, *, until: float = 1.0
+    ) -> None:
         super().__init__()
+        if isinstance(states, (str, Path)):
+            states = _files(Path(states))
+        checks.instance("states", states, Sequence, "state dicts or .safetensors files, or a folder of these")
         if not states:
             raise InvalidArgument("states", "at least one state of the teacher", "none")
         self.model = copy.deepcopy(model).eval()
@@ -114,5 +121,17 @@ def read_state(path: str | Path) -> dict[str, torch.Tensor]:
         raise DataError(f"{path}: not a readable safetensors file ({error})") from None
 
 
-def _copied(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _files(folder: Path) -> list[State]:
+    """The states in a folder, without those half-written."""
+    files = folder.glob("[!.]*.safetensors")
+    states: list[State] = sorted(files, key=lambda file: (len(file.name), file.name))  # 10000 after 9999
+    if not states:
+        raise DataMissing(
+            f"{folder}: no folder of .safetensors files; train the teacher with distill(..., out=, keep=True)"
+        )
+    return states
+
+
+def _copied(state: Any) -> dict[str, torch.Tensor]:
+    checks.instance("states", state, Mapping, "state dicts or .safetensors files")
     return {name: tensor.detach().clone() for name, tensor in state.items()}

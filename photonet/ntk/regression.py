@@ -59,7 +59,7 @@ class Spectrum:
 
     @property
     def participation(self) -> float:
-        """Participation ratio (sum)^2 / sum of squares: how many directions carry the kernel; 0 if it is 0."""
+        """Participation ratio (sum)^2 / sum of squares: how many directions carry the kernel; 0 if none."""
         largest = self.values.abs().max()
         if largest == 0:
             return 0.0
