@@ -90,11 +90,11 @@ def _of_python(part: nn.Module) -> tuple[dict[str, Any], str]:
 
 def _of_script(part: torch.jit.ScriptModule) -> tuple[dict[str, Any], str]:
     """Attributes and program of a traced or scripted module, where Python sees neither as its own."""
-    kinds = torch._C.ConcreteModuleType.from_jit_type(part._c._type()).get_attributes()
+    kind: Any = torch._C.ConcreteModuleType.from_jit_type(part._c._type())
     code, constants = part._c.code_with_constants  # of all methods; those of a trace are its settings
     # names of classes count how many were made before in this process
     code = re.sub(r"___torch_mangle_\d+\.", "", code)
-    return {name: getattr(part, name) for name in kinds}, f"{code} {told(constants)}"
+    return {name: getattr(part, name) for name in kind.get_attributes()}, f"{code} {told(constants)}"
 
 
 def told(value: Any) -> str:

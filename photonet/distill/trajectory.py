@@ -19,6 +19,8 @@ __all__ = ["Trajectory", "read_state"]
 
 State = Mapping[str, torch.Tensor] | str | Path
 
+STATES = "state dicts or .safetensors files"
+
 
 class Trajectory(nn.Module):
     """A teacher that changes while the student learns, through the states of its own training.
@@ -47,13 +49,12 @@ class Trajectory(nn.Module):
         (True, True)
     """
 
-    def __init__(
-        self, model: nn.Module, states: Sequence[State] | str | Path, *, until: float = 1.0
-    ) -> None:
+    def __init__(self, model: nn.Module, states: Sequence[State] | str | Path, *, until: float = 1.0) -> None:
         super().__init__()
         if isinstance(states, (str, Path)):
             states = _files(Path(states))
-        checks.instance("states", states, Sequence, "state dicts or .safetensors files, or a folder of these")
+        if not isinstance(states, Sequence):
+            raise InvalidArgument("states", f"{STATES}, or a folder of these", type(states).__name__)
         if not states:
             raise InvalidArgument("states", "at least one state of the teacher", "none")
         self.model = copy.deepcopy(model).eval()
@@ -110,7 +111,7 @@ def read_state(path: str | Path) -> dict[str, torch.Tensor]:
     path = Path(path)
     if path.suffix != ".safetensors":
         raise InvalidArgument(
-            "states", "state dicts or .safetensors files", path.name,
+            "states", STATES, path.name,
             "save weights with safetensors.torch.save_file; files of torch.save can run code when read",
         )  # fmt: skip
     if not path.is_file():
@@ -121,17 +122,17 @@ def read_state(path: str | Path) -> dict[str, torch.Tensor]:
         raise DataError(f"{path}: not a readable safetensors file ({error})") from None
 
 
-def _files(folder: Path) -> list[State]:
+def _files(folder: Path) -> Sequence[State]:
     """The states in a folder, without those half-written."""
-    files = folder.glob("[!.]*.safetensors")
-    states: list[State] = sorted(files, key=lambda file: (len(file.name), file.name))  # 10000 after 9999
-    if not states:
+    files = list(folder.glob("[!.]*.safetensors"))
+    if not files:
         raise DataMissing(
             f"{folder}: no folder of .safetensors files; train the teacher with distill(..., out=, keep=True)"
         )
-    return states
+    return sorted(files, key=lambda file: (len(file.name), file.name))  # 10000 after 9999
 
 
 def _copied(state: Any) -> dict[str, torch.Tensor]:
-    checks.instance("states", state, Mapping, "state dicts or .safetensors files")
+    if not isinstance(state, Mapping):
+        raise InvalidArgument("states", STATES, type(state).__name__)
     return {name: tensor.detach().clone() for name, tensor in state.items()}

@@ -110,7 +110,7 @@ def test_bad_input_is_named() -> None:
         ((torch.ones(2, 3), torch.ones(4, 2)), r"validation\[1\]: expected targets \[2, 2\].*\(4, 2\)"),
         ((torch.ones(2, 3), torch.ones(2)), r"validation\[1\]: expected targets \[2, 2\].*\(2,\)"),
         (torch.ones(2, 3), "validation: expected a pair .*got Tensor"),
-        ((torch.ones(0, 3), torch.ones(0, 2)), r"validation\[0\]: .* at least one sample, got shape \(0, 3\)"),
+        ((torch.ones(0, 3), torch.ones(0, 2)), r"validation\[0\]: .* one sample, got shape \(0, 3\)"),
         ((torch.ones(1, 2, 3), torch.ones(1, 2)), r"validation\[0\]: .*\[n_val, 3\].*\(1, 2, 3\)"),
     ],
 )
