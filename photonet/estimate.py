@@ -161,8 +161,8 @@ def estimate(
         `Estimate`, which prints as a table.
 
     Raises:
-        InvalidArgument: no design, something that is not a network, fewer outputs than classes, labels that
-            are not one class a picture, or frozen parameters alone.
+        InvalidArgument: no design, two of one name, something that is not a network, fewer outputs than
+            classes, labels that are not one class a picture, or frozen parameters alone.
 
     Example:
         >>> from functools import partial
@@ -206,7 +206,10 @@ def _named(designs: Any) -> dict[str, Design]:
             raise InvalidArgument(
                 f"designs[{name!r}]", "a network, or a function that makes one", type(design).__name__
             )
-    return {str(name): design for name, design in designs.items()}
+    named = {str(name): design for name, design in designs.items()}
+    if len(named) < len(designs):
+        raise InvalidArgument("designs", "names that differ as words", f"{list(designs)!r}"[:80])
+    return named
 
 
 def _pictures(train: Any, samples: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -48,7 +48,7 @@ def module_hash(module: nn.Module) -> str:
     ``extra_repr`` tells and the public attributes: numbers, words, tensors, arrays, functions by their name
     and what they are partial to, other objects by their class. Attributes that start with an underscore are
     taken for working state, and neither the mode (training or evaluation) nor the device counts. Of networks
-    that were traced or exported the program is told; the code of other classes is not read.
+    that were traced, scripted or exported the program is told; the code of other classes is not read.
 
     Example:
         >>> layer = nn.Linear(2, 2)
@@ -58,16 +58,18 @@ def module_hash(module: nn.Module) -> str:
     lines = []
     for name, part in module.named_modules(remove_duplicate=False):
         # weight, where a hook makes it of weight_orig or weight_g
-        made = {name.removesuffix(end) for name in part._parameters for end in MADE_OF if name.endswith(end)}
+        own = [n for n, _ in part.named_parameters(recurse=False, remove_duplicate=False)]
+        made = {n.removesuffix(end) for n in own for end in MADE_OF if n.endswith(end)}
         hooked = made if part._forward_pre_hooks else set()
+        attributes, code = _of_script(part) if isinstance(part, torch.jit.ScriptModule) else _of_python(part)
         settings = {
             k: v
-            for k, v in vars(part).items()
+            for k, v in attributes.items()
             if not k.startswith("_") and k != "training" and not (k in hooked and isinstance(v, torch.Tensor))
         }
         lines.append(f"{name}: {type(part).__qualname__}({_without_addresses(part.extra_repr())})")
         lines.append(told(settings))
-        lines.append(_without_addresses(str(getattr(part, "code", ""))))  # what a traced network does
+        lines.append(_without_addresses(code))
     tensors = [
         *module.named_parameters(remove_duplicate=False),
         *module.named_buffers(remove_duplicate=False),
@@ -79,6 +81,20 @@ def module_hash(module: nn.Module) -> str:
         else:
             lines.append(f"{name} {tensor_hash(tensor)}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+
+def _of_python(part: nn.Module) -> tuple[dict[str, Any], str]:
+    """Attributes of a module, and its program if it was exported."""
+    return vars(part), str(getattr(part, "code", ""))
+
+
+def _of_script(part: torch.jit.ScriptModule) -> tuple[dict[str, Any], str]:
+    """Attributes and program of a traced or scripted module, where Python sees neither as its own."""
+    kind: Any = torch._C.ConcreteModuleType.from_jit_type(part._c._type())
+    code, constants = part._c.code_with_constants  # of all methods; those of a trace are its settings
+    # names of classes count how many were made before in this process
+    code = re.sub(r"___torch_mangle_\d+\.", "", code)
+    return {name: getattr(part, name) for name in kind.get_attributes()}, f"{code} {told(constants)}"
 
 
 def told(value: Any) -> str:

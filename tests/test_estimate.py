@@ -147,6 +147,7 @@ def test_pictures_without_a_label_are_left_out():
         ({}, blobs(40), "at least one design"),
         ([3], blobs(40), "function that makes one"),
         ("student", blobs(40), "networks, or functions"),
+        ({1: mlp(8), "1": mlp(9)}, blobs(40), "designs: expected names that differ as words"),
         (lambda: 3, blobs(40), "returns a torch module"),
         (mlp(8, classes=2), blobs(40), "one per class"),
         (mlp(8).requires_grad_(False), blobs(40), "trainable"),

@@ -131,6 +131,40 @@ def test_the_hash_of_an_exported_network_sees_its_program():
     assert module_hash(relu) == module_hash(again) != module_hash(tanh)
 
 
+class Scaled(nn.Module):
+    """A network whose settings a trace turns into constants and a script into attributes."""
+
+    def __init__(self, factor=2, offset=0.0):
+        super().__init__()
+        self.layer, self.factor, self.offset = nn.Linear(3, 2), factor, torch.tensor([offset, 1.0])
+        nn.init.ones_(self.layer.weight)
+        nn.init.zeros_(self.layer.bias)
+
+    def forward(self, x):
+        return self.layer(x) * self.factor + self.offset
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda net: torch.jit.trace(net, torch.ones(1, 3)),
+        torch.jit.script,
+        lambda net: torch.jit.freeze(torch.jit.script(net.eval())),
+    ],
+    ids=["trace", "script", "frozen"],
+)
+def test_the_hash_of_a_traced_or_scripted_network_sees_its_weights_and_settings(program):
+    net = program(Scaled())
+    found = module_hash(net)
+    net(torch.ones(1, 3))
+    assert module_hash(net) == module_hash(program(Scaled())) == found
+    bent = Scaled()
+    nn.init.zeros_(bent.layer.weight)
+    for other in (bent, Scaled(factor=3), Scaled(offset=1.0), nn.Linear(3, 2)):
+        assert module_hash(program(other)) != found
+
+
 def test_the_hash_of_a_module_is_the_same_in_another_process():
     script = (
         "import torch; from torch import nn; from photonet.provenance import module_hash;"

@@ -281,4 +281,5 @@ def merge_into_backend(calibration: nn.Module, backend: nn.Module, shape: tuple[
         merged = skip_init(nn.Linear, len(basis), first.out_features, device=basis.device, dtype=basis.dtype)
         merged.weight.copy_(first.weight @ columns.T)
         merged.bias.copy_(first.weight @ offset + (first.bias if first.bias is not None else 0))
-    return nn.Sequential(layers[0], merged.train(first.training), *layers[2:])
+    # the old one may ask for as many features as were simulated
+    return nn.Sequential(nn.Flatten().train(layers[0].training), merged.train(first.training), *layers[2:])

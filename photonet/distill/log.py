@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -82,9 +82,8 @@ def keep_weights(model: nn.Module, folder: Path) -> EachEpoch:
     return keep
 
 
-@contextlib.contextmanager
-def curves(folder: Path) -> Iterator[EachEpoch]:
-    """Show every quantity of the history in TensorBoard (``tensorboard --logdir folder``).
+def summary_writer() -> Any:
+    """The class that writes for TensorBoard.
 
     Raises:
         MissingDependency: TensorBoard is not installed.
@@ -96,7 +95,17 @@ def curves(folder: Path) -> Iterator[EachEpoch]:
             "tensorboard=True needs the package tensorboard: pip install tensorboard; "
             "history.csv and history.nc are written without it"
         ) from None
-    writer = SummaryWriter(str(folder / "tensorboard"))
+    return SummaryWriter
+
+
+@contextlib.contextmanager
+def curves(folder: Path) -> Iterator[EachEpoch]:
+    """Show every quantity of the history in TensorBoard (``tensorboard --logdir folder``).
+
+    Raises:
+        MissingDependency: TensorBoard is not installed.
+    """
+    writer = summary_writer()(str(folder / "tensorboard"))
 
     def show(rows: list[dict[str, float]]) -> None:
         for name, value in rows[-1].items():

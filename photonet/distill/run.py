@@ -32,7 +32,7 @@ from .inputs import (
     validation,
     with_unlabelled,
 )
-from .log import curves, keep_history, keep_weights, remove_run
+from .log import curves, keep_history, keep_weights, remove_run, summary_writer
 from .noise import Noise
 from .parallel import Processes
 from .result import Distilled
@@ -103,7 +103,8 @@ def distill(
             `photonet.data.UNLABELLED`, a number that is not known NaN.
         val: the same; by default a tenth of ``train`` is held out.
         method: one of the table, or the terms of a loss (`photonet.distill.terms`), each with its weight
-            and schedule.
+            and schedule. One term of a kind: a step takes one tangent kernel, whose directions and parameters
+            an `NTK` names, and a kind is a column of the history.
         config: see `TrainConfig`.
         views: function of inputs [b, ...] and a ``torch.Generator`` to other views of them, such as
             `Moved` and `Mixed`; the student is trained on views only, and the teacher is asked about the same
@@ -132,9 +133,9 @@ def distill(
 
     Raises:
         UnknownName: the method does not exist.
-        InvalidArgument: no teacher for a method that needs one, labels of another length or none that is
-            known, a model that returns something else than one tensor, a student without trainable
-            parameters, or an argument of another kind.
+        InvalidArgument: no teacher for a method that needs one, or one without the layers that it asks; two
+            terms of a kind; labels of another length or none that is known; a model that returns something
+            else than one tensor; a student without trainable parameters; or an argument of another kind.
         GridMismatch: teacher and student have different outputs, or ``val`` and ``unlabelled`` other inputs.
         DataError: what ``out`` holds is damaged, or of another run or teacher.
         TrainingDiverged: the loss or a weight became NaN or infinite (at every rate of ``tune``); names the
@@ -190,6 +191,8 @@ def distill(
 
     if (keep or tensorboard) and folder is None:
         raise InvalidArgument("out", "a folder, to keep weights or curves in", None)
+    if tensorboard:
+        summary_writer()  # what is missing is said before the teacher is sketched
     if isinstance(teacher, Trajectory):
         teacher.at(1.0)  # which kernels and validation are of
     # stored outputs do not hold on views, nor of a teacher that changes: it is asked at every step; and

@@ -192,7 +192,7 @@ class Step:
         seen, features = query.seen[rows], None
         with self.processes.autocast():
             if "features" in wanted:
-                logits, features = penultimate(self.model, seen, forward)
+                logits, features = penultimate(self.model, seen, forward, name="student")
             else:
                 logits = forward(seen)
         return Answers(logits.to(self.like), None if features is None else features.to(self.like))
@@ -206,7 +206,8 @@ class Step:
             heard: list[torch.Tensor | None]
             with torch.no_grad():
                 if "features" in wanted:
-                    heard = [*map(self.processes.gather, penultimate(train.ask, query.seen[rows]))]
+                    said = penultimate(train.ask, query.seen[rows], name="teacher")
+                    heard = [*map(self.processes.gather, said)]
                 else:
                     heard = [self.processes.gather(train.ask(query.seen[rows])), None]
         else:

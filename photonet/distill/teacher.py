@@ -18,6 +18,7 @@ from ..arrays import batches
 from ..errors import DataError, DataMissing, InvalidArgument
 from ..ntk.parameters import in_python
 from ..ntk.precision import full_precision, single
+from ..ntk.teacher import clear_parts
 from ..progress import bar
 from .terms import Term, needs
 
@@ -88,6 +89,7 @@ def tangent_gram(teacher: nn.Module, inputs: torch.Tensor, folder: str | Path | 
         path = Path(folder) / "teacher.h5"
         try:
             stored = ntk.TeacherFeatures.open(path, teacher=model, x=inputs, sketch=SKETCH)
+            clear_parts(path)  # which a kill may have left
         except DataMissing:
             stored = _sketched(path, model, inputs)
         except DataError as error:
@@ -130,7 +132,11 @@ def gram_of(found: ntk.Tangents, full: bool = False) -> torch.Tensor:
 
 
 def penultimate(
-    model: nn.Module, inputs: torch.Tensor, forward: Callable[[torch.Tensor], torch.Tensor] | None = None
+    model: nn.Module,
+    inputs: torch.Tensor,
+    forward: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    *,
+    name: str = "model",
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Outputs of a model and what its last dense layer sees, or the last convolution of one that gives maps.
 
@@ -138,12 +144,13 @@ def penultimate(
         model: with such a layer.
         inputs: [n, ...].
         forward: what runs the model, where that is not the model itself.
+        name: of the model, for the error.
 
     Returns:
         [n, ...] each; features of maps as [n, c, y, x].
 
     Raises:
-        InvalidArgument: the model has no such layer.
+        InvalidArgument: the model has no such layer in Python, as one that was traced or exported.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
@@ -177,7 +184,8 @@ def penultimate(
         found = [features for features in maps if features.shape[1] != outputs.shape[1]] or [*maps]
         expected = "a convolution or a dense layer, whose input are the features"
     if not found:
-        raise InvalidArgument("model", expected, type(model).__name__)
+        hint = "pass a network with layers in Python, or compare no features, as method='kd' does"
+        raise InvalidArgument(name, expected, f"none in {type(model).__name__}", hint)
     return outputs, found[0]
 
 
@@ -212,7 +220,7 @@ def teacher_targets(
         model = copy.deepcopy(teacher).eval()
         with torch.no_grad():
             if "features" in wanted:
-                parts = [penultimate(model, x) for x in batches(inputs)]
+                parts = [penultimate(model, x, name="teacher") for x in batches(inputs)]
                 found["features"] = torch.cat([features for _, features in parts])
             else:
                 parts = [(model(x), x) for x in batches(inputs)]

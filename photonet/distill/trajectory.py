@@ -6,6 +6,7 @@ import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,6 +19,8 @@ __all__ = ["Trajectory", "read_state"]
 
 State = Mapping[str, torch.Tensor] | str | Path
 
+STATES = "state dicts or .safetensors files"
+
 
 class Trajectory(nn.Module):
     """A teacher that changes while the student learns, through the states of its own training.
@@ -28,13 +31,14 @@ class Trajectory(nn.Module):
 
     Args:
         model: the teacher's architecture; a copy is used.
-        states: in the order of training, each a state dict or a safetensors file, such as those that
-            ``distill(teacher, None, ..., out="teacher", keep=True)`` leaves in ``teacher/epochs``.
+        states: in the order of training, each a state dict or a safetensors file; or the folder of such
+            files, in the order of their numbers, as ``distill(teacher, None, ..., out="teacher", keep=True)``
+            leaves them in ``teacher/epochs``.
         until: progress of the student's run from which the last state is asked.
 
     Raises:
-        InvalidArgument: no states, ``until`` outside (0, 1], or a file of another kind.
-        DataMissing: a file is not there.
+        InvalidArgument: no states, ``until`` outside (0, 1], or something else than a state.
+        DataMissing: a file or folder is not there, or none of its files is a state.
         DataError: a file that cannot be read, or a state of another architecture.
 
     Example:
@@ -45,8 +49,12 @@ class Trajectory(nn.Module):
         (True, True)
     """
 
-    def __init__(self, model: nn.Module, states: Sequence[State], *, until: float = 1.0) -> None:
+    def __init__(self, model: nn.Module, states: Sequence[State] | str | Path, *, until: float = 1.0) -> None:
         super().__init__()
+        if isinstance(states, (str, Path)):
+            states = _files(Path(states))
+        if not isinstance(states, Sequence):
+            raise InvalidArgument("states", f"{STATES}, or a folder of these", type(states).__name__)
         if not states:
             raise InvalidArgument("states", "at least one state of the teacher", "none")
         self.model = copy.deepcopy(model).eval()
@@ -103,7 +111,7 @@ def read_state(path: str | Path) -> dict[str, torch.Tensor]:
     path = Path(path)
     if path.suffix != ".safetensors":
         raise InvalidArgument(
-            "states", "state dicts or .safetensors files", path.name,
+            "states", STATES, path.name,
             "save weights with safetensors.torch.save_file; files of torch.save can run code when read",
         )  # fmt: skip
     if not path.is_file():
@@ -114,5 +122,17 @@ def read_state(path: str | Path) -> dict[str, torch.Tensor]:
         raise DataError(f"{path}: not a readable safetensors file ({error})") from None
 
 
-def _copied(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _files(folder: Path) -> Sequence[State]:
+    """The states in a folder, without those half-written."""
+    files = list(folder.glob("[!.]*.safetensors"))
+    if not files:
+        raise DataMissing(
+            f"{folder}: no folder of .safetensors files; train the teacher with distill(..., out=, keep=True)"
+        )
+    return sorted(files, key=lambda file: (len(file.name), file.name))  # 10000 after 9999
+
+
+def _copied(state: Any) -> dict[str, torch.Tensor]:
+    if not isinstance(state, Mapping):
+        raise InvalidArgument("states", STATES, type(state).__name__)
     return {name: tensor.detach().clone() for name, tensor in state.items()}

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .. import checks
+from ..errors import GridMismatch
 from ..nn import OpticalConv2d
 
 __all__ = ["READOUTS", "SignedMaxPool2d", "camera_and_readout"]
@@ -43,6 +44,40 @@ class SignedMaxPool2d(nn.Module):
     def extra_repr(self) -> str:
         """Size, for ``print(model)``."""
         return f"{self.size}"
+
+
+class Flatten(nn.Flatten):
+    """Maps in a row for a dense layer, which takes those of scenes of one size.
+
+    Named and printed as torch's own: networks that were stored with that one keep their hash.
+
+    Args:
+        scene: shape (c, y, x) of the scenes.
+        features: of the dense layer.
+
+    Raises:
+        GridMismatch: with the first scene of another size.
+
+    Example:
+        >>> Flatten((1, 8, 8), 32)(torch.rand(3, 2, 5, 5))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        photonet.errors.GridMismatch: scene: expected shape [n, 1, 8, 8], got maps (2, 5, 5) ...
+    """
+
+    def __init__(self, scene: tuple[int, int, int], features: int) -> None:
+        super().__init__()
+        self._scene, self._features = scene, features
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """One row of features for each sample."""
+        rows = maps.flatten(self.start_dim, self.end_dim)
+        # programs that are recorded cannot raise errors of this package
+        if not (torch.jit.is_scripting() or torch.jit.is_tracing()) and rows.shape[-1] != self._features:
+            shape = ", ".join(map(str, self._scene))
+            got = f"maps {tuple(maps.shape[1:])} in place of {self._features} features"
+            raise GridMismatch("scene", f"shape [n, {shape}]", got)
+        return rows
 
 
 def camera_and_readout(

@@ -12,7 +12,7 @@ from ..errors import InvalidArgument
 from ..grid import Grid
 from ..nn import DiffractiveStack, HybridNetwork
 from .frontends import PictureToField, SpectralConv2d
-from .readout import camera_and_readout
+from .readout import Flatten, camera_and_readout
 
 __all__ = ["compressed_meta", "diffractive_classifier", "polychromatic_meta", "spectral_4f"]
 
@@ -48,6 +48,7 @@ def compressed_meta(
 
     Raises:
         InvalidArgument: counts below one, an even kernel, a binning that does not divide the image.
+        GridMismatch: with the first scene of another size.
         UnknownName: no such readout.
 
     Example:
@@ -59,8 +60,9 @@ def compressed_meta(
     checks.count("classes", classes)
     positions = _positions(image, "binning", binning)
     frontend, layers, channels = camera_and_readout(1, kernels, kernel_size, pool=binning, readout=readout)
-    dense = [nn.Linear(channels * positions, hidden), nn.ReLU(), nn.Linear(hidden, classes)]
-    return HybridNetwork(frontend, nn.Sequential(*layers, nn.Flatten(), *dense))
+    width = channels * positions
+    dense = [nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, classes)]
+    return HybridNetwork(frontend, nn.Sequential(*layers, Flatten((1, image, image), width), *dense))
 
 
 def polychromatic_meta(
@@ -103,6 +105,7 @@ def polychromatic_meta(
 
     Raises:
         InvalidArgument: counts below one, an even kernel, a pool that does not divide the image.
+        GridMismatch: with the first scene of another size.
         UnknownName: no such readout.
 
     Example:
@@ -117,11 +120,12 @@ def polychromatic_meta(
         positions = _positions(image, "pool", 2 * pool)
         layers = [*layers, *_mixing(channels, checks.count("mixing", mixing))]
         channels = mixing
-    width, dense = channels * positions, []
+    width = channels * positions
+    dense: list[nn.Module] = [Flatten((colours, image, image), width)]
     for wide in checks.counts("hidden", hidden):
         dense += [nn.Linear(width, wide), nn.BatchNorm1d(wide), nn.ReLU()]
         width = wide
-    return HybridNetwork(frontend, nn.Sequential(*layers, nn.Flatten(), *dense, nn.Linear(width, classes)))
+    return HybridNetwork(frontend, nn.Sequential(*layers, *dense, nn.Linear(width, classes)))
 
 
 def spectral_4f(
@@ -145,6 +149,7 @@ def spectral_4f(
 
     Raises:
         InvalidArgument: counts below one, a binning that does not divide the image.
+        GridMismatch: with the first scene of another size.
 
     Example:
         >>> sum(p.numel() for p in spectral_4f().parameters())

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from .. import checks
+from .readout import Flatten
 
 __all__ = ["alexnet", "lenet", "resnet"]
 
@@ -25,6 +26,7 @@ def lenet(classes: int = 10, channels: int = 1) -> nn.Sequential:
 
     Raises:
         InvalidArgument: counts below one.
+        GridMismatch: with the first image of another size.
 
     Example:
         >>> sum(p.numel() for p in lenet().parameters())
@@ -39,7 +41,7 @@ def lenet(classes: int = 10, channels: int = 1) -> nn.Sequential:
         nn.Conv2d(6, 16, 5),
         nn.ReLU(),
         nn.MaxPool2d(2),
-        nn.Flatten(),
+        Flatten((channels, 28, 28), 400),
         nn.Linear(400, 120),
         nn.ReLU(),
         nn.Linear(120, 84),
@@ -65,6 +67,7 @@ def alexnet(classes: int = 10, channels: int = 3, *, width: int = 64) -> nn.Sequ
 
     Raises:
         InvalidArgument: counts below one.
+        GridMismatch: with the first image of another size.
 
     Example:
         >>> alexnet(width=8)(torch.rand(2, 3, 32, 32)).shape
@@ -72,17 +75,16 @@ def alexnet(classes: int = 10, channels: int = 3, *, width: int = 64) -> nn.Sequ
     """
     checks.count("classes", classes)
     checks.count("width", width)
-    wide, hidden = (
-        [checks.count("channels", channels), *(width * times for times in (1, 3, 6, 4, 4))],
-        8 * width,
-    )
+    wide = [checks.count("channels", channels), *(width * times for times in (1, 3, 6, 4, 4))]
+    features, hidden = 16 * wide[-1], 8 * width
     layers: list[nn.Module] = []
     for number, (before, after) in enumerate(itertools.pairwise(wide)):
         layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
         if number in (0, 1, 4):
             layers.append(nn.MaxPool2d(2))
-    dense = [nn.Flatten(), nn.Linear(wide[-1] * 16, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU()]
-    return nn.Sequential(*layers, *dense, nn.Linear(hidden, classes))
+    dense = [nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU()]
+    flatten = Flatten((channels, 32, 32), features)
+    return nn.Sequential(*layers, flatten, *dense, nn.Linear(hidden, classes))
 
 
 def resnet(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .. import checks
 from ..errors import InvalidArgument
+from .precision import single
 from .similarity import center
 
 __all__ = ["Regression", "Spectrum", "informative", "leverage", "regress", "spectrum"]
@@ -17,17 +18,18 @@ STRENGTHS = tuple(10.0 ** (e / 4) for e in range(-24, 9))
 
 
 def _kernel(k: Tensor) -> Tensor:
+    """The kernel in single precision at least: torch decomposes no shorter numbers."""
     square = isinstance(k, Tensor) and k.ndim == 2 and k.shape[0] == k.shape[1] and len(k) > 1
     if not square or not k.is_floating_point():
         got = f"shape {tuple(k.shape)} of {k.dtype}" if isinstance(k, Tensor) else type(k).__name__
         raise InvalidArgument("k", "a real kernel [n, n] of at least 2 samples", got)
-    return checks.finite("k", k.detach())
+    return single(checks.finite("k", k.detach()))
 
 
 def _against(name: str, k: Tensor, n: int) -> Tensor:
     """A kernel of any samples against the n training samples."""
-    if not isinstance(k, Tensor) or k.ndim == 0 or k.shape[-1] != n:
-        got = f"shape {tuple(k.shape)}" if isinstance(k, Tensor) else type(k).__name__
+    if not isinstance(k, Tensor) or k.ndim == 0 or k.shape[-1] != n or k.is_complex():
+        got = f"shape {tuple(k.shape)} of {k.dtype}" if isinstance(k, Tensor) else type(k).__name__
         raise InvalidArgument(name, f"a kernel [..., {n}] against the training samples", got)
     return k
 
@@ -57,8 +59,12 @@ class Spectrum:
 
     @property
     def participation(self) -> float:
-        """Participation ratio (sum)^2 / sum of squares: how many directions carry the kernel."""
-        return float(self.values.sum().square() / self.values.square().sum())
+        """Participation ratio (sum)^2 / sum of squares: how many directions carry the kernel; 0 if none."""
+        largest = self.values.abs().max()
+        if largest == 0:
+            return 0.0
+        shares = self.values / largest  # squares of small values are 0 in single precision
+        return float(shares.sum().square() / shares.square().sum())
 
     def dimension(self, strength: float) -> float:
         """Effective dimension sum e / (e + strength) of ridge regression (Zhang 2005)."""
@@ -70,7 +76,10 @@ def spectrum(k: Tensor) -> Spectrum:
     """Eigendecomposition of a kernel.
 
     Args:
-        k: [n, n], symmetric.
+        k: [n, n], symmetric; half precision is computed in single precision.
+
+    Raises:
+        InvalidArgument: no real kernel of two or more samples, or one that is not finite.
 
     Example:
         >>> s = spectrum(torch.diag(torch.tensor([1.0, 3.0])))
@@ -102,12 +111,13 @@ class Regression:
         """Predictions [n_test, c].
 
         Args:
-            k: kernel of test against training samples, [n_test, n].
+            k: kernel of test against training samples, [n_test, n]; taken in the precision of the fit.
 
         Raises:
-            InvalidArgument: a kernel with other than the n training samples.
+            InvalidArgument: a kernel with other than the n training samples, or a complex one.
         """
-        return _against("k", k, len(self.coefficients)) @ self.coefficients + self.intercept
+        k = _against("k", k, len(self.coefficients)).to(self.coefficients)
+        return k @ self.coefficients + self.intercept
 
 
 def regress(
@@ -125,13 +135,14 @@ def regress(
     chooses too small a strength).
 
     Args:
-        k: kernel of the training samples, [n, n].
+        k: kernel of the training samples, [n, n]; half precision is computed in single precision.
         y: targets, [n] or [n, c]; for classes, one-hot.
         strength: the ridge itself, in units of the kernel; None to choose it.
         validation: (kernel [n_val, n] against the training samples, targets [n_val, c]).
 
     Raises:
-        InvalidArgument: shapes that do not fit, NaN, or a strength that is not positive.
+        InvalidArgument: shapes that do not fit, NaN, no samples to validate with, or a strength that is not
+            positive.
 
     Example:
         >>> x = torch.linspace(-1, 1, 20, dtype=torch.float64)[:, None]
@@ -149,6 +160,9 @@ def regress(
         held_out = checks.finite(
             "validation[0]", _against("validation[0]", validation[0], len(k)).detach().to(k)
         )
+        if held_out.ndim != 2 or not len(held_out):
+            expected = f"a kernel [n_val, {len(k)}] of at least one sample"
+            raise InvalidArgument("validation[0]", expected, f"shape {tuple(held_out.shape)}")
         judge = held_out, _targets("validation[1]", validation[1], len(held_out), y.shape[1]).to(k)
     s = spectrum(center(k))
     values, vectors = s.values.clamp_min(0), s.vectors

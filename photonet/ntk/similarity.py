@@ -12,7 +12,8 @@ __all__ = ["alignment", "center"]
 
 
 def _square(name: str, k: Tensor) -> Tensor:
-    if not isinstance(k, Tensor) or k.ndim < 2 or k.shape[-1] != k.shape[-2] or not k.is_floating_point():
+    square = isinstance(k, Tensor) and k.ndim > 1 and k.shape[-1] == k.shape[-2] > 0
+    if not square or not k.is_floating_point():
         got = f"shape {tuple(k.shape)} of {k.dtype}" if isinstance(k, Tensor) else type(k).__name__
         raise InvalidArgument(name, "a kernel [..., n, n] of floating-point numbers", got)
     return k
@@ -63,6 +64,7 @@ def alignment(a: Tensor, b: Tensor, kind: str = "cka") -> Tensor:
         raise InvalidArgument("b", f"a kernel of the same {a.shape[-1]} samples", f"shape {tuple(b.shape)}")
     with checks.reworded("b", f"kernels that go with a, {tuple(a.shape)}", f"shape {tuple(b.shape)}"):
         torch.broadcast_shapes(a.shape, b.shape)
+    a, b = _scaled(a), _scaled(b)
     if kind == "unbiased":
         if a.shape[-1] < 4:
             raise InvalidArgument("a", "a batch of at least 4 samples for kind='unbiased'", a.shape[-1])
@@ -74,6 +76,17 @@ def alignment(a: Tensor, b: Tensor, kind: str = "cka") -> Tensor:
     if kind == "cka":
         a, b = center(a), center(b)
     return over((a * b).sum((-2, -1)), torch.linalg.matrix_norm(a) * torch.linalg.matrix_norm(b))
+
+
+def _scaled(k: Tensor) -> Tensor:
+    """The kernel with its largest magnitude in [1, 2): products of four leave the range of single precision.
+
+    By a power of two, which rounds nothing. The gradient does not go through the scale, on which nothing that
+    is made of the kernel depends.
+    """
+    largest = k.detach().abs().amax((-2, -1), keepdim=True)
+    power = largest / (2 * torch.frexp(largest).mantissa)
+    return k / torch.where(largest == 0, 1.0, power)
 
 
 def over(cross: Tensor, scale: Tensor) -> Tensor:

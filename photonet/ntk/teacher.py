@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from .. import checks
 from ..errors import DataError, DataMissing, InvalidArgument
-from ..files import atomic_path
+from ..files import atomic_path, writable
 from ..provenance import config_hash, module_hash, tensor_hash
+from .empirical import _one_network
 from .jacobian import tangents
-from .parameters import Selection, batch, select
+from .parameters import Selection, batch, in_python, select
 from .precision import full_precision
 from .sketch import Sketch, sketch_error
 
@@ -43,10 +44,12 @@ def _made_of(
     """The attributes of a file that these arguments decide."""
     found: dict[str, Any] = {}
     if teacher is not None:
+        checks.instance("teacher", teacher, nn.Module, "a torch module")
         found |= {"teacher": module_hash(teacher), "parameters": ", ".join(select(teacher, params))}
     if x is not None:
-        found["data"] = tensor_hash(x)
+        found["data"] = tensor_hash(checks.instance("x", x, Tensor, "a tensor [n, ...]"))
     if sketch is not None:
+        checks.instance("sketch", sketch, Sketch, "a Sketch")
         found |= {name: getattr(sketch, name) for name in ("size", "kind", "seed", "blocks")}
     return found
 
@@ -106,7 +109,7 @@ class TeacherFeatures:
         """Sketch the teacher's per-sample gradients of every output and store them.
 
         The file appears when it is whole. Until then the chunks are kept beside it, and an interrupted
-        computation goes on from them to the same file.
+        computation goes on from them to the same file; one that is damaged is computed again.
 
         Args:
             path: the file, HDF5.
@@ -118,20 +121,23 @@ class TeacherFeatures:
             progress: called with (done, of) after each chunk.
 
         Raises:
-            InvalidArgument: inputs that are not finite, or as `gram`.
+            InvalidArgument: inputs that are not finite, dropout in training, no path of a file, or as `gram`.
         """
         import h5py
         from safetensors.torch import load_file
 
+        path = writable(path)
         sketch = Sketch() if sketch is None else sketch
         checks.finite("x", batch("x", x))
+        in_python("teacher", teacher)
+        _one_network(teacher)
         total, chunk = len(x), checks.count("chunk", chunk)
         params = list(select(teacher, params).values())  # an iterator of parameters serves once
         made = _made_of(teacher, x, sketch, params)
-        folder, key = Path(f"{path}.parts"), config_hash({**made, "chunk": chunk})
+        folder, key = _parts_of(path), config_hash({**made, "chunk": chunk})
         parts = {start: folder / f"{key}-{start}.safetensors" for start in range(0, total, chunk)}
         for start, part in parts.items():
-            if not part.exists():
+            if not _whole(part):
                 _write_part(part, teacher, x[start : start + chunk], sketch, params)
             if progress is not None:
                 progress(min(start + chunk, total), total)
@@ -145,10 +151,7 @@ class TeacherFeatures:
                 if start == 0:
                     made["error"] = float(sketch_error(rows["features"], sketch.blocks))
             file.attrs.update(made)
-        for part in folder.glob(PARTS):  # also those of a computation that was given up
-            part.unlink()
-        if not any(folder.iterdir()):
-            folder.rmdir()
+        clear_parts(path)
         return cls(path)
 
     @classmethod
@@ -173,6 +176,7 @@ class TeacherFeatures:
         Raises:
             DataMissing: no such file.
             DataError: damaged, or made of something else; says what differs.
+            InvalidArgument: something else than a teacher, inputs or a sketch.
         """
         stored = cls(path)
         for name, wanted in _made_of(teacher, x, sketch, params).items():
@@ -188,13 +192,17 @@ class TeacherFeatures:
         return len(self._features)
 
     def _rows(self, table: np.ndarray, indices: Tensor | list[int]) -> Tensor:
-        wanted = torch.as_tensor(indices).cpu().numpy()
-        if wanted.size and wanted.dtype.kind not in "iu":
-            raise InvalidArgument("indices", f"samples 0 to {len(self) - 1}", f"{wanted.dtype}")
+        expected = f"samples 0 to {len(self) - 1}"
+        try:
+            wanted = torch.as_tensor(indices).cpu().numpy()
+        except (TypeError, ValueError, RuntimeError):  # words, rows of unequal length, objects
+            raise InvalidArgument("indices", expected, repr(indices)[:80]) from None
+        if wanted.ndim != 1 or (wanted.size and wanted.dtype.kind not in "iu"):
+            raise InvalidArgument("indices", expected, f"shape {wanted.shape} of {wanted.dtype}")
         wanted = wanted.astype(np.int64)  # an empty list is of floating-point numbers
         outside = wanted[(wanted < 0) | (wanted >= len(self))]
         if outside.size:
-            raise InvalidArgument("indices", f"samples 0 to {len(self) - 1}", int(outside.flat[0]))
+            raise InvalidArgument("indices", expected, int(outside[0]))
         return torch.from_numpy(table[wanted])
 
     def features(self, indices: Tensor | list[int], directions: Tensor | None = None) -> Tensor:
@@ -206,12 +214,16 @@ class TeacherFeatures:
 
         Returns:
             [b, m or C, size].
+
+        Raises:
+            InvalidArgument: no such samples, or no combinations of so many outputs.
         """
         rows = self._rows(self._features, indices)
         if directions is None:
             return rows
+        expected = f"combinations [m, {rows.shape[1]}] of the outputs"
+        checks.instance("directions", directions, Tensor, expected)
         if directions.ndim != 2 or directions.shape[1] != rows.shape[1]:
-            expected = f"combinations [m, {rows.shape[1]}] of the outputs"
             raise InvalidArgument("directions", expected, f"shape {tuple(directions.shape)}")
         with full_precision(rows):
             return directions.detach().to(rows) @ rows
@@ -225,6 +237,32 @@ class TeacherFeatures:
         rows = self.features(indices, directions).flatten(1)
         with full_precision(rows):
             return rows @ rows.mT
+
+
+def clear_parts(path: str | Path) -> None:
+    """Remove the chunks beside a file of teacher features that is whole.
+
+    Also those of a computation that was given up, or that was killed when the file had just appeared.
+    """
+    folder = _parts_of(path)
+    for part in folder.glob(PARTS):
+        part.unlink()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _parts_of(path: str | Path) -> Path:
+    return Path(f"{path}.parts")
+
+
+def _whole(part: Path) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(part, framework="pt"):  # compares the lengths it tells with that of the file
+            return True
+    except (FileNotFoundError, SafetensorError):
+        return False
 
 
 def _write_part(path: Path, teacher: nn.Module, x: Tensor, sketch: Sketch, params: Selection) -> None:

@@ -11,6 +11,7 @@ from photonet.distill import (
     merge_into_backend,
 )
 from photonet.errors import GridMismatch, InvalidArgument
+from photonet.models import compressed_meta
 
 
 def maps(n=40, channels=3, size=8, seed=0):
@@ -100,6 +101,13 @@ def test_another_backend_gets_the_map_in_front():
     conv = nn.Conv2d(3, 2, 3, padding=1).double()
     backend = nn.Sequential(nn.Conv2d(2, 1, 3), nn.Flatten()).double()
     torch.testing.assert_close(merge_into_backend(conv, backend, (3, 8, 8))(maps()), backend(conv(maps())))
+
+
+def test_a_map_of_other_features_is_merged_into_a_students_backend():
+    backend = compressed_meta(2, binning=14, hidden=4).backend  # 2 x 2 x 2 features
+    pool = nn.AvgPool2d(3)  # of measured maps with three times the pixels
+    seen = torch.rand(3, 2, 6, 6)
+    torch.testing.assert_close(merge_into_backend(pool, backend, (2, 6, 6))(seen), backend(pool(seen)))
 
 
 def test_the_wiener_map_is_the_regression_on_many_noisy_examples():

@@ -18,9 +18,10 @@ CONFIG = TrainConfig(epochs=3, batch_size=10)
 def run(tmp_path):
     x = torch.randn(40, 4, generator=torch.Generator().manual_seed(2))
 
-    def run(**more):
+    def run(teacher=None, method="ce", **more):
         torch.manual_seed(0)
-        return distill(nn.Linear(4, 3), None, (x, torch.arange(40) % 3), method="ce", config=CONFIG, **more)
+        data = x, torch.arange(40) % 3
+        return distill(nn.Linear(4, 3), teacher, data, method=method, config=CONFIG, **more)
 
     return run
 
@@ -53,11 +54,12 @@ def test_curves_go_to_tensorboard_epoch_by_epoch(run, tmp_path, monkeypatch):
     assert sorted(Writer.points) == sorted(expected)
 
 
-def test_a_missing_tensorboard_is_said_before_anything_is_trained(run, tmp_path, monkeypatch):
+def test_a_missing_tensorboard_is_said_before_anything_is_trained_or_sketched(run, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(MissingDependency, match="pip install tensorboard"):
-        run(out=tmp_path, tensorboard=True)
-    assert not (tmp_path / "checkpoint.safetensors").exists()
+    for more in ({}, {"teacher": nn.Linear(4, 3), "method": "ntkd"}):
+        with pytest.raises(MissingDependency, match="pip install tensorboard"):
+            run(out=tmp_path, tensorboard=True, **more)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("option", ["keep", "tensorboard"])

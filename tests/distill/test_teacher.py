@@ -1,6 +1,7 @@
 """The stored kernel of a teacher against the exact one."""
 
 import contextlib
+import copy
 import importlib
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from photonet import ntk
+from photonet.distill import TrainConfig, distill
 from photonet.distill.teacher import gram_of, penultimate, tangent_gram, teacher_targets
 from photonet.distill.terms import Features
 from photonet.errors import DataError, InvalidArgument
@@ -142,11 +144,40 @@ class _ChannelsLast(nn.Module):
         return x.movedim(1, -1)
 
 
+def test_chunks_that_a_kill_left_beside_a_whole_file_are_removed(tmp_path, teacher, data):
+    tangent_gram(teacher, data[0], tmp_path)
+    chunk = tmp_path / "teacher.h5.parts" / "0123456789ab-0.safetensors"
+    chunk.parent.mkdir()
+    chunk.write_bytes(b"")
+    tangent_gram(teacher, data[0], tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["teacher.h5"]
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
 def test_a_traced_teacher_has_no_tangents(teacher, data):
     traced = torch.jit.trace(teacher, data[0][:2])
     with pytest.raises(InvalidArgument, match="^teacher: expected layers in Python.*torch.export"):
         tangent_gram(traced, data[0])
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
+def test_a_traced_teacher_distills_by_its_outputs(student, teacher, data):
+    traced, settings = torch.jit.trace(teacher, data[0][:2]), TrainConfig(epochs=1, batch_size=27)
+    other = copy.deepcopy(student)
+    for network, guide in ((student, teacher), (other, traced)):
+        distill(network, guide, data, method="kd", config=settings)
+    assert all(map(torch.equal, student.parameters(), other.parameters()))
+    with pytest.raises(InvalidArgument, match="^teacher: expected a dense layer.*method='kd'"):
+        distill(student, traced, data, method="features", config=settings)
+
+
+def test_a_model_without_features_is_named(student, data):
+    bare, settings = nn.Sequential(nn.Bilinear(2, 3, 3)), TrainConfig(epochs=1, batch_size=27)
+    bare.forward = lambda x: bare[0](x[:, :2], x[:, 3:])
+    with pytest.raises(InvalidArgument, match="^teacher: expected a dense layer.*got none in Sequential"):
+        distill(student, bare, data, method="features", views=lambda x, generator: x, config=settings)
+    with pytest.raises(InvalidArgument, match="^student: expected a dense layer.*got none in Sequential"):
+        distill(bare, student, data, method="features", config=settings)
 
 
 class _ChannelsFirst(nn.Module):

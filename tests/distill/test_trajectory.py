@@ -38,7 +38,10 @@ def test_weights_of_every_epoch_are_kept_and_can_be_followed(data, tmp_path):
     files = sorted((tmp_path / "epochs").iterdir())
     assert [f.name for f in files] == [f"{n:04d}.safetensors" for n in (1, 2, 3, 4)]
     assert torch.equal(load_file(files[-1])["weight"], teacher.weight)
+    (tmp_path / "epochs" / ".0005-ab.safetensors").write_bytes(b"half-written")
     follows = Trajectory(linear(9), files)
+    assert Trajectory(linear(9), tmp_path / "epochs").hash == follows.hash
+    assert Trajectory(linear(9), str(tmp_path / "epochs")).hash == follows.hash
     run = distill(linear(1), follows, data, val=data, method=[KD()], config=CONFIG)
     # the first epoch is that of a student of the first state
     first = distill(linear(1), Trajectory(linear(9), files[:1]), data, val=data, method=[KD()], config=CONFIG)
@@ -47,6 +50,13 @@ def test_weights_of_every_epoch_are_kept_and_can_be_followed(data, tmp_path):
     assert values["run"][0] == values["first"][0] != values["last"][0]
     assert values["run"][1] != values["first"][1]
     assert run.config["teacher"] != first.config["teacher"]
+
+
+def test_the_states_of_a_folder_come_in_the_order_of_their_numbers(tmp_path):
+    states = [linear(s).state_dict() for s in range(3)]
+    for number, state in zip((2, 9999, 10000), states, strict=True):
+        save_file(state, tmp_path / f"{number:04d}.safetensors")
+    assert Trajectory(linear(9), tmp_path).hash == Trajectory(linear(9), states).hash
 
 
 def test_one_state_is_an_ordinary_teacher(data):
@@ -74,6 +84,12 @@ def test_wrong_states_are_named(tmp_path):
     save_file(linear(0, outputs=5).state_dict(), path)
     with pytest.raises(InvalidArgument, match="^states: expected at least one"):
         Trajectory(linear(0), [])
+    for wrong in (state, 3, None, [nn.Linear(6, 3)]):
+        with pytest.raises(InvalidArgument, match=r"^states: expected state dicts or \.safetensors files"):
+            Trajectory(linear(0), wrong)
+    for folder in (tmp_path / "none", tmp_path / "a.safetensors"):
+        with pytest.raises(DataMissing, match=f"{folder.name}: no folder of .safetensors files"):
+            Trajectory(linear(0), folder)
     with pytest.raises(InvalidArgument, match="^until"):
         Trajectory(linear(0), [state], until=0.0)
     with pytest.raises(InvalidArgument, match=r"^states: expected .*\.safetensors files, got a\.pt; save"):

@@ -1,4 +1,6 @@
+import copy
 import math
+import re
 
 import pytest
 import torch
@@ -11,15 +13,18 @@ from photonet.models import (
     PictureToField,
     SignedMaxPool2d,
     SpectralConv2d,
+    alexnet,
     compressed_meta,
     diffractive_classifier,
     extreme_meta,
+    lenet,
     polychromatic_meta,
     polychromatic_segmentation,
     spectral_4f,
 )
 from photonet.nn import OpticalConv2d
 from photonet.optics.imaging import image_by_kernels
+from photonet.provenance import module_hash
 
 
 def parameters(model):
@@ -78,6 +83,49 @@ def test_students_have_tangent_kernels_and_gradients_everywhere(build, scene, ou
     torch.testing.assert_close(exact, general, rtol=1e-9, atol=1e-12)
     student(x).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in student.parameters())
+
+
+@pytest.mark.parametrize(
+    ("build", "scene", "maps"),
+    [
+        (compressed_meta, (1, 28, 28), "(8, 9, 9) in place of 392"),
+        (lambda: compressed_meta(2, readout="maxpool"), (1, 28, 28), "(4, 9, 9) in place of 196"),
+        (lambda: polychromatic_meta(hidden=()), (3, 32, 32), "(32, 10, 10) in place of 2048"),
+        (lambda: polychromatic_meta(mixing=6, hidden=()), (3, 32, 32), "(6, 5, 5) in place of 96"),
+        (lenet, (1, 28, 28), "(16, 7, 7) in place of 400"),
+        (lambda: alexnet(width=2), (3, 32, 32), "(8, 5, 5) in place of 128"),
+    ],
+)
+def test_a_scene_of_another_size_is_named(build, scene, maps):
+    network, (colours, side, _) = build().eval(), scene
+    expected = f"scene: expected shape [n, {colours}, {side}, {side}], got maps {maps} features"
+    with pytest.raises(GridMismatch, match=f"^{re.escape(expected)}$"):
+        network(torch.rand(2, colours, side + 8, side + 8))
+
+
+def test_networks_have_the_hash_of_those_that_were_stored():
+    # with torch's own layer before the dense one
+    for network in (compressed_meta(2, hidden=4), lenet()):
+        with torch.no_grad():
+            for p in network.parameters():
+                p.fill_(0.5)
+        plain = copy.deepcopy(network)
+        layers = plain if isinstance(plain, torch.nn.Sequential) else plain.backend
+        place = next(i for i, layer in enumerate(layers) if isinstance(layer, torch.nn.Flatten))
+        layers[place] = torch.nn.Flatten()
+        assert module_hash(plain) == module_hash(network)
+        assert repr(plain) == repr(network)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_a_teacher_can_be_traced_scripted_and_exported():
+    net, x = lenet().eval(), torch.rand(2, 1, 28, 28)
+    for program in (
+        torch.jit.trace(net, x),
+        torch.jit.script(net),
+        torch.export.export(net, (x,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)).module(),
+    ):
+        torch.testing.assert_close(program(x), net(x))
 
 
 def test_the_linear_students_are_linear_in_the_scene_up_to_their_dense_layers():

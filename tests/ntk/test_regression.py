@@ -62,6 +62,8 @@ def test_spectrum_of_known_kernels() -> None:
     assert s.participation == pytest.approx(1)
     assert ntk.spectrum(torch.eye(5)).participation == pytest.approx(5)
     assert ntk.spectrum(torch.eye(5)).dimension(1.0) == pytest.approx(2.5)
+    assert ntk.spectrum(1e-25 * torch.eye(5)).participation == pytest.approx(5)
+    assert ntk.spectrum(torch.zeros(5, 5)).participation == 0
 
 
 def test_leverage_sums_to_the_effective_dimension() -> None:
@@ -108,6 +110,8 @@ def test_bad_input_is_named() -> None:
         ((torch.ones(2, 3), torch.ones(4, 2)), r"validation\[1\]: expected targets \[2, 2\].*\(4, 2\)"),
         ((torch.ones(2, 3), torch.ones(2)), r"validation\[1\]: expected targets \[2, 2\].*\(2,\)"),
         (torch.ones(2, 3), "validation: expected a pair .*got Tensor"),
+        ((torch.ones(0, 3), torch.ones(0, 2)), r"validation\[0\]: .* one sample, got shape \(0, 3\)"),
+        ((torch.ones(1, 2, 3), torch.ones(1, 2)), r"validation\[0\]: .*\[n_val, 3\].*\(1, 2, 3\)"),
     ],
 )
 def test_validation_of_another_shape_is_named(validation: Any, message: str) -> None:
@@ -120,5 +124,25 @@ def test_predictions_take_the_kernel_with_the_training_samples() -> None:
     fit = ntk.regress(torch.eye(3), torch.ones(3), strength=1.0)
     with pytest.raises(InvalidArgument, match=r"^k: expected a kernel \[..., 3\].*\(2, 4\)"):
         fit.predict(torch.ones(2, 4))
+    with pytest.raises(InvalidArgument, match="^k: expected a kernel .* of torch.complex64"):
+        fit.predict(torch.ones(2, 3, dtype=torch.complex64))
     k = torch.ones(2, 3, requires_grad=True)
     assert fit.predict(k).requires_grad
+
+
+@pytest.mark.parametrize("short", [torch.float16, torch.bfloat16])
+def test_short_kernels_are_computed_in_single_precision(short: torch.dtype) -> None:
+    x, y = data(12)
+    k = (x @ x.mT).to(short)
+    fit, wanted = ntk.regress(k, y), ntk.regress(k.float(), y)
+    assert fit.coefficients.dtype == torch.float32
+    assert torch.equal(fit.left_out, wanted.left_out)
+    assert torch.equal(ntk.spectrum(k).values, ntk.spectrum(k.float()).values)
+    assert torch.equal(fit.predict(k), wanted.predict(k.float()))
+
+
+def test_predictions_have_the_precision_of_the_fit() -> None:
+    x, y = data(12)
+    fit = ntk.regress(x @ x.mT, y)
+    k = (x @ x.mT).float()
+    assert torch.equal(fit.predict(k), fit.predict(k.double()))

@@ -29,6 +29,17 @@ def test_scale_and_order_do_not_matter(n: int, seed: int, scale: float) -> None:
     assert 0 <= ntk.alignment(a, b, "cka") <= 1
 
 
+@pytest.mark.parametrize("kind", ["cka", "cosine", "unbiased"])
+@pytest.mark.parametrize("scales", [(1e20, 1), (1e25, 1e25), (1e12, 1e12), (1e-12, 1e-12), (1e-25, 1e30)])
+def test_scale_does_not_matter_in_single_precision(kind: str, scales: tuple[float, float]) -> None:
+    a, b = kernel(6, 0).float().requires_grad_(), kernel(6, 1).float()
+    scaled = (a.detach() * scales[0]).requires_grad_()
+    wanted, found = ntk.alignment(a, b, kind), ntk.alignment(scaled, b * scales[1], kind)
+    torch.testing.assert_close(found, wanted)
+    slope, scaled_slope = torch.autograd.grad(wanted, a)[0], torch.autograd.grad(found, scaled)[0]
+    torch.testing.assert_close(scaled_slope * scales[0], slope, rtol=1e-4, atol=1e-6)
+
+
 def test_centred_kernel_is_that_of_centred_features() -> None:
     x = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     centred = x - x.mean(0)
@@ -68,6 +79,8 @@ def test_bad_kernels_are_refused() -> None:
         ntk.alignment(torch.eye(3), torch.eye(4))
     with pytest.raises(InvalidArgument, match=r"\[\.\.\., n, n\]"):
         ntk.alignment(torch.ones(3), torch.eye(3))
+    with pytest.raises(InvalidArgument, match=r"shape \(0, 0\)"):
+        ntk.alignment(torch.ones(0, 0), torch.ones(0, 0), "cosine")
     with pytest.raises(InvalidArgument, match="at least 4"):
         ntk.alignment(torch.eye(3), torch.eye(3), "unbiased")
 

@@ -123,6 +123,23 @@ def test_an_interrupted_computation_goes_on_to_the_same_file(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["t.h5", "whole.h5"]
 
 
+@pytest.mark.parametrize("left", [0, 4, 100, -1])
+def test_a_damaged_chunk_is_computed_again(
+    left: int, tmp_path: Path, teacher: nn.Module, x: torch.Tensor
+) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == 8:
+            raise KeyboardInterrupt
+
+    path, whole = tmp_path / "t.h5", ntk.TeacherFeatures.compute(tmp_path / "whole.h5", teacher, x, chunk=4)
+    with pytest.raises(KeyboardInterrupt):
+        ntk.TeacherFeatures.compute(path, teacher, x, chunk=4, progress=stop)
+    part = min((tmp_path / "t.h5.parts").iterdir())
+    part.write_bytes(part.read_bytes()[:left])
+    stored = ntk.TeacherFeatures.compute(path, teacher, x, chunk=4)
+    assert torch.equal(stored.features(range(10)), whole.features(range(10)))
+
+
 def test_chunks_of_another_computation_are_not_taken(
     tmp_path: Path, teacher: nn.Module, x: torch.Tensor
 ) -> None:
@@ -178,6 +195,27 @@ def test_what_cannot_be_stored_or_read_is_named(tmp_path: Path, teacher: nn.Modu
     with pytest.raises(InvalidArgument, match="x: expected finite values"):
         ntk.TeacherFeatures.compute(tmp_path / "t.h5", teacher, x * torch.nan)
     stored = ntk.TeacherFeatures.compute(tmp_path / "t.h5", teacher, x)
-    with pytest.raises(InvalidArgument, match="indices: expected samples 0 to 9, got float32"):
-        stored.outputs([0.7])
+    for indices in ([0.7], "a", 3, [[0, 1], [2, 3]], [[0], [1, 2]], [None]):
+        with pytest.raises(InvalidArgument, match="indices: expected samples 0 to 9, got "):
+            stored.outputs(indices)
+    for directions in ("trace", torch.ones(3), torch.ones(1, 4)):
+        with pytest.raises(InvalidArgument, match=r"directions: expected combinations \[m, 3\]"):
+            stored.gram([0], directions)
     assert len(stored.outputs([])) == 0
+    given = {"teacher": teacher, "x": x, "sketch": None}
+    for name, wrong in (("sketch", 7), ("teacher", torch.relu), ("x", [1.0])):
+        with pytest.raises(InvalidArgument, match=f"{name}: expected a"):
+            ntk.TeacherFeatures.open(tmp_path / "t.h5", **{**given, name: wrong})
+    given = {"path": tmp_path / "t.h5", "teacher": teacher, "x": x}
+    for name, wrong in (("sketch", 7), ("teacher", torch.relu), ("path", 7)):
+        with pytest.raises(InvalidArgument, match=f"{name}: expected"):
+            ntk.TeacherFeatures.compute(**{**given, name: wrong})
+
+
+def test_dropout_in_training_is_refused(tmp_path: Path, x: torch.Tensor) -> None:
+    dropping = nn.Sequential(nn.Linear(6, 20), nn.Dropout(0.5), nn.Linear(20, 3))
+    with pytest.raises(InvalidArgument, match=r"1 in training mode.*model\.eval\(\)"):
+        ntk.TeacherFeatures.compute(tmp_path / "t.h5", dropping, x)
+    assert list(tmp_path.iterdir()) == []
+    stored = ntk.TeacherFeatures.compute(tmp_path / "t.h5", dropping.eval(), x)
+    assert ntk.alignment(stored.gram(range(10)), ntk.gram(dropping, x)) > 0.98
