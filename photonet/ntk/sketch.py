@@ -64,7 +64,12 @@ class Sketch:
         checks.count("seed", self.seed, least=0)
 
     def __call__(self, found: Tangents) -> Tensor:
-        """Features [n, m, size]; their inner products estimate the kernel. Differentiable."""
+        """Features [n, m, size]; their inner products estimate the kernel. Differentiable.
+
+        Raises:
+            InvalidArgument: something else than `tangents`.
+        """
+        checks.instance("found", found, Tangents, "tangents, as ntk.tangents(model, x)")
         kind = self._count if self.kind == "count" else self._gaussian
         total = found.outputs.new_zeros(len(found.outputs), found.directions, self.size)
         for name, factor in found.factors.items():

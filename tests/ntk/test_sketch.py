@@ -98,6 +98,8 @@ def test_estimates_come_close_to_the_kernel(method: str, size: int) -> None:
 
 
 def test_bad_sketches_are_refused() -> None:
+    with pytest.raises(InvalidArgument, match=r"^found: expected tangents.*got Tensor"):
+        ntk.Sketch(64)(torch.ones(3, 2))  # type: ignore[arg-type]
     with pytest.raises(InvalidArgument, match="multiple of the 4"):
         ntk.Sketch(30)
     with pytest.raises(UnknownName, match="gaussian"):
