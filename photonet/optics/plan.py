@@ -13,7 +13,15 @@ from .. import checks
 from ..errors import GridMismatch, InvalidArgument, SamplingError
 from ..grid import Grid
 from .fourier import fast_length
-from .sampling import announce, critical_distance, curvature_error, fade_error, predict, sideways
+from .sampling import (
+    announce,
+    critical_distance,
+    curvature_error,
+    fade_error,
+    predict,
+    ring_error,
+    sideways,
+)
 from .scalars import plain
 
 __all__ = ["METHODS", "Plan", "plan"]
@@ -55,6 +63,9 @@ class Plan:
             field, the window is at the wrong place.
         paraxial_error: relative L2 error by the paraxial phase, or of Fraunhofer's by the curvature of the
             source that was given; zero for the exact methods.
+        ring_error: relative error by the sharp end of the spectrum at the sampling limit (an estimate, see
+            `sampling.ring_error`); zero if no field was given, and of windows beside the axis. Light up to
+            there is not known between its samples either, so only ``strict`` takes offence at it.
         critical: distance in m from where the pitch samples the impulse response over the whole window.
         smooth: whether the transfer function is mixed with the impulse response where that is sampled, so
             that the sharp end of the spectrum at the sampling limit does not ring.
@@ -72,6 +83,7 @@ class Plan:
     alias_energy: float
     cut_energy: float
     paraxial_error: float
+    ring_error: float
     critical: float
     smooth: bool
     memory: int
@@ -81,7 +93,7 @@ class Plan:
     @property
     def error(self) -> float:
         """Largest predicted relative error of the field."""
-        return max(math.sqrt(self.alias_energy), self.paraxial_error)
+        return max(math.sqrt(self.alias_energy), self.paraxial_error, self.ring_error)
 
     @property
     def remedy(self) -> str:
@@ -243,7 +255,7 @@ def _decide(
             for axis, d in enumerate(grid.pitch)
         )
     )
-    alias = cut = error = 0.0
+    alias = cut = error = ring = 0.0
     response = method not in TRANSFERS
     if paraxial or field is not None or (response and not sampled):
         alias, cut, error = predict(response, grid, waves, z, band, far, paraxial, field)
@@ -252,6 +264,10 @@ def _decide(
         cut = 1 - sum(parts) / len(parts)
     if method in TRANSFERS and not smooth:
         alias += fade_error(grid, waves, z, reach, band, field) ** 2
+        centred = all(abs(low + high) <= 1e-9 * (high - low) for low, high in ways)
+        if field is not None and same_pitch and centred and not periodic and not paraxial:
+            room = [n * d for n, d in zip(shape, grid.pitch, strict=True)]
+            ring = ring_error(grid, waves, z, far, room, band_limit, field)
     if method == "fraunhofer" and field is not None:
         error = max(error, curvature_error(field, grid, min(waves), z))
     item = 16 if dtype in (torch.complex128, torch.float64) else 8
@@ -266,6 +282,7 @@ def _decide(
         alias_energy=alias,
         cut_energy=cut,
         paraxial_error=error,
+        ring_error=ring,
         critical=critical,
         smooth=smooth,
         memory=item * samples * len(waves),
@@ -319,9 +336,9 @@ def _before(band: tuple[float, float], reach: tuple[float, float], limit: float)
 
 
 def _kept(band: list[tuple[float, float]], nyquist: tuple[float, float]) -> float:
-    """Fraction of a white spectrum inside ``band``."""
+    """Fraction of a white spectrum of travelling light inside ``band``."""
     part = 1.0
-    for (low, high), limit in zip(band, nyquist, strict=True):
+    for (low, high), limit in zip(band, (min(n, 1.0) for n in nyquist), strict=True):
         part *= max(0.0, min(high, limit) - max(low, -limit)) / (2 * limit)
     return part
 

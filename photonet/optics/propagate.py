@@ -172,12 +172,19 @@ def _check_sampling(
     strict: bool,
 ) -> None:
     """Say when a method that was asked for does not suit: first by geometry, then by the light itself."""
+    method, z = choice.method, abs(float(plain(distance)))
+
+    def of_light() -> Plan:
+        return plan(grid, waves, distance, output, method=method, padding=padding, field=u)
+
+    if strict and method == "angular_spectrum":
+        what = f"{method} over |z| = {z:.3g} m rings, because the light has details as fine as the pitch"
+        announce(of_light().ring_error, what, choice.remedy, strict)
     if max(choice.alias_energy, choice.paraxial_error**2) <= LIMIT**2:
         return
-    method, z = choice.method, abs(float(plain(distance)))
     alias, paraxial = choice.alias_energy, choice.paraxial_error
     if method not in ZOOMS or alias > 0:
-        found = plan(grid, waves, distance, output, method=method, padding=padding, field=u)
+        found = of_light()
         # to a small far window light goes from the whole source: what geometry says is right there
         alias, paraxial = found.alias_energy, paraxial if method in ZOOMS else found.paraxial_error
     does = f"puts {alias:.1%} of the energy in the wrong place"

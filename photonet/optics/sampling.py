@@ -59,6 +59,25 @@ def sideways(wavelength: float, pitch: float, distance: float) -> float:
     return math.inf if sine >= 1 else abs(distance) * sine / math.sqrt(1 - sine**2)
 
 
+END_SAMPLES = 2
+"""Of a spectrum at each end, whose light rings where nothing fades it."""
+
+
+def walking(sine: torch.Tensor) -> torch.Tensor:
+    """``sin(theta)`` of the travelling wave that goes as far sideways as that of spatial frequency ``sine``.
+
+    An evanescent wave, of a frequency above 1 (in waves per wavelength), does not travel but spreads: over z
+    by ``z s / sqrt(s^2 - 1)``, where a travelling one walks ``z s / sqrt(1 - s^2)``. Nearly as far as grazing
+    light just above 1, and by z, as light at 45 degrees, in the limit of fine structure.
+
+    Example:
+        >>> [round(s, 3) for s in walking(torch.tensor([0.5, 1.0, 1.2, -100.0])).tolist()]
+        [0.5, 1.0, 0.875, -0.707]
+    """
+    size = sine.abs()
+    return torch.where(size > 1, sine / (2 * size**2 - 1).clamp_min(1).sqrt(), sine)
+
+
 def predict(
     response: bool,
     grid: Grid,
@@ -87,7 +106,7 @@ def predict(
         s2 = (wave * axes[0][:, None]) ** 2 + (wave * axes[1]) ** 2
         wrong, lost = [], []
         for f, d, (low, high), reach in zip(axes, grid.pitch, band, far, strict=True):
-            sine = wave * f
+            sine = wave * f if paraxial else walking(wave * f)
             lost.append(((sine < low) | (sine > high)).double())
             if response:
                 steepest = reach / (abs(z) if paraxial else math.hypot(reach, z)) / wave
@@ -136,7 +155,8 @@ def fade_error(
                 if first < limit and last < limit:
                     ways = [_landing(sine, z) - side * middle for sine in (first, last)]
                     zones.append((ways[1] ** 2 - ways[0] ** 2) / (wave * abs(z)))
-            inside.append(((wave * f >= low) & (wave * f <= high)).double())
+            sines = walking(wave * f)
+            inside.append(((sines >= low) & (sines <= high)).double())
         if not zones:
             continue
         power, arrives = _power(field, index, axes), inside[0][:, None] * inside[1]
@@ -147,12 +167,56 @@ def fade_error(
     return min(worst, 1.0)
 
 
+def ring_error(
+    grid: Grid,
+    waves: tuple[float, ...],
+    z: float,
+    far: list[float],
+    room: list[float],
+    band_limit: tuple[tuple[float, ...], ...],
+    field: torch.Tensor | None,
+) -> float:
+    """Estimated relative error by the sharp end of a spectrum at the sampling limit, where nothing fades it.
+
+    The kernel rings beside the place where the steepest wave lands, and from the next period into the window.
+    Measured against Fourier integrals over 12 windows, of 64 and 128 samples: white light (a random phase in
+    each sample) errs by ``0.44 s / (1 - s / 2) / sqrt(n)`` within 20 %, s the part of the window that the
+    steepest wave walks and n the samples across. Other light errs by the root of the density of its spectrum
+    at the end: apertures within a factor of 2, what has two equal samples each way less than that.
+
+    Args:
+        grid, waves, z, field: as for `predict`.
+        far: longest way from a source sample to an output sample in m, for y and x.
+        room: period of the transform in m, for y and x.
+        band_limit: largest ``sin(theta)`` that is kept, for each wavelength and for y and x.
+    """
+    axes, worst = _frequencies(grid, field), 0.0
+    for index, (wave, kept) in enumerate(zip(waves, band_limit, strict=True)):
+        rings = [0.0]
+        for d, r, p, limit in zip(grid.pitch, far, room, kept, strict=True):
+            if limit == wave / (2 * d) < 1:  # else it is faded, or there is no end
+                part = min(sideways(wave, d, z) / r, 1.0)
+                rings.append(0.44 * part / (1 - part / 2) * math.sqrt(d / r) * (2 * r / p) ** 2)
+        density = 1.0
+        if field is not None and max(rings) > 0:
+            power = _power(field, index, axes)
+            rows, columns = (
+                f.abs() * d >= 0.5 - END_SAMPLES / len(f) for f, d in zip(axes, grid.pitch, strict=True)
+            )
+            end = power[rows[:, None] | columns]
+            density = float(end.mean() / power.mean().clamp_min(1e-300))
+        worst = max(worst, max(rings) * math.sqrt(density))
+    return min(worst, 1.0)
+
+
 def arriving(field: torch.Tensor, grid: Grid, waves: tuple[float, ...], reach: Intervals) -> float:
     """Fraction of the light whose ``sin(theta)`` lies within ``reach``, at the wavelength that has most."""
     axes, best = _frequencies(grid, field), 0.0
     for index, wave in enumerate(waves):
         power = _power(field, index, axes)
-        part = (power * _inside([wave * f for f in axes], reach)).sum() / power.sum().clamp_min(1e-300)
+        part = (power * _inside([walking(wave * f) for f in axes], reach)).sum() / power.sum().clamp_min(
+            1e-300
+        )
         best = max(best, float(part))
     return best
 

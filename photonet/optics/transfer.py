@@ -15,6 +15,7 @@ from ..grid import Grid
 from . import kernels
 from .fourier import even_transform, in_strips, mirror
 from .plan import Plan
+from .sampling import walking
 
 __all__ = ["cached", "clear_cache", "transfer"]
 
@@ -120,9 +121,7 @@ def transfer(
     if choice.method == "fresnel":
         kernel = spectrum(kernels.fresnel)
     else:
-        # what is steeper than the band is cut below
-        travelling = all(y**2 + x**2 < 1 for y, x in choice.band_limit)
-        kernel = spectrum(kernels.angular_spectrum, travelling=travelling)
+        kernel = spectrum(kernels.angular_spectrum, travelling=_travelling(choice, grid, wavelength))
     if not even:
         for f, s, dim in ((fy, shift[0], -2), (fx, shift[1], -1)):
             kernel = kernel * torch.exp(2j * math.pi * f * s).unsqueeze(dim).to(dtype)
@@ -167,6 +166,16 @@ def _even(choice: Plan, shift: list[float]) -> bool:
     )
 
 
+def _travelling(choice: Plan, grid: Grid, wavelength: torch.Tensor) -> bool:
+    """Whether `_limit` leaves no evanescent light, which spreads at least as far as light at 45 degrees."""
+    longest = float(wavelength.detach().max())
+    fine = any(
+        longest > 2 * d and max(map(abs, band)) > math.sqrt(0.5)
+        for d, band in zip(grid.pitch, choice.band, strict=True)
+    )
+    return not fine and all(y**2 + x**2 < 1 for y, x in choice.band_limit)
+
+
 def _taper(position: torch.Tensor, distance: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
     """One where the impulse response is sampled well, falling to zero before its sampling limit."""
     part = position.abs() / torch.hypot(position, distance) / limit
@@ -188,6 +197,7 @@ def _limit(
         (fx, choice.reach[1], choice.band[1], -1),
     ):
         sines = wavelength[:, None] * f
+        sines = sines if choice.method == "fresnel" else walking(sines)
         if sines.max() <= outer[1] and sines.min() >= outer[0]:
             continue
         low = (inner[0] - sines) / max(inner[0] - outer[0], 1e-12)

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from photonet import Grid
-from photonet.errors import GridMismatch, InvalidArgument, MemoryEstimateError, UnknownName
-from photonet.optics import gaussian_beam, irradiance, kernels, propagate
+from photonet.errors import GridMismatch, InvalidArgument, MemoryEstimateError, SamplingError, UnknownName
+from photonet.optics import gaussian_beam, irradiance, kernels, plan, propagate
+from photonet.optics.sampling import critical_distance
 
 TRANSFER = ["angular_spectrum", "fresnel"]
 # white noise at short distances tests the algebra, not the physics
@@ -95,6 +96,53 @@ def test_evanescent_waves_decay_both_ways(random_field):
         v = propagate(u, grid, wave, z, method="angular_spectrum", padding=1)
         assert torch.isfinite(torch.view_as_real(v)).all()
         assert float(v.abs().square().sum()) < 0.2 * float(u.abs().square().sum())
+
+
+def over_many_windows(u, grid, wavelength, distance, windows=12):
+    """The Fourier integral of [y, x] by a sum so fine that the field around it comes back from nowhere."""
+    n = windows * grid.shape[0]
+    f = torch.fft.fftfreq(n, grid.pitch[0], dtype=torch.float64)
+    kz = (wavelength**-2 - f[:, None] ** 2 - f**2).to(torch.complex128).sqrt()
+    around = torch.zeros(n, n, dtype=torch.complex128)
+    around[: grid.shape[0], : grid.shape[1]] = u
+    return torch.fft.ifft2(torch.fft.fft2(around) * (2j * math.pi * distance * kz).exp())[
+        : grid.shape[0], : grid.shape[1]
+    ]
+
+
+@pytest.mark.parametrize("distance", [1e-12, 2e-8, 80e-9, 300e-9])
+def test_fine_structure_decays_and_is_not_cut(distance):
+    grid, wave = Grid(64, 150e-9), 633e-9
+    y, x = grid.mesh()
+    gauss = (-(y**2 + x**2) / 1.2e-6**2).exp()
+    # 1.6 waves per wavelength: nothing travels; and an aperture, part of whose edge is as fine
+    for field, bound in (
+        (gauss * torch.cos(2 * math.pi * 1.6 / wave * x), 1e-6),
+        (1.0 * (y**2 + x**2 < 3e-6**2), 2e-3),
+    ):
+        u = field.to(torch.complex128)
+        found = propagate(u[None], grid, wave, distance)[0]
+        assert relative(found, over_many_windows(u, grid, wave, distance)) < bound
+
+
+@pytest.mark.parametrize("part", [0.1, 0.6, 0.95])
+def test_what_light_as_fine_as_the_pitch_rings_is_predicted(part):
+    grid, wave = Grid(64, 1e-6), 500e-9
+    z = part * critical_distance(wave, 1e-6, 64e-6)
+    y, x = grid.mesh()
+    phase = torch.rand(64, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for u, most in (
+        (torch.exp(2j * math.pi * phase), 1.3),
+        (1.0 * (y**2 + x**2 < 20e-6**2) + 0j, 2.0),
+    ):
+        true = relative(propagate(u[None], grid, wave, z)[0], over_many_windows(u, grid, wave, z))
+        predicted = plan(grid, wave, z, field=u[None]).ring_error
+        assert true / most < predicted < true * most
+        if predicted > 0.01:
+            with pytest.raises(SamplingError, match="details as fine as the pitch"):
+                propagate(u[None], grid, wave, z, strict=True)
+        else:
+            propagate(u[None], grid, wave, z, strict=True)
 
 
 def test_zero_distance_is_the_identity(random_field):
