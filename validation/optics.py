@@ -184,6 +184,25 @@ def corners() -> float:
     return worst
 
 
+@case("evanescent light, 1.6 waves per wavelength, contact to 300 nm", reference="its integral", bound=1e-5)
+def evanescent() -> float:
+    grid, wave, waist, fine = Grid(64, 150e-9), 633e-9, 1.2e-6, 1.6 / 633e-9
+    y, x = grid.mesh()
+    u = (torch.exp(-(x**2 + y**2) / waist**2) * torch.cos(2 * math.pi * fine * x)).to(torch.complex128)
+    nodes, weights = map(torch.from_numpy, np.polynomial.legendre.leggauss(160))
+    # the spectrum of the Gaussian is exp(-60) of its peak at the ends
+    reach, worst = 2.5 / waist, 0.0
+    fy, fx, weights = reach * nodes[:, None], reach * nodes[None] + fine, reach * weights
+    packet = math.pi * waist**2 * torch.exp(-((math.pi * waist) ** 2) * (fy**2 + (fx - fine) ** 2))
+    for distance in (1e-12, 2e-8, 80e-9, 300e-9):
+        kz = (wave**-2 - fy**2 - fx**2).to(u).sqrt()  # its tail travels
+        rows = (torch.cos(2 * math.pi * grid.y[:, None] * fy[:, 0]) * weights).to(u)
+        columns = (torch.cos(2 * math.pi * grid.x[:, None] * fx[0]) * weights).to(u)
+        exact = rows @ (packet * torch.exp(2j * math.pi * distance * kz)) @ columns.T
+        worst = max(worst, relative(propagate(u[None], grid, wave, distance)[0], exact))
+    return worst
+
+
 @case("reciprocity: source and detector exchanged", reference="1", bound=1e-12)
 def reciprocity() -> float:
     grid, generator = Grid((64, 75), 3e-6), torch.Generator().manual_seed(0)
