@@ -222,15 +222,11 @@ class Detector:
             InvalidArgument: the dark current alone fills the pixel during the exposure.
         """
         limit = (full_scale(self.bits) - self.black_level) / self.gain
-
-        def signal(charge: float) -> float:
-            return convert(torch.tensor(charge, dtype=torch.float64), self.full_well, self.response).item()
-
         low, high = 0.0, self.full_well
-        if signal(high) > limit:
+        if self._signal(high) > limit:
             for _ in range(60):  # halvings: to the last bit of a double
                 middle = (low + high) / 2
-                low, high = (low, middle) if signal(middle) > limit else (middle, high)
+                low, high = (low, middle) if self._signal(middle) > limit else (middle, high)
         if self.dark_electrons >= high:
             raise InvalidArgument(
                 "dark_current",
@@ -239,6 +235,23 @@ class Detector:
                 "shorten the exposure or cool the sensor",
             )
         return high - self.dark_electrons
+
+    @property
+    def saturation_level(self) -> float:
+        """Grey value in DN of a full pixel, or the end of the converter where that comes first.
+
+        Brighter light gives no more, apart from read noise and DSNU.
+
+        Example:
+            >>> Detector().saturation_level, Detector(full_well=40_000.0).saturation_level
+            (3904.0, 4095.0)
+        """
+        full = self.black_level + self.gain * self._signal(self.full_well)
+        return min(full, float(full_scale(self.bits)))
+
+    def _signal(self, charge: float) -> float:
+        """Charge after the nonlinear conversion, in electrons."""
+        return convert(torch.tensor(charge, dtype=torch.float64), self.full_well, self.response).item()
 
     def behind(self, filter_name: str) -> Detector:
         """The pixels behind one colour filter of the mosaic, as a camera without a mosaic.

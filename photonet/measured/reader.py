@@ -117,7 +117,8 @@ class MeasuredData:
     Attributes:
         scenes: what the camera saw.
         dark, flat, psf: the frames beside them, or None.
-        kind, bits, camera, mask, wavelength, notes: as written (bits and wavelength None if unknown).
+        kind, bits, saturation, camera, mask, wavelength, notes: as written (bits, saturation and wavelength
+            None if unknown).
 
     Raises:
         DataMissing: there is no such file.
@@ -145,6 +146,7 @@ class MeasuredData:
             self.kind, self.camera = attributes["kind"], attributes["camera"]
             self.mask, self.notes = attributes["mask"], attributes["notes"]
             self.bits = attributes["bits"] or None
+            self.saturation = attributes["saturation"]
             self.wavelength = attributes["wavelength"]
             groups = self.guard(
                 lambda: {n: Frames(self, n, self._file[n]) if n in self._file else None for n in GROUPS},

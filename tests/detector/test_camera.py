@@ -334,6 +334,13 @@ def test_saturation_is_where_the_bent_response_meets_the_converter():
     assert detect(flat(bent.saturation * 1.0001, 1), bent, noise=False).item() == 4095
 
 
+@pytest.mark.parametrize("response", [(), (-0.02,), (0.1,)])
+def test_the_saturation_level_is_what_the_brightest_light_gives(response):
+    camera = Detector(response=response)
+    brightest = detect(flat(1e6, 1), camera, noise=False).item()
+    assert camera.saturation_level == pytest.approx(brightest, rel=1e-6)
+
+
 def test_crosstalk_moves_charge_and_leaves_noise_white():
     camera = dataclasses.replace(QUIET, crosstalk=0.2, dark_noise=0.0)
     point = torch.zeros(5, 5, dtype=torch.float64)

@@ -208,6 +208,8 @@ def test_workers_read_for_themselves(path):
         ({"psf": Part(frames(), exposure=1.0, position=[0, 0])}, "psf.position"),
         ({"kind": "raw"}, "kind"),
         ({"bits": 12.5}, "bits"),
+        ({"saturation": 0.0}, "saturation"),
+        ({"saturation": 4096.0, "bits": 12}, "saturation"),
         ({"camera": 3}, "camera"),
         ({"notes": "n" * 70_000}, "notes"),
         ({"wavelength": 525}, "wavelength"),
@@ -274,6 +276,10 @@ FAULTY = {
     "flat, frame 6: saturated in 50 %": (  # 12 bits at the upper end of 16
         "saturated",
         {"scenes": SCENES, "flat": Part(16 * HALF_BRIGHT, exposure=1e-3), "bits": None},
+    ),
+    "scenes, frame 6: saturated in 50 %": (  # the full well ends before the converter
+        "saturated",
+        {"scenes": Part(HALF_BRIGHT.clamp(max=3904), exposure=1e-3), "saturation": 3904.0},
     ),
     "scenes, frames 0 to 1: NaN": ("values", {"scenes": NAN, "kind": "features"}),
 }
@@ -366,6 +372,7 @@ OTHER_SCHEMAS = [
     (lambda f: f.attrs.__setitem__("camera", 3.0), "attribute camera: expected a text"),
     (lambda f: f.attrs.__setitem__("kind", np.bytes_(b"film")), "attribute kind"),
     (lambda f: f.attrs.__delitem__("bits"), "structure"),
+    (lambda f: f.attrs.__setitem__("saturation", np.bytes_(b"bright")), "structure"),
     (lambda f: f.__delitem__("scenes"), "there is no group scenes"),
     (lambda f: f.create_group("extra"), "unknown group 'extra'"),
     (lambda f: f.__delitem__("scenes/exposure"), "scenes/exposure is missing"),
