@@ -12,6 +12,7 @@ import torch
 
 from .. import checks
 from ..errors import DataError
+from ..files import as_path
 from .container import SealedFile
 from .faults import FAULTS, faults
 from .schema import GROUPS, validate
@@ -121,6 +122,7 @@ class MeasuredData:
             None if unknown).
 
     Raises:
+        InvalidArgument: no path, or faults to accept that there are not.
         DataMissing: there is no such file.
         DataError: the file is damaged or faulty; the message names the file and the place.
     """
@@ -129,7 +131,7 @@ class MeasuredData:
         accept = (accept,) if isinstance(accept, str) else accept
         for name in accept:
             checks.choice("accept", name, FAULTS)
-        self.path, self.accept = Path(path), tuple(accept)
+        self.path, self.accept = as_path(path), tuple(accept)
         self._open()
         found = [f for f in faults(self.scenes, self.dark, self.flat, self.psf) if f.kind not in self.accept]
         if found:

@@ -114,6 +114,9 @@ def gain_of_series(data: MeasuredData) -> Estimate:
     section 6.6). With it grey values are electrons. Where rounding hides the noise of the dark, the line has
     an intercept of its own, and levels of as little noise do not count (see `photonet.detector.emva`).
 
+    The interval is that of a linear camera: a response that bends by 3 % at the full well makes K 4 % too
+    small, of which the interval knows nothing. ``before`` of `correct_linearity` tells whether it bends.
+
     Args:
         data: a file with pairs of flat frames at three or more exposure times, and two dark frames of one.
 

@@ -56,6 +56,7 @@ def test_a_bent_camera_is_found_to_be_bent():
     assert true > 0.5
     assert true in found.linearity_error
     assert 0.0 not in found.linearity_error
+    assert found.gain.high < bent.gain  # as the docstring of measure says
     assert 0.0 in bench.characterize(Detector(), 525e-9, shape=64).linearity_error
 
 

@@ -396,6 +396,19 @@ def test_sampling_on_the_pixels_uses_the_cameras_pitch_and_fill():
     torch.testing.assert_close(camera.sample(light, grid, (5, 3), (1e-6, 0)), expected)
 
 
+@pytest.mark.parametrize("temperature", [1e4, -300.0, torch.tensor([20.0, 1e4])])
+def test_temperatures_that_no_sensor_has_are_refused(temperature):
+    with pytest.raises(InvalidArgument, match=r"^temperature: expected degrees C from -273\.15 to 500"):
+        detect(torch.zeros(2, 2), Detector(), seed=0, temperature=temperature)
+
+
+def test_a_folder_is_no_camera_file(tmp_path):
+    (tmp_path / "x.toml").mkdir()
+    for path in (tmp_path / "x.toml", tmp_path / ("a" * 300 + ".toml"), "a\0.toml"):
+        with pytest.raises(DataMissing, match="there is no camera file"):
+            Detector.from_file(path)
+
+
 def test_each_exposure_can_have_its_own_temperature():
     camera = Detector(dark_current=1e4, doubling_temperature=8.0, dsnu=0.0, exposure=0.1)
     dark = torch.zeros(3, 64, 64)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from photonet.errors import DataError, DataMissing, InvalidArgument, UnknownName
-from photonet.measured import MeasuredData, Part, check, write
+from photonet.measured import DriftMonitor, MeasuredData, Part, check, write
 from photonet.measured.container import BLOCK, HEADER_BYTES, SealedFile
 from tests.measured.fuzz import everything, reseal, run, same, sample
 
@@ -348,6 +348,22 @@ def test_damage_is_named(path, damage, message):
     assert finding.kind == "damage"
     with pytest.raises(DataError, match=rf"device\.h5: .*{message}"):
         MeasuredData(path)
+
+
+@pytest.mark.parametrize("path", [None, 3, "a\0.h5"])
+@pytest.mark.parametrize("action", [MeasuredData, check, DriftMonitor.load])
+def test_what_is_no_path_is_named(action, path):
+    with pytest.raises(InvalidArgument, match="^path: expected the path of a file"):
+        action(path)
+
+
+@pytest.mark.parametrize("name", ["a\0.h5", "a" * 300 + ".h5"])
+def test_names_that_no_file_can_have_are_refused_before_anything_is_written(tmp_path, name):
+    with pytest.raises(InvalidArgument, match="^path: expected"):
+        write(tmp_path / name, SCENES)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises((InvalidArgument, DataMissing)):
+        MeasuredData(tmp_path / name)
 
 
 def test_missing_files_and_folders_are_named(path):
