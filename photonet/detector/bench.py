@@ -212,8 +212,8 @@ def characterize(
 def measure(capture: Capture, photons: list[float], *, stack: int = 16) -> Characterization:
     """Characterize a camera behind a function that takes pictures of uniform light.
 
-    Gain and efficiency, with their intervals, are those of the standard's linear camera, and not the slopes at
-    low signal of a response that bends. A linearity error of 0.4 % (a full well 3 % below the line) stands
+    Gain and efficiency, with their intervals, are those of the standard's linear camera, and not the slopes
+    at low signal of a response that bends. A linearity error of 0.4 % (a full well 3 % below the line) stands
     for a gain 4 % too small and an efficiency 3 % too large.
 
     Args:
