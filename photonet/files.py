@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .errors import InvalidArgument
 
-__all__ = ["atomic_path", "writable", "write_text"]
+__all__ = ["as_path", "atomic_path", "writable", "write_text"]
 
 
 @contextlib.contextmanager
@@ -67,18 +67,39 @@ def writable(path: str | Path, name: str = "path") -> Path:
         ...
         photonet.errors.InvalidArgument: path: expected a file to write, got the folder /
     """
-    if not isinstance(path, (str, os.PathLike)):
-        raise InvalidArgument(name, "the path of a file to write", repr(path)[:80])
-    path = Path(path)
-    if path.is_dir():
+    path = as_path(path, name)
+    if os.path.isdir(path):
         raise InvalidArgument(name, "a file to write", f"the folder {path}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()  # is the name too long?
     except OSError as error:
         got = f"{path} ({error.strerror})"
         raise InvalidArgument(name, "a file in a folder that can be written", got) from None
     return path
+
+
+def as_path(path: str | Path, name: str = "path") -> Path:
+    """The path of a file, of which nothing else is known.
+
+    Args:
+        path: of the file.
+        name: of the argument it came by, for the error.
+
+    Raises:
+        InvalidArgument: no path, or one with a zero byte, which no system allows.
+
+    Example:
+        >>> as_path(None)
+        Traceback (most recent call last):
+        ...
+        photonet.errors.InvalidArgument: path: expected the path of a file, got None
+    """
+    if not isinstance(path, (str, os.PathLike)) or "\0" in str(path):
+        raise InvalidArgument(name, "the path of a file", repr(path)[:80])
+    return Path(path)
 
 
 def write_text(path: str | Path, text: str) -> None:

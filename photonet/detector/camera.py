@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -122,9 +123,7 @@ class Detector:
             clean[name] = checks.non_negative(name, getattr(self, name))
         for name in ("temperature", "reference_temperature"):
             clean[name] = checks.real(name, getattr(self, name))
-            if not COLDEST <= clean[name] <= HOTTEST:
-                expected = f"degrees C from {COLDEST:g} to {HOTTEST:g}"
-                raise InvalidArgument(name, expected, clean[name])
+            _must_be_celsius(name, clean[name], clean[name])
         if clean["softness"] > SOFTEST:
             raise InvalidArgument("softness", f"at most {SOFTEST} of the full well", clean["softness"])
         if min(clean["fill"]) == 0:
@@ -151,8 +150,8 @@ class Detector:
 
         Raises:
             UnknownName: no camera of that name; the message offers the near matches.
-            DataMissing: no such path.
-            DataError: the file is not of this form.
+            DataMissing: no such file.
+            DataError: the file cannot be read, or is not of this form.
             InvalidArgument: changes to what a camera has not, or cannot be.
 
         Example:
@@ -163,10 +162,12 @@ class Detector:
         for name in changes:
             checks.choice("changes", name, known)
         path = Path(file) if str(file).endswith(".toml") else materials.path("cameras", str(file))
+        if not os.path.isfile(path):
+            raise DataMissing(f"there is no camera file {path}")
         try:
             content = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise DataMissing(f"there is no camera file {path}") from None
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise DataError(f"{path}: not a TOML file: {error}") from None
         values = content.get("camera")
@@ -198,7 +199,7 @@ class Detector:
             temperature: in degrees C, a number or a tensor.
 
         Raises:
-            InvalidArgument: not a finite real number.
+            InvalidArgument: not a finite real number, or one that no sensor has.
 
         Example:
             >>> camera = Detector(dark_current=100.0, exposure=0.5, doubling_temperature=8.0)
@@ -207,8 +208,11 @@ class Detector:
         """
         if hasattr(temperature, "shape"):
             temperature = numbers("temperature", temperature, "degrees C")
+            if temperature.numel():
+                _must_be_celsius("temperature", *(float(t) for t in temperature.aminmax()))
         else:
             temperature = checks.real("temperature", temperature, "a number in degrees C")
+            _must_be_celsius("temperature", temperature, temperature)
         current = dark_current(
             self.dark_current, temperature, self.reference_temperature, self.doubling_temperature
         )
@@ -222,15 +226,11 @@ class Detector:
             InvalidArgument: the dark current alone fills the pixel during the exposure.
         """
         limit = (full_scale(self.bits) - self.black_level) / self.gain
-
-        def signal(charge: float) -> float:
-            return convert(torch.tensor(charge, dtype=torch.float64), self.full_well, self.response).item()
-
         low, high = 0.0, self.full_well
-        if signal(high) > limit:
+        if self._signal(high) > limit:
             for _ in range(60):  # halvings: to the last bit of a double
                 middle = (low + high) / 2
-                low, high = (low, middle) if signal(middle) > limit else (middle, high)
+                low, high = (low, middle) if self._signal(middle) > limit else (middle, high)
         if self.dark_electrons >= high:
             raise InvalidArgument(
                 "dark_current",
@@ -239,6 +239,23 @@ class Detector:
                 "shorten the exposure or cool the sensor",
             )
         return high - self.dark_electrons
+
+    @property
+    def saturation_level(self) -> float:
+        """Grey value in DN of a full pixel, or the end of the converter where that comes first.
+
+        Brighter light gives no more, apart from read noise and DSNU.
+
+        Example:
+            >>> Detector().saturation_level, Detector(full_well=40_000.0).saturation_level
+            (3904.0, 4095.0)
+        """
+        full = self.black_level + self.gain * self._signal(self.full_well)
+        return min(full, float(full_scale(self.bits)))
+
+    def _signal(self, charge: float) -> float:
+        """Charge after the nonlinear conversion, in electrons."""
+        return convert(torch.tensor(charge, dtype=torch.float64), self.full_well, self.response).item()
 
     def behind(self, filter_name: str) -> Detector:
         """The pixels behind one colour filter of the mosaic, as a camera without a mosaic.
@@ -403,3 +420,9 @@ class Detector:
         if checks.instance("grey", grey, torch.Tensor, "a tensor in DN").is_complex():
             raise InvalidArgument("grey", "real numbers in DN", "complex ones")
         return (grey - self.black_level) / self.gain - self.dark_electrons
+
+
+def _must_be_celsius(name: str, low: float, high: float) -> None:
+    if not COLDEST <= low <= high <= HOTTEST:
+        expected = f"degrees C from {COLDEST:g} to {HOTTEST:g}"
+        raise InvalidArgument(name, expected, low if low < COLDEST else high)

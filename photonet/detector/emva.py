@@ -29,6 +29,19 @@ LINEAR_RANGE = (0.05, 0.95)
 LEAST_DARK_VARIANCE = 0.24
 """Least variance of a dark frame in DN^2 from which dark noise can be told (the standard's limit)."""
 
+LEAST_DITHERED = 0.29
+"""Least variance in DN^2 from which rounding adds 1/12 to it and moves no mean, wherever the mean lies.
+
+The standard's 0.24 is less than the 0.25 of a noiseless signal half way between two numbers.
+"""
+
+MOST_HIDDEN = 0.47
+"""Largest noise in DN that may give a variance below `LEAST_DITHERED`.
+
+A Gaussian of standard deviation s, rounded, has a variance of at least s^2 + 1/12 - (4 s^2 + 1/pi^2)
+exp(-2 pi^2 s^2) (Widrow and Kollar, Quantization Noise, 2008, the first term of the series).
+"""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -157,8 +170,32 @@ def nonuniformity_variances(image: torch.Tensor, temporal: float) -> tuple[list[
     return [pixel + row + column, row, column, pixel], errors
 
 
+def dithered(noise: torch.Tensor) -> torch.Tensor:
+    """At which levels noise hides the rounding to whole numbers, bool [levels]; all of them if in the dark.
+
+    Args:
+        noise: [levels] temporal variance in DN^2, the dark first.
+    """
+    return (noise >= LEAST_DITHERED) | (noise[0] >= LEAST_DITHERED)
+
+
+def at_zero(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Where the least-squares lines of y [levels, ...] over x, of the same shape, meet x = 0: [...]."""
+    away = x - x.mean(0)
+    return y.mean(0) - (away * y).sum(0) / away.square().sum(0) * x.mean(0)
+
+
+def transfer_levels(y: torch.Tensor, noise: torch.Tensor, top: int) -> torch.Tensor:
+    """Which of the levels [levels] gain and responsivity are fitted to; ``top`` is that of saturation."""
+    return (y - y[0] <= TRANSFER_RANGE * (y[top] - y[0])) & dithered(noise)
+
+
 def transfer_fit(x: torch.Tensor, y: torch.Tensor, noise: torch.Tensor, top: int) -> tuple[torch.Tensor, ...]:
     """Gain, quantum efficiency and dark noise from the curves of photon transfer.
+
+    Where rounding hides the noise of the dark, its mean and variance are where the lit levels lead to: those
+    of the frames lack the 1/12 DN^2 that rounding adds to the others. Dark noise is then the most that can
+    be (the standard's 0.40 DN).
 
     Args:
         x: [levels] photons per pixel.
@@ -166,14 +203,19 @@ def transfer_fit(x: torch.Tensor, y: torch.Tensor, noise: torch.Tensor, top: int
         top: the level of saturation.
 
     Returns:
-        K in DN/e-, eta and sigma_d in e-, [groups] each.
+        K in DN/e-, eta and sigma_d in e-, and the mean of the dark in DN, [groups] each.
     """
-    signal, excess = y - y[0], noise - noise[0]
-    used = signal.mean(1) <= TRANSFER_RANGE * signal[top].mean()
-    gain = system_gain(signal[used], excess[used])
-    responsivity = (signal * x[:, None])[used].sum(0) / x[used].square().sum()
+    used = transfer_levels(y.mean(1), noise.mean(1), top)
+    x, signal, excess = x[used, None], y[used], noise[used]
+    black, unlit = y[0], noise[0]
+    if noise[0].mean() < LEAST_DITHERED:
+        black = at_zero(x.expand_as(signal), signal)
+        unlit = at_zero(signal - black, excess)
+    signal, excess = signal - black, excess - unlit
+    gain = system_gain(signal, excess)
+    responsivity = (signal * x).sum(0) / x.square().sum()
     dark = (noise[0].clamp(min=LEAST_DARK_VARIANCE) - 1 / 12).sqrt() / gain
-    return gain, responsivity / gain, dark
+    return gain, responsivity / gain, dark, black
 
 
 def jackknife(whole: torch.Tensor, without: torch.Tensor, unit: str) -> Estimate:
@@ -192,6 +234,11 @@ def jackknife(whole: torch.Tensor, without: torch.Tensor, unit: str) -> Estimate
     return Estimate(value, value - reach, value + reach, unit)
 
 
+def at_most(value: float, bound: float, gain: Estimate) -> Estimate:
+    """A noise in electrons of which rounding only tells that it is no more than ``bound`` DN."""
+    return Estimate(value, 0.0, bound / gain.low, "e-")
+
+
 def root_of(square: float, error: float, unit: str) -> Estimate:
     """The root of an estimated variance; its interval by a chi-square of the same relative spread."""
     from scipy.stats import chi2
@@ -204,16 +251,17 @@ def root_of(square: float, error: float, unit: str) -> Estimate:
     return Estimate(value, low, high, unit)
 
 
-def linear_levels(signal: torch.Tensor, top: int) -> torch.Tensor:
+def linear_levels(signal: torch.Tensor, noise: torch.Tensor, top: int) -> torch.Tensor:
     """Which of the levels [levels] linearity is judged on; ``top`` is that of saturation."""
     low, high = (part * signal[top] for part in LINEAR_RANGE)
-    return (signal >= low) & (signal <= high)
+    return (signal >= low) & (signal <= high) & dithered(noise)
 
 
-def linearity_error(x: torch.Tensor, y: torch.Tensor, noise: torch.Tensor, pixels: int, top: int) -> Estimate:
+def linearity_error(
+    x: torch.Tensor, signal: torch.Tensor, noise: torch.Tensor, pixels: int, top: int
+) -> Estimate:
     """Mean absolute deviation; noise can move it by no more than the mean of its own absolute value."""
-    signal = y - y[0]
-    inside = linear_levels(signal, top)
+    inside = linear_levels(signal, noise, top)
     found = deviation_from_line(x[inside], signal[inside]).abs().mean().item()
     error = 100 * (((noise + noise[0]) / (2 * pixels)).sqrt() / signal)[inside]
     # a Gaussian's absolute value has mean 0.798 and standard deviation 0.603 of its sigma

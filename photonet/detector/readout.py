@@ -63,7 +63,8 @@ def detect(
 
     Raises:
         InvalidArgument: noise without a seed, a pattern of another shape, electrons that are negative,
-            electrons or temperatures that are not finite real numbers, or a camera with a mosaic.
+            electrons or temperatures that are not finite real numbers, temperatures that no sensor has, or a
+            camera with a mosaic.
 
     Example:
         >>> from photonet import Detector

@@ -144,6 +144,7 @@ def run_bench(
         flat=flats,
         psf=psf,
         bits=camera.bits,
+        saturation=camera.saturation_level,
         camera=camera.name,
         mask=f"device {device.seed}",
         wavelength=device.design.mask.wavelength,

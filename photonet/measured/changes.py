@@ -75,7 +75,23 @@ class Response:
 
 def _templates(z: torch.Tensor) -> torch.Tensor:
     """Derivatives of frames [n, k, y, x] by the parameters of `CHANGES`, [5, n, k, y, x]."""
-    dy, dx = torch.gradient(z, dim=(-2, -1))
+    dy = _slopes(z.shape[-2], z) @ z
+    dx = z @ _slopes(z.shape[-1], z).mT
     padded = F.pad(z, (1, 1, 1, 1), mode="replicate")
     around = padded[..., 2:, 1:-1] + padded[..., :-2, 1:-1] + padded[..., 1:-1, 2:] + padded[..., 1:-1, :-2]
     return torch.stack([z, torch.ones_like(z), -dy, -dx, around - 4 * z])
+
+
+def _slopes(n: int, like: torch.Tensor) -> torch.Tensor:
+    """Takes n samples to the slopes there of the cubic spline through them, [n, n].
+
+    Differences of neighbours are a quarter too small for spots of sigma 0.8 pixels; these are 5 % too small
+    there, and right to 1 % from 1.2 pixels on. At the ends the compact scheme of third order (Lele, J.
+    Comput. Phys. 103, 16, 1992), as nothing is known of the picture beyond.
+    """
+    one = torch.eye(n, dtype=like.dtype, device=like.device)
+    after, before = one.roll(1, 1), one.roll(-1, 1)
+    left, right = 4 * one + after + before, 3 * (after - before)
+    left[0], right[0] = 2 * one[0] + 4 * one[1], -5 * one[0] + 4 * one[1] + one[2]
+    left[-1], right[-1] = 2 * one[-1] + 4 * one[-2], 5 * one[-1] - 4 * one[-2] - one[-3]
+    return torch.linalg.solve(left, right)

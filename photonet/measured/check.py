@@ -24,6 +24,7 @@ def check(path: str | Path) -> list[Finding]:
         was measured, then doubts: findings of the kind ``doubt`` do not keep `MeasuredData` from reading.
 
     Raises:
+        InvalidArgument: no path.
         DataMissing: there is no such file.
 
     Example:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, DataMissing
+from ..files import as_path
 
 __all__ = ["SealedFile", "seal"]
 
@@ -74,18 +75,19 @@ class SealedFile(io.RawIOBase):
             into one of its own, so the reader looks here.)
 
     Raises:
+        InvalidArgument: no path.
         DataMissing: there is no such file.
         DataError: not such a file, of another version, cut, or damaged in header or table.
     """
 
     def __init__(self, path: str | Path) -> None:
         super().__init__()
-        self.path = Path(path)
+        self.path = as_path(path)
         self.damage: str | None = None
         self._position = 0
         self._cache: OrderedDict[int, bytes] = OrderedDict()
         self._descriptor = -1
-        if not self.path.is_file():  # a pipe would wait for ever
+        if not os.path.isfile(self.path):  # a pipe would wait for ever
             raise DataMissing(f"there is no file {self.path}")
         try:
             self._descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))

@@ -40,6 +40,9 @@ class DriftMonitor:
 
     .. math:: \delta = g z + o - s_y \partial_y z - s_x \partial_x z + d \nabla^2 z
 
+    with slopes of the cubic spline through z. The standard errors are those of noise; beside them, shifts are
+    wrong by 1 % for spots of sigma 1.2 pixels and by 5 % for those of 0.8, which pixels sample too coarsely.
+
     A lens out of focus blurs; what a diffractive mask gives out of focus is another picture. Such a change
     gets its name from a response: frames of the probe scenes that were taken, or simulated, with the change.
 
@@ -307,6 +310,7 @@ class DriftMonitor:
         """Read a monitor that `save` wrote.
 
         Raises:
+            InvalidArgument: no path.
             DataMissing: there is no such file.
             DataError: the file is damaged, or holds something else.
         """

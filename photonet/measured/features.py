@@ -98,11 +98,13 @@ class Measured:
                 or ``scenes`` has it): their mean, weighted by the exposure time, as the light's noise has it.
 
         Frames of several exposure times are scaled to the usual one, unless the step ``flat`` has done so.
+        That needs dark frames, as the black level must not be scaled; ``calibration=()`` says there is none.
 
         Raises:
             DataError: the file is damaged or faulty.
-            InvalidArgument: no scenes, no gain, a layout or binning that does not fit the frames, no rows or
-                some that do not exist, or frames to merge that nothing tells or that have different labels.
+            InvalidArgument: no scenes, no gain, several exposure times without dark frames, a layout or
+                binning that does not fit the frames, no rows or some that do not exist, or frames to merge
+                that nothing tells or that have different labels.
 
         Example:
             >>> import tempfile
@@ -140,9 +142,10 @@ class Measured:
             elif gain is None:
                 raise InvalidArgument("gain", "the digital gains [2, k] of the captures", None)
             else:
-                if not isinstance(calibration, Calibration):
-                    calibration = calibrate(data, calibration)
-                maps = _maps(taken, numbers, calibration, as_tensor("gain", gain).detach(), layout, binning)
+                steps = calibration if isinstance(calibration, Calibration) else calibrate(data, calibration)
+                if calibration is None:
+                    _must_be_scalable(taken, steps)
+                maps = _maps(taken, numbers, steps, as_tensor("gain", gain).detach(), layout, binning)
             if merge:
                 same, first = _same_scenes(taken, numbers, scenes)
                 maps, shown = _mean(maps, taken.exposure[numbers], same, len(first)), shown[first]
@@ -246,6 +249,15 @@ def _scale(frames: Frames, calibration: Calibration) -> torch.Tensor:
     if len(by_exposure(exposure)) == 1 or any(step.name == "flat" for step in calibration.steps):
         return torch.ones_like(exposure)
     return exposure.median() / exposure
+
+
+def _must_be_scalable(frames: Frames, calibration: Calibration) -> None:
+    """The black level does not grow with the exposure time, so it must be gone before frames are scaled."""
+    if len(by_exposure(frames.exposure)) > 1 and "dark" not in [step.name for step in calibration.steps]:
+        raise InvalidArgument(
+            "source", "two or more dark frames beside frames of several exposure times", "fewer",
+            "calibration=() scales frames that have no black level",
+        )  # fmt: skip
 
 
 def _same_scenes(

@@ -52,6 +52,7 @@ def import_folder(
     path: str | Path,
     *,
     bits: int | None = None,
+    saturation: float | None = None,
     camera: str = "",
     mask: str = "",
     wavelength: Any = None,
@@ -70,7 +71,7 @@ def import_folder(
     Args:
         folder: where the pictures and the table lie.
         path: the file to write.
-        bits, camera, mask, wavelength, notes: as in `write`.
+        bits, saturation, camera, mask, wavelength, notes: as in `write`.
         overwrite: replace a file that is there; otherwise it is kept and the import refused.
 
     Raises:
@@ -124,6 +125,7 @@ def import_folder(
         flat=parts.get("flat"),
         psf=parts.get("psf"),
         bits=bits,
+        saturation=saturation,
         camera=camera,
         mask=mask,
         wavelength=wavelength,

@@ -12,6 +12,7 @@ import torch
 
 from .. import checks
 from ..errors import DataError
+from ..files import as_path
 from .container import SealedFile
 from .faults import FAULTS, faults
 from .schema import GROUPS, validate
@@ -117,9 +118,11 @@ class MeasuredData:
     Attributes:
         scenes: what the camera saw.
         dark, flat, psf: the frames beside them, or None.
-        kind, bits, camera, mask, wavelength, notes: as written (bits and wavelength None if unknown).
+        kind, bits, saturation, camera, mask, wavelength, notes: as written (bits, saturation and wavelength
+            None if unknown).
 
     Raises:
+        InvalidArgument: no path, or faults to accept that there are not.
         DataMissing: there is no such file.
         DataError: the file is damaged or faulty; the message names the file and the place.
     """
@@ -128,7 +131,7 @@ class MeasuredData:
         accept = (accept,) if isinstance(accept, str) else accept
         for name in accept:
             checks.choice("accept", name, FAULTS)
-        self.path, self.accept = Path(path), tuple(accept)
+        self.path, self.accept = as_path(path), tuple(accept)
         self._open()
         found = [f for f in faults(self.scenes, self.dark, self.flat, self.psf) if f.kind not in self.accept]
         if found:
@@ -145,6 +148,7 @@ class MeasuredData:
             self.kind, self.camera = attributes["kind"], attributes["camera"]
             self.mask, self.notes = attributes["mask"], attributes["notes"]
             self.bits = attributes["bits"] or None
+            self.saturation = attributes["saturation"]
             self.wavelength = attributes["wavelength"]
             groups = self.guard(
                 lambda: {n: Frames(self, n, self._file[n]) if n in self._file else None for n in GROUPS},

@@ -55,6 +55,7 @@ def validate(file: Any) -> dict[str, Any]:
     if attributes["kind"] not in KINDS:
         raise DataError(f"attribute kind: expected one of {', '.join(KINDS)}, got {attributes['kind']!r}")
     attributes["bits"] = int(file.attrs["bits"])
+    attributes["saturation"] = float(file.attrs["saturation"]) if "saturation" in file.attrs else None
     attributes["wavelength"] = file.attrs["wavelength"].tolist() or None
     unknown = sorted(set(file) - set(GROUPS))
     if unknown:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import torch
 
-from ..detector.emva import TRANSFER_RANGE, Estimate, system_gain
+from ..detector.emva import LEAST_DITHERED, TRANSFER_RANGE, Estimate, at_zero, system_gain
 from ..errors import InvalidArgument
 from . import dark
 from .faults import SATURATED_SHARE
@@ -111,7 +111,11 @@ def gain_of_series(data: MeasuredData) -> Estimate:
 
     The slope through zero of variance over signal, both above the dark, over 70 % of the brightest signal
     that still makes noise, from the difference of two frames at each exposure time (EMVA 1288 release 4.0,
-    section 6.6). With it grey values are electrons.
+    section 6.6). With it grey values are electrons. Where rounding hides the noise of the dark, the line has
+    an intercept of its own, and levels of as little noise do not count (see `photonet.detector.emva`).
+
+    The interval is that of a linear camera: a response that bends by 3 % at the full well makes K 4 % too
+    small, of which the interval knows nothing. ``before`` of `correct_linearity` tells whether it bends.
 
     Args:
         data: a file with pairs of flat frames at three or more exposure times, and two dark frames of one.
@@ -120,7 +124,7 @@ def gain_of_series(data: MeasuredData) -> Estimate:
         K in DN per electron, with its 95 % interval.
 
     Raises:
-        InvalidArgument: too few frames.
+        InvalidArgument: too few frames, or too few that are noisier than their rounding.
 
     Example:
         >>> import tempfile
@@ -148,7 +152,7 @@ def gain_of_series(data: MeasuredData) -> Estimate:
     signal = frames.mean(1) - black
     change = frames[:, 0] - frames[:, 1]
     change = change - change.mean(1, keepdim=True)  # the light itself may flicker
-    variance = change.square() / 2 - noise_without
+    variance = change.square() / 2
     groups = torch.arange(frames.shape[-1]).tensor_split(min(16, frames.shape[-1]))
     mean = torch.stack([signal[:, g].mean(1) for g in groups], 1)
     noise = torch.stack([variance[:, g].mean(1) for g in groups], 1)
@@ -156,8 +160,19 @@ def gain_of_series(data: MeasuredData) -> Estimate:
     if not bool(used.any()):
         expected = f"flat frames of less than {TRANSFER_RANGE:.0%} of the brightest signal"
         raise InvalidArgument("data", expected, "brighter ones")
-    gains = system_gain(mean[used], noise[used])
-    gain = float(system_gain(mean[used].flatten()[:, None], noise[used].flatten()[:, None]))
+    hidden = noise_without < LEAST_DITHERED and bool((frames == frames.round()).all())
+    if hidden:  # frames of whole numbers; others need not be in DN
+        used &= noise.mean(1) >= LEAST_DITHERED
+        if int(used.sum()) < FEWEST:
+            expected = f"a variance of {LEAST_DITHERED} DN^2 or more at {FEWEST} exposure times of flats"
+            remedy = "rounding hides less: take flat frames at more times, with more bits or a higher gain"
+            raise InvalidArgument("data", expected, f"at {int(used.sum())}", remedy)
+
+    def slope(mean: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        return system_gain(mean, noise - (at_zero(mean, noise) if hidden else noise_without))
+
+    gains = slope(mean[used], noise[used])
+    gain = float(slope(mean[used].flatten()[:, None], noise[used].flatten()[:, None]))
     error = float(gains.std()) / len(groups) ** 0.5
     reach = float(student_t.ppf(0.975, len(groups) - 1)) * error
     return Estimate(gain, gain - reach, gain + reach, "DN/e-")

@@ -19,7 +19,7 @@ from .schema import FORMAT, KINDS
 __all__ = ["Part", "write"]
 
 SATURATED = 0.999
-"""A pixel counts as saturated from this part of the full scale of its bits."""
+"""A pixel counts as saturated from this part of its saturation level: full, it still has read noise."""
 
 NAME_BYTES = 64
 
@@ -66,6 +66,7 @@ def write(
     psf: Part | None = None,
     kind: str = "frames",
     bits: int | None = None,
+    saturation: float | None = None,
     camera: str = "",
     mask: str = "",
     wavelength: Any = None,
@@ -85,6 +86,8 @@ def write(
         kind: ``"frames"`` as the camera gave them, or ``"features"``, maps that were made of them.
         bits: resolution of the camera, to tell saturation by. When unknown, the brightest value of all frames
             counts as saturated if a converter of 8 bits or more may end there (4095, but not 4000).
+        saturation: grey value of a full pixel in DN, where the full well ends before the converter
+            (`Detector.saturation_level`). Without it such saturation is only a doubt of `check`.
         camera, mask: what was measured with: a name, a file, a serial number.
         wavelength: in m, one or more; None when unknown.
         notes: anything else.
@@ -122,7 +125,12 @@ def write(
         if not isinstance(text, str) or "\0" in text or len(text.encode()) > TEXT_BYTES:
             raise InvalidArgument(name, f"a text of at most {TEXT_BYTES} bytes", repr(text)[:80])
         attributes[name] = np.bytes_(text.encode())  # fixed length: nothing in the file points elsewhere
-    full = SATURATED * (2**bits - 1) if bits else None
+    level = _level(saturation, bits)
+    if level is not None:
+        attributes["saturation"] = level
+    elif bits:
+        level = float(2**bits - 1)
+    full = None if level is None else SATURATED * level
     if kind != "frames":
         full = np.inf
     peaks: dict[str, Peaks] = {}
@@ -300,6 +308,15 @@ def _bits(bits: int) -> int:
     if checks.count("bits", bits) > MOST_BITS:
         raise InvalidArgument("bits", f"a whole number of at most {MOST_BITS}", bits)
     return bits
+
+
+def _level(saturation: float | None, bits: int | None) -> float | None:
+    if saturation is None:
+        return None
+    level = checks.positive("saturation", saturation, "a positive grey value in DN")
+    if bits and level > 2**bits - 1:
+        raise InvalidArgument("saturation", f"at most {2**bits - 1} DN, the end of {bits} bits", level)
+    return level
 
 
 def _labels(value: Any, n: int) -> np.ndarray:

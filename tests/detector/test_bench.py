@@ -26,6 +26,29 @@ def test_intervals_are_narrow_enough_to_be_of_use():
         assert (estimate.high - estimate.low) / 2 < 0.08 * estimate.value, name
 
 
+def test_what_rounding_hides_is_bounded_and_the_rest_is_right():
+    inside = dict.fromkeys(("gain", "quantum_efficiency", "saturation", "linearity_error", "prnu"), 0)
+    bounded = ("dark_noise", "dsnu", "dsnu_row", "dsnu_column", "dsnu_pixel")
+    for seed in range(40):
+        fine = random_camera(seed)
+        camera = dataclasses.replace(fine, bits=8, gain=fine.gain / 16.25, black_level=4 + seed / 8)
+        found = bench.characterize(camera, 525e-9, shape=64, camera=seed, seed=seed)
+        estimates, true = found.estimates(), bench.truth(camera, 525e-9, found)
+        assert found.variance[0] < 0.29
+        for name in bounded:
+            assert true[name] in estimates[name], name
+            assert estimates[name].low == 0
+        for name in inside:
+            inside[name] += true[name] in estimates[name]
+    # a binomial of 40 at 95 % is below 34 once in 70 cases
+    assert min(inside.values()) >= 34, inside
+
+
+def test_a_camera_whose_rounding_hides_all_noise_is_refused():
+    with pytest.raises(InvalidArgument, match=r"^photons: .* of 0\.29 DN\^2 .* got 0.*a higher gain"):
+        bench.characterize(Detector(bits=8, gain=0.002, black_level=4.0), 525e-9, shape=32)
+
+
 def test_a_bent_camera_is_found_to_be_bent():
     bent = dataclasses.replace(Detector(), response=(-0.06,))
     found = bench.characterize(bent, 525e-9, shape=64)
@@ -33,6 +56,7 @@ def test_a_bent_camera_is_found_to_be_bent():
     assert true > 0.5
     assert true in found.linearity_error
     assert 0.0 not in found.linearity_error
+    assert found.gain.high < bent.gain  # as the docstring of measure says
     assert 0.0 in bench.characterize(Detector(), 525e-9, shape=64).linearity_error
 
 

@@ -334,6 +334,13 @@ def test_saturation_is_where_the_bent_response_meets_the_converter():
     assert detect(flat(bent.saturation * 1.0001, 1), bent, noise=False).item() == 4095
 
 
+@pytest.mark.parametrize("response", [(), (-0.02,), (0.1,)])
+def test_the_saturation_level_is_what_the_brightest_light_gives(response):
+    camera = Detector(response=response)
+    brightest = detect(flat(1e6, 1), camera, noise=False).item()
+    assert camera.saturation_level == pytest.approx(brightest, rel=1e-6)
+
+
 def test_crosstalk_moves_charge_and_leaves_noise_white():
     camera = dataclasses.replace(QUIET, crosstalk=0.2, dark_noise=0.0)
     point = torch.zeros(5, 5, dtype=torch.float64)
@@ -387,6 +394,19 @@ def test_sampling_on_the_pixels_uses_the_cameras_pitch_and_fill():
     camera = Detector(pitch=(2e-6, 3e-6), fill=(0.5, 1))
     expected = pixel_irradiance(light, grid, Grid((5, 3), (2e-6, 3e-6), (1e-6, 0)), (0.5, 1))
     torch.testing.assert_close(camera.sample(light, grid, (5, 3), (1e-6, 0)), expected)
+
+
+@pytest.mark.parametrize("temperature", [1e4, -300.0, torch.tensor([20.0, 1e4])])
+def test_temperatures_that_no_sensor_has_are_refused(temperature):
+    with pytest.raises(InvalidArgument, match=r"^temperature: expected degrees C from -273\.15 to 500"):
+        detect(torch.zeros(2, 2), Detector(), seed=0, temperature=temperature)
+
+
+def test_a_folder_is_no_camera_file(tmp_path):
+    (tmp_path / "x.toml").mkdir()
+    for path in (tmp_path / "x.toml", tmp_path / ("a" * 300 + ".toml"), "a\0.toml"):
+        with pytest.raises(DataMissing, match="there is no camera file"):
+            Detector.from_file(path)
 
 
 def test_each_exposure_can_have_its_own_temperature():

@@ -3,7 +3,8 @@ import dataclasses
 import pytest
 import torch
 
-from photonet.errors import InvalidArgument
+from photonet.detector import Detector
+from photonet.errors import DataError, InvalidArgument
 from photonet.measured import Device, MeasuredData, check, make_devices, run_bench
 from tests.measured.test_device import make_design, scenes
 
@@ -49,6 +50,18 @@ def test_the_dark_frames_warm_up_and_the_point_source_fills_half_of_the_range(de
         brightest = hot.detector.electrons(data.psf[:].mean(0)).max()
         assert 0.3 < float(brightest / hot.detector.saturation) < 0.7
         assert data.psf.position.tolist() == [[0.0, 0.0]] * 16
+
+
+@pytest.mark.parametrize("camera", ["imx249", "imx250", "zyla-5.5"])
+def test_a_bench_that_fills_the_wells_is_refused(device, tmp_path, camera):
+    bright = dataclasses.replace(device, detector=Detector.from_file(camera), light=2e6, bench={})
+    path = tmp_path / "a.h5"
+    run_bench(bright, scenes(4), path, levels=0, points=0)
+    assert {f.kind for f in check(path)} == {"saturated"}
+    with pytest.raises(DataError, match="saturated in"):
+        MeasuredData(path)
+    with MeasuredData(path, accept="saturated") as data:
+        assert data.saturation == bright.detector.saturation_level
 
 
 def test_the_same_run_gives_the_same_bytes_and_another_one_other_noise(device, tmp_path):

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from photonet.detector import Detector, detect
 from photonet.measured import MeasuredData, Part, check, run_bench, write
 from tests.measured.test_photometry import ERRORS, device, pictures
 
@@ -74,6 +75,42 @@ def test_hot_pixels_are_no_saturated_spot(tmp_path):
         bits=12,
     )
     assert check(tmp_path / "a.h5") == []
+
+
+CAMERAS = {
+    "12 bits": Detector(),
+    "8 bits": Detector(bits=8, gain=230 / 32_000, black_level=4.0),
+    "noisy": Detector(full_well=5_000.0, gain=0.7, dark_noise=15.0, dsnu=(2, 2, 5)),
+}
+
+
+def filled(path, camera, light, uniform, **arguments):
+    """A file of scenes whose brightest pixels get so much light, relative to the full well."""
+    g = torch.Generator().manual_seed(1)
+    maps = camera.pattern((24, 32), seed=1)
+    shares = torch.ones(20, 24, 32) if uniform else torch.rand(20, 24, 32, generator=g)
+    scenes, dark = (
+        detect(e, camera, seed=g, pattern=maps)
+        for e in (light * camera.saturation * shares, torch.zeros(6, 24, 32))
+    )
+    write(path, Part(scenes, 1e-3), dark=Part(dark, 1e-3), bits=camera.bits, **arguments)
+
+
+@pytest.mark.parametrize("uniform", [True, False])
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_a_full_well_below_the_end_of_the_converter_is_found(tmp_path, camera, uniform):
+    path = tmp_path / "a.h5"
+    for light in (0.03, 0.3, 0.9):
+        filled(path, CAMERAS[camera], light, uniform)
+        assert check(path) == []
+    filled(path, CAMERAS[camera], 1.5, uniform)
+    (finding,) = check(path)
+    assert str(finding).startswith("scenes, frames 0 to 19: ")
+    assert "pile up" in finding.message
+    assert finding.kind == "doubt"
+    filled(path, CAMERAS[camera], 1.5, uniform, saturation=CAMERAS[camera].saturation_level)
+    (finding,) = check(path)
+    assert finding.kind == "saturated"
 
 
 def test_a_bench_of_many_errors_leaves_no_doubt(tmp_path):

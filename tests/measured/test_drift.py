@@ -12,10 +12,10 @@ from photonet.measured import DriftMonitor, Measured
 SIGMA = 0.005
 
 
-def blobs(dy=0.0, dx=0.0, blur=0.0, scenes=4, size=14):
+def blobs(dy=0.0, dx=0.0, blur=0.0, scenes=4, size=14, sigma=2.0):
     """Gaussian spots [scenes, 1, y, x] that are displaced and blurred exactly."""
     y, x = (torch.arange(size, dtype=torch.float64) - size / 2 for _ in range(2))
-    variance = 2.0**2 + blur
+    variance = sigma**2 + blur
     spots = [
         4.0 / variance * torch.exp(-((y[:, None] - a - dy) ** 2 + (x - b - dx) ** 2) / (2 * variance))
         for a, b in [(0.5, -1.0), (-2.0, 1.5), (1.0, 2.0), (-1.0, -2.0), (0.0, 0.0)][:scenes]
@@ -64,6 +64,16 @@ def test_a_change_is_found_named_and_measured(kind, bench, monitor):
     for name, value in truth.items():
         # four standard errors, and a tenth for differences instead of derivatives and for the linear model
         assert look.estimates[name][0] == pytest.approx(value, rel=0.1, abs=4 * look.estimates[name][1])
+
+
+@pytest.mark.parametrize(("sigma", "error"), [(0.8, 0.06), (1.2, 0.015), (2.0, 0.01)])
+@pytest.mark.parametrize("shift", [(0.3, -0.2), (0.05, 0.03)])
+def test_shifts_of_fine_structure_are_right(sigma, error, shift, bench):
+    monitor = DriftMonitor.fit(bench(16, blobs(sigma=sigma)))
+    look = monitor.look(bench(8, blobs(*shift, sigma=sigma)))
+    for name, value in zip(("shift_y", "shift_x"), shift, strict=True):
+        found, noise = look.estimates[name]
+        assert found == pytest.approx(value, rel=error, abs=4 * noise)
 
 
 def test_louder_noise_is_noise_and_not_a_change_of_the_mean(bench, monitor):

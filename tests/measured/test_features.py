@@ -151,6 +151,22 @@ def test_frames_of_several_exposure_times_are_of_one_scale_without_flats(tmp_pat
     torch.testing.assert_close(level / level[1], torch.ones(4), atol=0.01, rtol=0)
 
 
+def test_a_black_level_is_not_scaled_with_the_exposure_time(tmp_path):
+    scenes, dark = brackets()
+    few = Part(dark.data[:1], dark.exposure[:1])
+    gain = torch.tensor([[1.0], [0.5]])
+    for others in (None, few):
+        write(tmp_path / "a.h5", scenes, dark=others)
+        with pytest.raises(
+            InvalidArgument, match=r"^source: expected two or more dark frames .*calibration=\(\)"
+        ):
+            Measured.from_file(tmp_path / "a.h5", gain)
+    write(tmp_path / "a.h5", replace(scenes, data=scenes.data - 64))
+    level = Measured.from_file(tmp_path / "a.h5", gain, calibration=()).features.unflatten(0, (4, 30))
+    ratio = level.mean((1, 2, 3, 4)) / level[1].mean()
+    torch.testing.assert_close(ratio, torch.ones(4), atol=0.05, rtol=0)  # a scaled level would add 0.3
+
+
 def test_repeated_frames_become_one_of_less_noise(tmp_path):
     scenes, dark = brackets()
     write(tmp_path / "a.h5", replace(scenes, label=torch.arange(120) % 30), dark=dark)

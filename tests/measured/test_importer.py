@@ -28,7 +28,9 @@ def folder(tmp_path):
 
 
 def test_a_folder_becomes_a_file(folder):
-    import_folder(folder, folder / "out.h5", bits=12, camera="C", mask="M", wavelength=525e-9)
+    import_folder(
+        folder, folder / "out.h5", bits=12, saturation=4010.0, camera="C", mask="M", wavelength=525e-9
+    )
     with MeasuredData(folder / "out.h5") as measured:
         for i, name in enumerate(("a.png", "b.tif")):
             expected = torch.from_numpy(np.array(Image.open(folder / name)).astype(np.float32))
@@ -38,7 +40,7 @@ def test_a_folder_becomes_a_file(folder):
         assert measured.scenes.time.tolist() == [1795428000, 1795428001]
         assert measured.dark[0].unique().item() == 3
         assert measured.psf.position.tolist() == [[0, -1e-3]]
-        assert (measured.camera, measured.bits) == ("C", 12)
+        assert (measured.camera, measured.bits, measured.saturation) == ("C", 12, 4010.0)
 
 
 def edit(old, new):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from photonet.errors import DataError, DataMissing, InvalidArgument, UnknownName
-from photonet.measured import MeasuredData, Part, check, write
+from photonet.measured import DriftMonitor, MeasuredData, Part, check, write
 from photonet.measured.container import BLOCK, HEADER_BYTES, SealedFile
 from tests.measured.fuzz import everything, reseal, run, same, sample
 
@@ -208,6 +208,8 @@ def test_workers_read_for_themselves(path):
         ({"psf": Part(frames(), exposure=1.0, position=[0, 0])}, "psf.position"),
         ({"kind": "raw"}, "kind"),
         ({"bits": 12.5}, "bits"),
+        ({"saturation": 0.0}, "saturation"),
+        ({"saturation": 4096.0, "bits": 12}, "saturation"),
         ({"camera": 3}, "camera"),
         ({"notes": "n" * 70_000}, "notes"),
         ({"wavelength": 525}, "wavelength"),
@@ -274,6 +276,10 @@ FAULTY = {
     "flat, frame 6: saturated in 50 %": (  # 12 bits at the upper end of 16
         "saturated",
         {"scenes": SCENES, "flat": Part(16 * HALF_BRIGHT, exposure=1e-3), "bits": None},
+    ),
+    "scenes, frame 6: saturated in 50 %": (  # the full well ends before the converter
+        "saturated",
+        {"scenes": Part(HALF_BRIGHT.clamp(max=3904), exposure=1e-3), "saturation": 3904.0},
     ),
     "scenes, frames 0 to 1: NaN": ("values", {"scenes": NAN, "kind": "features"}),
 }
@@ -344,6 +350,22 @@ def test_damage_is_named(path, damage, message):
         MeasuredData(path)
 
 
+@pytest.mark.parametrize("path", [None, 3, "a\0.h5"])
+@pytest.mark.parametrize("action", [MeasuredData, check, DriftMonitor.load])
+def test_what_is_no_path_is_named(action, path):
+    with pytest.raises(InvalidArgument, match="^path: expected the path of a file"):
+        action(path)
+
+
+@pytest.mark.parametrize("name", ["a\0.h5", "a" * 300 + ".h5"])
+def test_names_that_no_file_can_have_are_refused_before_anything_is_written(tmp_path, name):
+    with pytest.raises(InvalidArgument, match="^path: expected"):
+        write(tmp_path / name, SCENES)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises((InvalidArgument, DataMissing)):
+        MeasuredData(tmp_path / name)
+
+
 def test_missing_files_and_folders_are_named(path):
     for nothing in (path, path.parent):
         for action in (MeasuredData, check, SealedFile):
@@ -366,6 +388,7 @@ OTHER_SCHEMAS = [
     (lambda f: f.attrs.__setitem__("camera", 3.0), "attribute camera: expected a text"),
     (lambda f: f.attrs.__setitem__("kind", np.bytes_(b"film")), "attribute kind"),
     (lambda f: f.attrs.__delitem__("bits"), "structure"),
+    (lambda f: f.attrs.__setitem__("saturation", np.bytes_(b"bright")), "structure"),
     (lambda f: f.__delitem__("scenes"), "there is no group scenes"),
     (lambda f: f.create_group("extra"), "unknown group 'extra'"),
     (lambda f: f.__delitem__("scenes/exposure"), "scenes/exposure is missing"),

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from photonet import Detector
+from photonet.detector import detect
 from photonet.detector.emva import system_gain
 from photonet.errors import InvalidArgument, UnknownName
 from photonet.measured import (
@@ -219,7 +220,8 @@ def test_photon_transfer_finds_the_gain(file):
 def test_the_interval_of_the_gain_is_students_of_its_groups(tmp_path):
     g = torch.Generator().manual_seed(0)
     seconds = torch.arange(1, 11).repeat_interleave(2) * 1e-3
-    flat = torch.poisson(1e6 * seconds[:, None, None].expand(-1, 4, 4), generator=g)
+    # halves of whole numbers, that nothing was rounded
+    flat = 0.5 * torch.poisson(1e6 * seconds[:, None, None].expand(-1, 4, 4), generator=g)
     dark = torch.zeros(2, 4, 4)
     write(tmp_path / "a.h5", Part(flat[:4], 1e-3), dark=Part(dark, 1e-3), flat=Part(flat, seconds))
     with MeasuredData(tmp_path / "a.h5") as data:
@@ -250,6 +252,30 @@ def test_the_gain_needs_no_order_of_the_dark_frames(tmp_path):
         MeasuredData(tmp_path / "a.h5") as data,
         pytest.raises(InvalidArgument, match="of one exposure time"),
     ):
+        gain_of_series(data)
+
+
+def rounded_series(path, camera, seed):
+    g = torch.Generator().manual_seed(seed)
+    maps = camera.pattern((48, 48), seed)
+    seconds = torch.arange(1, 16).repeat_interleave(2) / 15
+    light = torch.cat([torch.zeros(4), 0.9 * camera.saturation * seconds, torch.full((2,), 1e4)])
+    frames = detect(light[:, None, None].expand(-1, 48, 48), camera, seed=g, pattern=maps)
+    write(path, Part(frames[-2:], 1.0), dark=Part(frames[:4], 1.0), flat=Part(frames[4:-2], seconds))
+
+
+def test_the_gain_is_right_where_rounding_hides_the_noise_of_the_dark(tmp_path):
+    inside = 0
+    for seed in range(20):
+        camera = Detector(bits=8, gain=230 / 32_000, black_level=4 + seed / 20)
+        rounded_series(tmp_path / "a.h5", camera, seed)
+        with MeasuredData(tmp_path / "a.h5") as data:
+            gain = gain_of_series(data)
+        inside += camera.gain in gain
+        assert (gain.high - gain.low) / 2 < 0.2 * gain.value
+    assert inside >= 17
+    rounded_series(tmp_path / "a.h5", Detector(bits=8, gain=0.002, black_level=4.0), 0)
+    with MeasuredData(tmp_path / "a.h5") as data, pytest.raises(InvalidArgument, match=r"of 0\.29 DN\^2"):
         gain_of_series(data)
 
 
