@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from .. import checks
-from ..arrays import as_tensor
+from ..arrays import as_tensor, tracked
 from ..errors import InvalidArgument
 from ..units import LIGHT_SPEED, PLANCK
 
@@ -154,7 +154,7 @@ def poisson(mean: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """`shot_noise` for means that were looked at."""
     fixed = mean.detach()
     drawn = torch.poisson(fixed, generator=generator)
-    if not mean.requires_grad:
+    if not tracked(mean):
         return drawn
     slope = 1 + (drawn - fixed) / (2 * fixed.clamp(min=1))
     return drawn + (mean - fixed) * slope

@@ -38,7 +38,7 @@ def psf(
         transmission: complex amplitude transmission [..., L, y, x] on ``grid``.
         grid: samples of the mask.
         wavelength: in m, one value or [L].
-        distance: mask to image plane in m.
+        distance: mask to image plane in m; zero gives the light right behind the mask.
         source: distance of the point before the mask in m; None for one so far away that its light is
             a plane wave.
         position: (y, x) of a near point in m; its geometric image lies at ``-distance / source`` of that,
@@ -51,7 +51,7 @@ def psf(
         sample. The sum is the fraction that lands in the window.
 
     Raises:
-        InvalidArgument: a position without a distance, a distance of zero.
+        InvalidArgument: a position without a distance, a point in the plane of the mask.
         GridMismatch: a transmission that does not lie on ``grid``.
         SamplingError: with ``strict``, a point whose light is too steep for the pitch. And as `propagate`.
 
