@@ -143,7 +143,8 @@ def simulate(
         field: what arrives, the scene or the screen.
         distance: from mask to sensor in m; may require a gradient.
         detector: a camera; its pixels cover the output window around the axis.
-        fabrication: errors (see `photonet.fabrication`) for one device, drawn from ``seed``.
+        fabrication: errors (see `photonet.fabrication`) for one device, drawn from ``seed``; for each, where
+            the mask is several devices.
         coherence: ``coherent``, ``partial`` (the axis before the wavelength is that of the modes) or
             ``incoherent``.
         output: the grid of the result; by default the mask's.
