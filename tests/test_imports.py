@@ -21,6 +21,7 @@ LEVELS = [
         "figures",
         "files",
         "grid",
+        "precision",
         "progress",
         "provenance",
         "streams",

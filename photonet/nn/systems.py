@@ -15,12 +15,13 @@ from ..optics.elements import rectangular_aperture
 from ..optics.irradiance import irradiance
 from ..optics.ledger import Ledger, power, space_entry, thin_entry
 from ..optics.relay import focal_plane, magnified, pupil_grid
-from .elements import FreeSpace, PhaseMask, check_field, length_parameter
+from ..precision import full_precision
+from .elements import FreeSpace, Lengths, PhaseMask, check_field, length_parameter
 
 __all__ = ["DiffractiveStack", "FourF", "detector_regions"]
 
 
-class FourF(nn.Module):
+class FourF(Lengths):
     """Two ideal lenses with a filter in the Fourier plane between them; see `photonet.optics.four_f`.
 
     Exact at the shortest wavelength; what is lost at the others is told in `photonet.optics.pupil_grid`.
@@ -239,4 +240,5 @@ class DiffractiveStack(nn.Module):
 
     def _collect(self, u: torch.Tensor) -> torch.Tensor:
         light = irradiance(u).sum(-3)
-        return torch.einsum("...yx,cyx->...c", light, self.regions.to(light)) * self.grid.cell
+        with full_precision(light):
+            return torch.einsum("...yx,cyx->...c", light, self.regions.to(light)) * self.grid.cell

@@ -6,6 +6,7 @@ import torch
 
 from .. import checks
 from ..errors import InvalidArgument
+from ..precision import full_precision
 from .psf import convolve
 
 __all__ = ["convolve_low_rank", "convolve_patches", "hats", "low_rank"]
@@ -105,7 +106,8 @@ def convolve_low_rank(scene: torch.Tensor, modes: torch.Tensor, weights: torch.T
         )
     rows = hats(scene.shape[-2], weights.shape[1], scene)
     columns = hats(scene.shape[-1], weights.shape[2], scene)
-    maps = torch.einsum("rij,iy,jx->ryx", weights, rows, columns)
+    with full_precision(scene):
+        maps = torch.einsum("rij,iy,jx->ryx", weights, rows, columns)
     image = torch.zeros_like(scene)
     for mode, share in zip(modes, maps, strict=True):
         image = image + convolve(scene * share, mode)
