@@ -152,7 +152,8 @@ def simulate(
         method: of propagation; see `photonet.plan`.
         strict: raise `SamplingError` where a `SamplingWarning` would be given.
         ledger: also book the power that goes into, is absorbed by, leaves beside and leaves each element.
-        seed: whole number of at least 0; draws the device and the exposure, from separate streams.
+        seed: whole number of at least 0; draws the device and the exposure, from separate streams. The noise
+            of a picture depends on those it is exposed together with.
 
     Returns:
         `Simulation` with ``.field``, ``.irradiance``, ``.image`` (DN), ``.plan``, ``.ledger``.

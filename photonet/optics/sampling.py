@@ -76,8 +76,9 @@ def predict(
     outside ``band``.
 
     Returns:
-        Fractions of the energy folded and cut, and the relative L2 error of the paraxial phase, each
-        averaged over wavelengths, for the spectrum of ``field`` [..., L, y, x] or else for a white one.
+        Fraction of the energy folded, at the worst wavelength, as good ones do not mend a bad one; fraction
+        cut, of all wavelengths; relative L2 error of the paraxial phase, at the worst. For the spectrum of
+        ``field`` [..., L, y, x], or else for a white one.
     """
     axes = _frequencies(grid, field)
     folded = cut = error = 0.0
@@ -94,7 +95,8 @@ def predict(
                 wrong.append((f.abs() > 1 / d - steepest).double())
             else:
                 wrong.append(torch.zeros_like(f))
-        folded += float((power * (1 - (1 - wrong[0][:, None]) * (1 - wrong[1]))).sum() / total)
+        part = (power * (1 - (1 - wrong[0][:, None]) * (1 - wrong[1]))).sum() / total
+        folded = max(folded, float(part))
         cut += float((power * (1 - (1 - lost[0][:, None]) * (1 - lost[1]))).sum() / total)
         if paraxial:
             exact = s2 / (1 + (1 - s2).clamp_min(0).sqrt())
@@ -103,8 +105,8 @@ def predict(
             near = [((wave * f).abs() * abs(z) <= r).double() for f, r in zip(axes, far, strict=True)]
             arriving = power * near[0][:, None] * near[1]
             wrong_power = (arriving * (2 * torch.sin(phase / 2)) ** 2).sum()
-            error += float((wrong_power / arriving.sum().clamp_min(1e-300)).sqrt())
-    return folded / len(waves), cut / len(waves), error / len(waves)
+            error = max(error, float((wrong_power / arriving.sum().clamp_min(1e-300)).sqrt()))
+    return folded, cut / len(waves), error
 
 
 def fade_error(
