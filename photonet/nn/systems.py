@@ -100,7 +100,7 @@ class FourF(Lengths):
 
 
 def detector_regions(grid: Grid, classes: int, *, size: Any = None) -> torch.Tensor:
-    """One square of sensor for each class, in even rows that fill the window.
+    """One rectangle of sensor for each class, of equal area, in even rows that fill the window.
 
     Args:
         grid: samples of the detector plane.
@@ -124,7 +124,8 @@ def detector_regions(grid: Grid, classes: int, *, size: Any = None) -> torch.Ten
     sides = (step_y / 2, step_x / 2) if size is None else checks.pair("size", size)
     if sides[0] > step_y or sides[1] > step_x:
         raise InvalidArgument("size", f"at most ({step_y:g}, {step_x:g}) m, so that none overlap", size)
-    cy, cx = grid.centre
+    # of even grids the axis sample is half a sample beside it, and regions at one edge would be cut
+    cy, cx = (float(axis[0] + axis[-1]) / 2 for axis in (grid.y, grid.x))
     return torch.stack(
         [
             rectangular_aperture(
