@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from .errors import InvalidArgument, UnknownName
+from .errors import GridMismatch, InvalidArgument, UnknownName
 
 __all__ = [
+    "broadcasts",
     "choice",
     "count",
     "finite",
@@ -24,6 +25,7 @@ __all__ = [
     "lookup",
     "non_negative",
     "pair",
+    "pictures",
     "positive",
     "real",
     "wavelength",
@@ -149,6 +151,23 @@ def instance(name: str, value: Any, kind: type[T], what: str, hint: str = "") ->
     if not isinstance(value, kind):
         raise InvalidArgument(name, what, f"{type(value).__name__} {value!r}"[:80], hint)
     return value
+
+
+def pictures(name: str, value: Any) -> torch.Tensor:
+    """Return ``value`` if it is a real tensor [..., y, x] in single or double precision."""
+    instance(name, value, torch.Tensor, "a real tensor [..., y, x]")
+    if value.dtype not in (torch.float32, torch.float64) or value.ndim < 2:
+        got = f"{value.dtype} {tuple(value.shape)}"
+        raise InvalidArgument(name, "a real tensor [..., y, x] in single or double precision", got)
+    return value
+
+
+def broadcasts(name: str, value: torch.Tensor, other: torch.Tensor, whose: str) -> None:
+    """Raise `GridMismatch` where an axis and that of ``other`` are of different lengths, and neither is 1."""
+    if any(a != b and 1 not in (a, b) for a, b in zip(value.shape[::-1], other.shape[::-1], strict=False)):
+        raise GridMismatch(
+            name, f"axes that broadcast with {tuple(other.shape)}, {whose}", tuple(value.shape)
+        )
 
 
 @contextmanager

@@ -159,7 +159,8 @@ def simulate(
         `Simulation` with ``.field``, ``.irradiance``, ``.image`` (DN), ``.plan``, ``.ledger``.
 
     Raises:
-        GridMismatch: mask and field are sampled differently, or partial light without an axis of modes.
+        GridMismatch: mask and field are sampled differently or their batches do not broadcast, or partial
+            light without an axis of modes.
         InvalidArgument: a field that is not finite, incoherent light without a distance, random errors or a
             camera without a seed, pixels larger than the window, patches for a `Field`, partial coherence of
             a `Display`, a distance behind a relief in another medium than air.
@@ -297,6 +298,7 @@ def _from_waves(road: _Road, field: Field, partial: bool) -> _Arrival:
     def irradiance_of(u: torch.Tensor) -> torch.Tensor:
         return squared(u) if modes is None else squared(u).sum(modes)
 
+    checks.broadcasts("field", field.data, transmission, "the mask's transmission")
     u = field.data * transmission
     powers = [irradiance_of(v).sum((-2, -1)) * road.grid.cell for v in (field.data, u)]
     entries = [thin_entry("mask", *powers)]

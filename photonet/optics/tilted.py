@@ -50,8 +50,9 @@ def rotate_plane(
         True
     """
     checks.instance("grid", grid, Grid, "a Grid")
-    waves = checks.wavelength(wavelength).to(u.device)
+    waves = checks.wavelength(wavelength)
     check_field(u, grid, waves)
+    waves = waves.to(u.device)
     ay = scalar("about_y", about_y, "a finite angle in rad", device=u.device)
     ax = scalar("about_x", about_x, "a finite angle in rad", device=u.device)
     if ay == 0 and ax == 0 and not tracked(about_y, about_x):
