@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
-from torch.autograd import forward_ad
 
 from .checks import finite
 from .errors import InvalidArgument
@@ -24,8 +22,6 @@ __all__ = [
     "complex_dtype",
     "readable",
     "real_dtype",
-    "tracked",
-    "unwrapped",
 ]
 
 UNLABELLED = -100
@@ -158,44 +154,6 @@ def real_dtype(dtype: torch.dtype) -> torch.dtype:
         torch.float32
     """
     return torch.float64 if dtype in (torch.float64, torch.complex128) else torch.float32
-
-
-def tracked(*values: Any) -> bool:
-    """Whether a derivative may be asked for: of a graph, a forward-mode tangent or a `torch.func` transform.
-
-    ``requires_grad`` alone says nothing of the last two. What a transform has wrapped counts even where it is
-    constant: the wrapper does not tell.
-
-    Args:
-        values: tensors, or numbers, of which nothing is asked.
-
-    Example:
-        >>> torch.func.grad(lambda z: z * tracked(z))(torch.ones(())).item()
-        1.0
-        >>> tracked(torch.ones(()), 1.0)
-        False
-    """
-    return any(
-        value.requires_grad
-        or is_functorch_wrapped_tensor(value)
-        or forward_ad.unpack_dual(value).tangent is not None
-        for value in values
-        if isinstance(value, torch.Tensor)
-    )
-
-
-def unwrapped(constant: torch.Tensor) -> torch.Tensor:
-    """A constant without the wrappers of the `torch.func` transforms it was made in, which it may outlive.
-
-    Example:
-        >>> kept = []
-        >>> slope = torch.func.grad(lambda x: kept.append(unwrapped(torch.ones(2) * 3)) or x)(torch.ones(()))
-        >>> tracked(kept[0])
-        False
-    """
-    while is_functorch_wrapped_tensor(constant):
-        constant = get_unwrapped(constant)
-    return constant
 
 
 def batches(inputs: torch.Tensor, size: int | None = None) -> tuple[torch.Tensor, ...]:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from .errors import GridMismatch, InvalidArgument, UnknownName
+from .transforms import unwrapped
 
 __all__ = [
     "broadcasts",
@@ -123,7 +124,13 @@ def wavelength(value: Any, name: str = "wavelength") -> torch.Tensor:
     if tensor.ndim > 1 or tensor.numel() == 0:
         raise InvalidArgument(name, "one wavelength or a list of them, in m", f"shape {tuple(tensor.shape)}")
     tensor = tensor.reshape(-1)
-    for w in tensor.detach().tolist():
+    plain = unwrapped(tensor).detach()
+    if plain.shape != tensor.shape:
+        got = "a batch of torch.func.vmap"
+        raise InvalidArgument(
+            name, "wavelengths that are known, as the sampling hangs on them", got, "pass [L]"
+        )
+    for w in plain.tolist():
         if not SHORTEST_WAVELENGTH <= w <= LONGEST_WAVELENGTH:
             hint = ""
             if 10 <= w <= 100_000:
@@ -137,7 +144,7 @@ def wavelength(value: Any, name: str = "wavelength") -> torch.Tensor:
 def finite(name: str, tensor: torch.Tensor) -> torch.Tensor:
     """Return ``tensor`` if all of it is finite; else say how many values are not, and where the first is."""
     instance(name, tensor, torch.Tensor, "a tensor")
-    bad = ~torch.isfinite(tensor)
+    bad = ~torch.isfinite(unwrapped(tensor))
     if bool(bad.any()):
         first = tuple(int(i) for i in bad.nonzero()[0])
         raise InvalidArgument(

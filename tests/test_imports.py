@@ -25,6 +25,7 @@ LEVELS = [
         "progress",
         "provenance",
         "streams",
+        "transforms",
         "units",
     },
     {"detector", "fabrication", "materials", "optics"},

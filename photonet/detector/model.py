@@ -19,8 +19,9 @@ from typing import Any
 import torch
 
 from .. import checks
-from ..arrays import as_tensor, tracked
+from ..arrays import as_tensor
 from ..errors import InvalidArgument
+from ..transforms import tracked
 from ..units import LIGHT_SPEED, PLANCK
 
 __all__ = ["dark_current", "light", "numbers", "photons", "poisson", "read_out", "several", "shot_noise"]

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from .. import checks
-from ..arrays import tracked, unwrapped
 from ..errors import GridMismatch, InvalidArgument, SamplingError, SamplingWarning
 from ..grid import Grid
+from ..transforms import tracked, unwrapped
 from .convolution import convolve_kernel
 from .fourier import mirror
 from .plan import TRANSFERS, ZOOMS, Plan, plan
@@ -101,7 +101,7 @@ def propagate(
     choice = plan(grid, waves, distance, output, method=method, padding=padding, dtype=u.dtype)
     _check_window(u, choice, grid, waves, output, strict)
     _check_sampling(u, choice, grid, waves, distance, output, padding, strict)
-    batch = u[..., 0, 0, 0].numel()
+    batch = unwrapped(u[..., 0, 0, 0]).numel()
     check_memory(
         choice.memory * batch + choice.kernel_memory,
         u.device,
@@ -199,7 +199,7 @@ def _check_window(
     if all(low <= 0 <= high for low, high in choice.reach):
         return
     part = arriving(u, grid, tuple(waves.detach().tolist()), choice.reach)
-    if part > MISSED or not bool(u.detach().any()):
+    if part > MISSED or not bool(unwrapped(u).any()):
         return
     got, hint = f"{output}, where {part:.1e} of it goes", "move the window to where the light is"
     if strict:

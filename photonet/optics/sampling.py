@@ -10,6 +10,7 @@ import torch
 
 from ..errors import MemoryEstimateError, SamplingError, SamplingWarning
 from ..grid import Grid
+from ..transforms import unwrapped
 
 __all__ = [
     "Prediction",
@@ -203,7 +204,8 @@ def too_steep(
     r = (ways[0] ** 2 + ways[1] ** 2 + source**2).sqrt()
     worst = 0.0
     for index, wave in enumerate(waves):
-        light = field.detach()[..., min(index, field.shape[-3] - 1), :, :].abs().square().double()
+        light = field.detach()[..., min(index, field.shape[-3] - 1), :, :]
+        light = unwrapped(light).abs().square().double()
         steep = [way.abs() / r > wave / (2 * d) for way, d in zip(ways, grid.pitch, strict=True)]
         parts = [(light, steep[0] | steep[1])]
         # by how much each frequency has been folded, in cycles per m
@@ -232,7 +234,7 @@ def _landing(sine: float, z: float) -> float:
 def curvature_error(field: torch.Tensor, grid: Grid, wave: float, z: float) -> float:
     """Relative error of Fraunhofer's formula by the curvature of the source that it leaves out."""
     y, x = grid.mesh(field.device)
-    power = field.detach().abs().square().double()
+    power = unwrapped(field.detach()).abs().square().double()
     power = power.flatten(0, -3).sum(0) if power.ndim > 2 else power
     bend = (math.pi * (y**2 + x**2) / (wave * abs(z))).clamp(max=math.pi)
     wrong = (power * (2 * torch.sin(bend / 2)) ** 2).sum()
@@ -253,7 +255,7 @@ def _power(field: torch.Tensor | None, index: int, axes: list[torch.Tensor]) -> 
     if field is None:
         return axes[0].new_ones(len(axes[0]), len(axes[1]))
     one = field.detach()[..., min(index, field.shape[-3] - 1), :, :] if field.ndim > 2 else field.detach()
-    power = torch.fft.fft2(one).abs().square().double()
+    power = torch.fft.fft2(unwrapped(one)).abs().square().double()
     return power.flatten(0, -3).sum(0) if power.ndim > 2 else power
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from .. import checks
-from ..arrays import tracked
 from ..grid import Grid
+from ..transforms import tracked
 from .fourier import fast_length
 from .propagate import check_field
 from .scalars import scalar

@@ -7,8 +7,8 @@ import math
 
 import torch
 
-from ..arrays import unwrapped
 from ..grid import Grid
+from ..transforms import unwrapped
 from .fourier import fourier_matrix, matrix_transform, mirror, two_products, zoom_transform
 from .kernels import carrier
 from .transfer import cached
