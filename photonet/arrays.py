@@ -13,7 +13,16 @@ import torch
 from .checks import finite
 from .errors import InvalidArgument
 
-__all__ = ["UNLABELLED", "as_labels", "as_pictures", "as_tensor", "batches", "complex_dtype", "real_dtype"]
+__all__ = [
+    "UNLABELLED",
+    "as_labels",
+    "as_pictures",
+    "as_tensor",
+    "batches",
+    "complex_dtype",
+    "readable",
+    "real_dtype",
+]
 
 UNLABELLED = -100
 """The label of a picture (or pixel) whose class is not known: left out of every loss and score."""
@@ -39,7 +48,7 @@ def as_tensor(name: str, value: Any, *, least_dims: int = 0, whole: bool = False
         A tensor of the same shape.
 
     Raises:
-        InvalidArgument: not numbers, not finite, or too few axes.
+        InvalidArgument: not numbers, not finite, masked, or too few axes.
 
     Example:
         >>> as_tensor("image", [[0, 1], [2, 3]]).dtype
@@ -55,23 +64,41 @@ def as_tensor(name: str, value: Any, *, least_dims: int = 0, whole: bool = False
             )
         value = value.transpose(..., *known).values
     if not isinstance(value, torch.Tensor):
-        try:
-            array = np.asarray(value)
-        except ValueError as error:  # of lists whose rows differ in length
-            raise InvalidArgument(name, "numbers in equal rows", str(error).split("(")[0]) from None
-        if array.dtype.kind not in "biufc":
-            raise InvalidArgument(name, "numbers", f"an array of {array.dtype}")
+        array = readable(name, value)
         if array.dtype.kind in "biu":
             array = array.astype(np.int64 if whole and array.dtype.itemsize > 1 else np.float32)
-        # torch reads neither foreign byte order nor negative strides
-        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-        value = torch.from_numpy(array if array.flags.writeable else array.copy())
+        value = torch.from_numpy(array)
     elif not (value.is_floating_point() or value.is_complex()):
         value = value.to(torch.int64 if whole and value.dtype.itemsize > 1 else torch.float32)
     value = value.resolve_conj().resolve_neg()  # numpy knows no lazy conjugates
     if value.ndim < least_dims:
         raise InvalidArgument(name, f"at least {least_dims} axes (..., y, x)", f"shape {tuple(value.shape)}")
     return finite(name, value)
+
+
+def readable(name: str, value: Any) -> np.ndarray[Any, Any]:
+    """Numbers from whatever holds them, of their own kind and precision, in an array that torch can read.
+
+    Raises:
+        InvalidArgument: not numbers, rows that differ in length, or masked values.
+
+    Example:
+        >>> readable("image", np.arange(3, dtype=">i2")[None, ::-1][::-1]).strides
+        (6, 2)
+    """
+    if np.ma.is_masked(value):
+        hint = "fill them, see numpy.ma.filled"
+        raise InvalidArgument(name, "no masked values", f"{np.ma.count_masked(value)} of them", hint)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # of lists whose rows differ in length
+        raise InvalidArgument(name, "numbers in equal rows", str(error).split("(")[0]) from None
+    if array.dtype.kind not in "biufc":
+        raise InvalidArgument(name, "numbers", f"an array of {array.dtype}")
+    # torch reads neither foreign byte order nor negative strides, and read-only memory with a warning
+    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    reversed_ = min(array.strides, default=0) < 0  # an axis of one is contiguous all the same
+    return array.copy() if reversed_ or not array.flags.writeable else array
 
 
 def as_pictures(name: str, value: Any, *, white: float = 255) -> torch.Tensor:

@@ -13,9 +13,11 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from .errors import InvalidArgument, UnknownName
+from .errors import GridMismatch, InvalidArgument, UnknownName
+from .transforms import unwrapped
 
 __all__ = [
+    "broadcasts",
     "choice",
     "count",
     "finite",
@@ -24,6 +26,7 @@ __all__ = [
     "lookup",
     "non_negative",
     "pair",
+    "pictures",
     "positive",
     "real",
     "wavelength",
@@ -121,7 +124,13 @@ def wavelength(value: Any, name: str = "wavelength") -> torch.Tensor:
     if tensor.ndim > 1 or tensor.numel() == 0:
         raise InvalidArgument(name, "one wavelength or a list of them, in m", f"shape {tuple(tensor.shape)}")
     tensor = tensor.reshape(-1)
-    for w in tensor.detach().tolist():
+    plain = unwrapped(tensor).detach()
+    if plain.shape != tensor.shape:
+        got = "a batch of torch.func.vmap"
+        raise InvalidArgument(
+            name, "wavelengths that are known, as the sampling hangs on them", got, "pass [L]"
+        )
+    for w in plain.tolist():
         if not SHORTEST_WAVELENGTH <= w <= LONGEST_WAVELENGTH:
             hint = ""
             if 10 <= w <= 100_000:
@@ -135,7 +144,7 @@ def wavelength(value: Any, name: str = "wavelength") -> torch.Tensor:
 def finite(name: str, tensor: torch.Tensor) -> torch.Tensor:
     """Return ``tensor`` if all of it is finite; else say how many values are not, and where the first is."""
     instance(name, tensor, torch.Tensor, "a tensor")
-    bad = ~torch.isfinite(tensor)
+    bad = ~torch.isfinite(unwrapped(tensor))
     if bool(bad.any()):
         first = tuple(int(i) for i in bad.nonzero()[0])
         raise InvalidArgument(
@@ -149,6 +158,23 @@ def instance(name: str, value: Any, kind: type[T], what: str, hint: str = "") ->
     if not isinstance(value, kind):
         raise InvalidArgument(name, what, f"{type(value).__name__} {value!r}"[:80], hint)
     return value
+
+
+def pictures(name: str, value: Any) -> torch.Tensor:
+    """Return ``value`` if it is a real tensor [..., y, x] in single or double precision."""
+    instance(name, value, torch.Tensor, "a real tensor [..., y, x]")
+    if value.dtype not in (torch.float32, torch.float64) or value.ndim < 2:
+        got = f"{value.dtype} {tuple(value.shape)}"
+        raise InvalidArgument(name, "a real tensor [..., y, x] in single or double precision", got)
+    return value
+
+
+def broadcasts(name: str, value: torch.Tensor, other: torch.Tensor, whose: str) -> None:
+    """Raise `GridMismatch` where an axis and that of ``other`` are of different lengths, and neither is 1."""
+    if any(a != b and 1 not in (a, b) for a, b in zip(value.shape[::-1], other.shape[::-1], strict=False)):
+        raise GridMismatch(
+            name, f"axes that broadcast with {tuple(other.shape)}, {whose}", tuple(value.shape)
+        )
 
 
 @contextmanager

@@ -143,7 +143,8 @@ def simulate(
         field: what arrives, the scene or the screen.
         distance: from mask to sensor in m; may require a gradient.
         detector: a camera; its pixels cover the output window around the axis.
-        fabrication: errors (see `photonet.fabrication`) for one device, drawn from ``seed``.
+        fabrication: errors (see `photonet.fabrication`) for one device, drawn from ``seed``; for each, where
+            the mask is several devices.
         coherence: ``coherent``, ``partial`` (the axis before the wavelength is that of the modes) or
             ``incoherent``.
         output: the grid of the result; by default the mask's.
@@ -151,13 +152,15 @@ def simulate(
         method: of propagation; see `photonet.plan`.
         strict: raise `SamplingError` where a `SamplingWarning` would be given.
         ledger: also book the power that goes into, is absorbed by, leaves beside and leaves each element.
-        seed: whole number of at least 0; draws the device and the exposure, from separate streams.
+        seed: whole number of at least 0; draws the device and the exposure, from separate streams. The noise
+            of a picture depends on those it is exposed together with.
 
     Returns:
         `Simulation` with ``.field``, ``.irradiance``, ``.image`` (DN), ``.plan``, ``.ledger``.
 
     Raises:
-        GridMismatch: mask and field are sampled differently, or partial light without an axis of modes.
+        GridMismatch: mask and field are sampled differently or their batches do not broadcast, or partial
+            light without an axis of modes.
         InvalidArgument: a field that is not finite, incoherent light without a distance, random errors or a
             camera without a seed, pixels larger than the window, patches for a `Field`, partial coherence of
             a `Display`, a distance behind a relief in another medium than air.
@@ -295,6 +298,7 @@ def _from_waves(road: _Road, field: Field, partial: bool) -> _Arrival:
     def irradiance_of(u: torch.Tensor) -> torch.Tensor:
         return squared(u) if modes is None else squared(u).sum(modes)
 
+    checks.broadcasts("field", field.data, transmission, "the mask's transmission")
     u = field.data * transmission
     powers = [irradiance_of(v).sum((-2, -1)) * road.grid.cell for v in (field.data, u)]
     entries = [thin_entry("mask", *powers)]

@@ -419,6 +419,14 @@ def test_a_mask_prints_in_a_line():
     assert "5e-07" not in repr(Mask.from_phase([[0.0]], pitch=0.5e-6))
 
 
+def test_the_masks_of_an_overlay_are_no_devices():
+    relief = Mask.from_height([[0.0, 1e-6]], pitch=5e-6, material="SiO2")
+    mask = relief.perturb(MaskOverlay(systematic=1e-8, masks=2, depth=1e-6), seed=0)
+    assert "devices" not in repr(mask)
+    made = mask.perturb(HeightError(random=0.01), seed=0, devices=3)
+    assert repr(made).startswith("<HeightMask 3 devices of 1 x 2")
+
+
 @pytest.mark.parametrize("which", range(4))
 def test_every_kind_is_read_as_it_was_written(which, tmp_path):
     mask = kinds()[which]

@@ -13,7 +13,7 @@ from photonet.errors import (
     SamplingError,
     UnknownName,
 )
-from photonet.fabrication import HeightError
+from photonet.fabrication import HeightError, SurfaceRoughness
 from photonet.optics.psf import convolve, psf
 from photonet.units import LIGHT_SPEED, PLANCK
 
@@ -431,6 +431,18 @@ def test_light_without_a_number_is_named():
         simulate(Mask.from_phase(torch.zeros(4, 4), pitch=1e-6), light)
     with pytest.raises(InvalidArgument, match="optic: expected a Mask or a Field"):
         plan(torch.zeros(4, 4), 1e-3)
+
+
+def test_each_of_several_devices_has_errors_of_its_own():
+    mask = Mask.from_height(torch.full((8, 8), 1e-6), pitch=1e-6, material="SiO2")
+    made = mask.perturb(HeightError(systematic=0.02), seed=3, devices=3)
+    light, rough = Field.plane_wave(shape=8, pitch=1e-6, wavelength=525e-9), SurfaceRoughness(rms=1e-8)
+    found = simulate(made, light, distance=1e-4, fabrication=rough, seed=5).irradiance
+    expected = simulate(made.perturb(rough, seed=5, devices=3), light, distance=1e-4).irradiance
+    assert torch.equal(found, expected)
+    assert not torch.allclose(
+        made.perturb(rough, seed=5).height[0], made.perturb(rough, seed=5).height[1], atol=5e-9
+    )
 
 
 def test_the_ledger_of_several_devices_has_labels():

@@ -14,6 +14,7 @@ from .. import checks, materials
 from ..arrays import real_dtype
 from ..errors import DataError, DataMissing, InvalidArgument
 from ..grid import Grid
+from ..precision import full_precision
 from ..streams import Seed, stream
 from .adc import full_scale
 from .model import dark_current, light, numbers, photons, several
@@ -332,7 +333,8 @@ class Detector:
 
         def collected(filter_name: str | None) -> torch.Tensor:
             efficiency = self.efficiency(waves, filter_name).to(arrived.dtype)
-            return torch.einsum("...lyx,l->...yx", arrived, efficiency)
+            with full_precision(arrived):
+                return torch.einsum("...lyx,l->...yx", arrived, efficiency)
 
         if self.mosaic is None:
             return collected(None)

@@ -21,6 +21,7 @@ import torch
 from .. import checks
 from ..arrays import as_tensor
 from ..errors import InvalidArgument
+from ..transforms import tracked
 from ..units import LIGHT_SPEED, PLANCK
 
 __all__ = ["dark_current", "light", "numbers", "photons", "poisson", "read_out", "several", "shot_noise"]
@@ -154,7 +155,7 @@ def poisson(mean: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """`shot_noise` for means that were looked at."""
     fixed = mean.detach()
     drawn = torch.poisson(fixed, generator=generator)
-    if not mean.requires_grad:
+    if not tracked(mean):
         return drawn
     slope = 1 + (drawn - fixed) / (2 * fixed.clamp(min=1))
     return drawn + (mean - fixed) * slope

@@ -9,6 +9,7 @@ import torch
 from .. import checks
 from ..errors import GridMismatch
 from ..grid import Grid, overlap
+from ..precision import full_precision
 from .model import light
 
 __all__ = ["pixel_irradiance"]
@@ -54,4 +55,5 @@ def pixel_irradiance(irradiance: torch.Tensor, grid: Grid, pixels: Grid, fill: A
             (grid.y, grid.x), grid.pitch, (pixels.y, pixels.x), pixels.pitch, sides, strict=True
         )
     )
-    return rows @ irradiance @ columns.mT
+    with full_precision(irradiance):
+        return rows @ irradiance @ columns.mT

@@ -49,7 +49,8 @@ def detect(
     Args:
         electrons: [..., y, x] mean photo-electrons; what rounding left below 0 counts as 0.
         detector: the camera, without a mosaic: electrons do not tell which light they come from.
-        seed: of the exposure: a whole number, or a generator on the device of ``electrons``.
+        seed: of the exposure: a whole number, or a generator on the device of ``electrons``. Leading axes
+            share one stream, so the noise of a picture depends on those it is exposed together with.
         pattern: the camera's fixed maps; without them every pixel is the mean pixel.
         frames: exposures to average.
         noise: False gives the mean signal: no shot, dark or read noise, no rounding (which EMVA 1288

@@ -9,6 +9,7 @@ import torch
 
 from .. import checks
 from ..errors import InvalidArgument
+from ..precision import full_precision
 
 __all__ = ["Response", "clean_crosstalk", "clean_response", "convert", "fill_well", "spread"]
 
@@ -76,9 +77,10 @@ def spread(electrons: torch.Tensor, kernel: tuple[tuple[float, ...], ...]) -> to
         return electrons
     weight = torch.tensor(kernel, dtype=electrons.dtype, device=electrons.device).flip(0, 1)
     planes = electrons.reshape(-1, 1, *electrons.shape[-2:])
-    moved = torch.nn.functional.conv2d(
-        planes, weight[None, None], padding=(len(kernel) // 2, len(kernel[0]) // 2)
-    )
+    with full_precision(planes):
+        moved = torch.nn.functional.conv2d(
+            planes, weight[None, None], padding=(len(kernel) // 2, len(kernel[0]) // 2)
+        )
     return moved.reshape(electrons.shape)
 
 

@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from .. import ntk
 from ..errors import InvalidArgument
-from ..ntk.precision import full_precision, single
+from ..precision import full_precision, single
 from .noise import Noise
 from .parallel import Processes
 from .samples import Samples, predict

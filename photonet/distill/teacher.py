@@ -17,8 +17,8 @@ from .. import checks, ntk
 from ..arrays import batches
 from ..errors import DataError, DataMissing, InvalidArgument
 from ..ntk.parameters import in_python
-from ..ntk.precision import full_precision, single
 from ..ntk.teacher import clear_parts
+from ..precision import full_precision, single
 from ..progress import bar
 from .terms import Term, needs
 

@@ -70,7 +70,8 @@ def draw(
         geometry: the nominal geometry (its shape, pitch and elements per sample matter, not its values).
         seed: whole number of at least 0, or a generator from which one is taken.
         devices: None for device 0 without an axis of its own; N for devices 0 to N-1; or the numbers of
-            the devices wanted, in a leading axis.
+            the devices wanted, in a leading axis. A geometry of several devices that were drawn before gets
+            one draw for each: None stands for all of them, another number is refused.
 
     Returns:
         One dictionary per error, of tensors with a leading device axis if devices are asked for; the same
@@ -78,7 +79,8 @@ def draw(
 
     Raises:
         InvalidArgument: something else among the errors, none at all for several devices, a bad seed or
-            device number; whatever an error says of a mask it cannot act on.
+            device number, another number of devices than there are; whatever an error says of a mask it
+            cannot act on.
 
     Example:
         >>> from photonet.fabrication import HeightError
@@ -92,8 +94,9 @@ def draw(
     if isinstance(seed, torch.Generator):
         seed = int(torch.randint(2**62, (), generator=seed, device=seed.device))
     seed = checks.count("seed", seed, least=0)
+    made = geometry.devices
     if devices is None:
-        numbers = [0]
+        numbers = list(range(made or 1))
     elif isinstance(devices, Iterable):
         numbers = [checks.count("devices", d, least=0) for d in devices]
     else:
@@ -102,6 +105,8 @@ def draw(
         raise InvalidArgument("errors", "at least one error to tell devices apart", "none")
     if not numbers:
         raise InvalidArgument("devices", "at least one device", "none")
+    if made is not None and len(numbers) != made:
+        raise InvalidArgument("devices", f"the {made} devices that are there, or None for them", len(numbers))
     seen: Counter[str] = Counter()
     draws = []
     for error in several:
@@ -110,7 +115,9 @@ def draw(
         each = [error.sample(generator, geometry) for generator in streams]
         seen[label] += 1
         draws.append(
-            each[0] if devices is None else {key: torch.stack([e[key] for e in each]) for key in each[0]}
+            each[0]
+            if devices is None and made is None
+            else {key: torch.stack([e[key] for e in each]) for key in each[0]}
         )
     return draws
 

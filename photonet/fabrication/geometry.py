@@ -65,6 +65,15 @@ class Geometry:
         """Width in m at which pillars of one sample, or of neighbouring ones, merge: their own period."""
         return float((self.pitch[0] * self.pitch[1] / self.elements) ** 0.5)
 
+    @property
+    def devices(self) -> int | None:
+        """How many devices were drawn, in an axis in front of ``shape``; None where there is no such axis."""
+        axes = len(self.shape)
+        for name, tensor in self.tensors().items():
+            if tensor.ndim > axes + name.startswith("overlay"):  # which has an axis of its masks
+                return len(tensor)
+        return None
+
     def required(self, quantity: str, error: Any) -> torch.Tensor:
         """The quantity that ``error`` acts on.
 

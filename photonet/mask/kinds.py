@@ -223,10 +223,12 @@ class Mask(ABC):
             errors: one fabrication error or a sequence of them, applied in that order.
             seed: whole number of at least 0: the same seed gives the same device.
             devices: None for one device; N for devices 0 to N-1, or the numbers of the devices wanted, in
-                a new leading axis. Device 0 is the one that None gives.
+                a new leading axis. Device 0 is the one that None gives. Of a mask that is several devices
+                already, each gets errors of its own: None stands for all of them.
 
         Raises:
-            InvalidArgument: an error this kind of mask cannot have (a width on a relief, for example).
+            InvalidArgument: an error this kind of mask cannot have (a width on a relief, for example), or
+                another number of devices than the mask already is.
 
         Example:
             >>> from photonet.fabrication import HeightError
@@ -287,8 +289,8 @@ class Mask(ABC):
         return show_plane(values.reshape(-1, *self.grid.shape)[0], self.grid, axes, label=label, **style)
 
     def __repr__(self) -> str:
-        made = next((g for g in self.geometry.tensors().values() if g.ndim > len(self.geometry.shape)), None)
-        devices = f"{len(made)} devices of " if made is not None else ""
+        made = self.geometry.devices
+        devices = f"{made} devices of " if made is not None else ""
         parts = [f"{devices}{self.geometry.describe()}"]
         if self.wavelength is not None:
             parts.append(f"for {1e9 * self.wavelength:g} nm")

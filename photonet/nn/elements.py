@@ -6,6 +6,7 @@ float64 whatever precision the fields have.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
@@ -38,7 +39,25 @@ def turn(u: torch.Tensor, phase: torch.Tensor) -> torch.Tensor:
     return u * torch.polar(torch.ones_like(angle), angle)
 
 
-class FreeSpace(nn.Module):
+class Lengths(nn.Module):
+    """A layer whose own parameters are lengths: moved with the layer, but never cast.
+
+    Rounded to single precision, a centimetre is off by a thousandth of a turn of ``exp(i k z)``; to half, by
+    several turns.
+    """
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
+        def move(length: torch.Tensor) -> torch.Tensor:
+            moved = fn(length)
+            return moved if moved.dtype == length.dtype else length.to(moved.device)
+
+        if recurse:
+            for child in self.children():
+                child._apply(fn)
+        return super()._apply(move, recurse=False)
+
+
+class FreeSpace(Lengths):
     """Free space between two planes; see `photonet.optics.propagate`.
 
     Args:
@@ -100,7 +119,7 @@ class FreeSpace(nn.Module):
         return f"{float(plain(self.distance)):g} m, {self.grid}"
 
 
-class Lens(nn.Module):
+class Lens(Lengths):
     """A thin lens; see `photonet.optics.ideal_lens`.
 
     Args:
@@ -135,8 +154,12 @@ class Lens(nn.Module):
             raise InvalidArgument("focal_length", "a finite length in m, not zero", 0)
 
     def forward(self, u: torch.Tensor) -> torch.Tensor:
-        """The field right behind the lens."""
-        check_field(u, self.grid)
+        """The field right behind the lens.
+
+        Raises:
+            GridMismatch: the field has other samples or wavelengths than the lens.
+        """
+        check_field(u, self.grid, len(self.wavelength))
         return turn(u, LENSES[self.kind](self.grid, self.wavelength, self.focal_length).to(u.device))
 
     def extra_repr(self) -> str:
@@ -195,13 +218,12 @@ class PhaseMask(nn.Module):
         """The field right behind the mask.
 
         Raises:
-            GridMismatch: the field has other samples than the mask.
+            GridMismatch: the field has other samples than the mask, other wavelengths or another batch.
         """
-        if u.shape[-2:] != self.phase.shape[-2:]:
-            raise GridMismatch("u", f"the mask's samples {tuple(self.phase.shape[-2:])}", tuple(u.shape[-2:]))
         phase = self.phase[..., None, :, :]
         if self.scale != [1.0]:
             phase = phase * phase.new_tensor(self.scale)[:, None, None]
+        _check_fits(u, phase, "the mask")
         return turn(u, phase)
 
     def extra_repr(self) -> str:
@@ -241,16 +263,28 @@ class Aperture(nn.Module):
         return cls(rectangular_aperture(grid, size, centre=centre))
 
     def forward(self, u: torch.Tensor) -> torch.Tensor:
-        """The field right behind the aperture."""
-        if u.shape[-2:] != self.transmission.shape[-2:]:
-            raise GridMismatch(
-                "u", f"the aperture's samples {tuple(self.transmission.shape[-2:])}", tuple(u.shape[-2:])
-            )
+        """The field right behind the aperture.
+
+        Raises:
+            GridMismatch: the field has other samples than the aperture, or another batch.
+        """
         t = self.transmission[..., None, :, :]
+        _check_fits(u, t, "the aperture")
         return u * t.to(u.dtype if t.is_complex() else real_dtype(u.dtype))
 
 
-def check_field(u: torch.Tensor, grid: Grid) -> None:
-    """Raise `GridMismatch` when ``u`` does not lie on ``grid``."""
+def check_field(u: torch.Tensor, grid: Grid, wavelengths: int | None = None) -> None:
+    """Raise `GridMismatch` when ``u`` does not lie on ``grid``, or has another number of wavelengths."""
+    checks.instance("u", u, torch.Tensor, "a complex tensor [..., L, y, x]")
     if u.ndim < 3 or tuple(u.shape[-2:]) != grid.shape:
         raise GridMismatch("u", f"shape (..., L, {grid.shape[0]}, {grid.shape[1]})", tuple(u.shape))
+    if wavelengths is not None and u.shape[-3] not in (1, wavelengths):
+        raise GridMismatch("u", f"a wavelength axis of length {wavelengths} (or 1)", u.shape[-3])
+
+
+def _check_fits(u: torch.Tensor, element: torch.Tensor, whose: str) -> None:
+    """Raise `GridMismatch` when ``u`` cannot be multiplied with an element [..., L or 1, y, x]."""
+    checks.instance("u", u, torch.Tensor, "a complex tensor [..., L, y, x]")
+    if u.shape[-2:] != element.shape[-2:]:
+        raise GridMismatch("u", f"{whose}'s samples {tuple(element.shape[-2:])}", tuple(u.shape[-2:]))
+    checks.broadcasts("u", u, element, f"as {whose} has them")

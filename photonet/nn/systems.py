@@ -15,12 +15,13 @@ from ..optics.elements import rectangular_aperture
 from ..optics.irradiance import irradiance
 from ..optics.ledger import Ledger, power, space_entry, thin_entry
 from ..optics.relay import focal_plane, magnified, pupil_grid
-from .elements import FreeSpace, PhaseMask, check_field, length_parameter
+from ..precision import full_precision
+from .elements import FreeSpace, Lengths, PhaseMask, check_field, length_parameter
 
 __all__ = ["DiffractiveStack", "FourF", "detector_regions"]
 
 
-class FourF(nn.Module):
+class FourF(Lengths):
     """Two ideal lenses with a filter in the Fourier plane between them; see `photonet.optics.four_f`.
 
     Exact at the shortest wavelength; what is lost at the others is told in `photonet.optics.pupil_grid`.
@@ -99,7 +100,7 @@ class FourF(nn.Module):
 
 
 def detector_regions(grid: Grid, classes: int, *, size: Any = None) -> torch.Tensor:
-    """One square of sensor for each class, in even rows that fill the window.
+    """One rectangle of sensor for each class, of equal area, in even rows that fill the window.
 
     Args:
         grid: samples of the detector plane.
@@ -123,7 +124,8 @@ def detector_regions(grid: Grid, classes: int, *, size: Any = None) -> torch.Ten
     sides = (step_y / 2, step_x / 2) if size is None else checks.pair("size", size)
     if sides[0] > step_y or sides[1] > step_x:
         raise InvalidArgument("size", f"at most ({step_y:g}, {step_x:g}) m, so that none overlap", size)
-    cy, cx = grid.centre
+    # of even grids the axis sample is half a sample beside it, and regions at one edge would be cut
+    cy, cx = (float(axis[0] + axis[-1]) / 2 for axis in (grid.y, grid.x))
     return torch.stack(
         [
             rectangular_aperture(
@@ -239,4 +241,5 @@ class DiffractiveStack(nn.Module):
 
     def _collect(self, u: torch.Tensor) -> torch.Tensor:
         light = irradiance(u).sum(-3)
-        return torch.einsum("...yx,cyx->...c", light, self.regions.to(light)) * self.grid.cell
+        with full_precision(light):
+            return torch.einsum("...yx,cyx->...c", light, self.regions.to(light)) * self.grid.cell

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from .precision import single
+from ..precision import single
 
 __all__ = ["Elementary"]
 

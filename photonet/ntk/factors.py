@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..precision import full_precision, single
 from .correlate import correlate, patches
-from .precision import full_precision, single
 
 __all__ = ["Correlation", "Factor", "Outer", "dense", "full_product", "merge", "trace_product"]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import checks
 from ..errors import InvalidArgument
-from .precision import single
+from ..precision import single
 from .similarity import center
 
 __all__ = ["Regression", "Spectrum", "informative", "leverage", "regress", "spectrum"]

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from .. import checks
 from ..errors import InvalidArgument
+from ..precision import full_precision, single
 from ..streams import stream
 from .factors import Correlation, Factor, Outer, dense
 from .jacobian import Tangents
-from .precision import full_precision, single
 from .similarity import over
 
 __all__ = ["Sketch", "sketch_error"]

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from .. import checks
 from ..errors import DataError, DataMissing, InvalidArgument
 from ..files import atomic_path, writable
+from ..precision import full_precision
 from ..provenance import config_hash, module_hash, tensor_hash
 from .empirical import _one_network
 from .jacobian import tangents
 from .parameters import Selection, batch, in_python, select
-from .precision import full_precision
 from .sketch import Sketch, sketch_error
 
 __all__ = ["TeacherFeatures"]

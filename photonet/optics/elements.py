@@ -78,8 +78,8 @@ def circular_aperture(grid: Grid, diameter: Any, *, centre: Any = (0.0, 0.0)) ->
 
     Args:
         grid: samples of the plane.
-        diameter: in m.
-        centre: (y, x) in m.
+        diameter: in m; may require a gradient.
+        centre: (y, x) in m; may require a gradient.
 
     Returns:
         Transmission in [0, 1], float64 [y, x]; its sum times the cell is the area of the circle.
@@ -93,7 +93,7 @@ def circular_aperture(grid: Grid, diameter: Any, *, centre: Any = (0.0, 0.0)) ->
         True
     """
     checks.instance("grid", grid, Grid, "a Grid")
-    radius = checks.positive("diameter", diameter, "a positive length in m") / 2
+    radius = scalar("diameter", diameter, "a positive length in m", check=checks.positive) / 2
     cy, cx = (scalar("centre", c, "a finite position in m") for c in checks.pair("centre", centre))
     y, x = grid.mesh()
     dy, dx = grid.pitch
@@ -107,16 +107,28 @@ def circular_aperture(grid: Grid, diameter: Any, *, centre: Any = (0.0, 0.0)) ->
 
 
 def _quadrant_area(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Signed area of the unit disc between the axes and the point: of [0, y] x [0, x], odd in both."""
-    sign = y.sign() * x.sign()
-    y, x = torch.broadcast_tensors(y.abs().clamp(max=1), x.abs().clamp(max=1))
-    # the arc leaves the rectangle's top at x = sqrt(1 - y^2); left of it the rectangle is full height
-    arc = torch.minimum((1 - y**2).clamp_min(0).sqrt(), x)
+    """Signed area of the unit disc between the axes and the point: of [0, y] x [0, x], odd in both.
+
+    Written so that its slopes are right where the point lies on an axis or at the end of one: without signs
+    where it is small, and by an angle whose sine may be one.
+    """
+    y, x = torch.broadcast_tensors(y.clamp(-1, 1), x.clamp(-1, 1))
+    # the arc leaves the rectangle's top at x = sqrt(1 - y^2); up to there the rectangle is full height
+    root = _leg(y)
+    arc = x.clamp(-root, root)
 
     def under(t: torch.Tensor) -> torch.Tensor:
-        return 0.5 * (t * (1 - t**2).clamp_min(0).sqrt() + torch.asin(t))
+        s = _leg(t)
+        return 0.5 * (t * s + torch.atan2(t, s))
 
-    return sign * (y * arc + under(x) - under(arc))
+    return y * arc + y.sign() * (under(x) - under(arc))
+
+
+def _leg(t: torch.Tensor) -> torch.Tensor:
+    """``sqrt(1 - t^2)``; at its ends with a slope of zero in place of the infinite one, which cancels."""
+    square = 1 - t**2
+    there = square > 0
+    return torch.where(there, square, 1.0).sqrt() * there
 
 
 def rectangular_aperture(grid: Grid, size: Any, *, centre: Any = (0.0, 0.0)) -> torch.Tensor:
@@ -124,8 +136,8 @@ def rectangular_aperture(grid: Grid, size: Any, *, centre: Any = (0.0, 0.0)) -> 
 
     Args:
         grid: samples of the plane.
-        size: (y, x) in m, or one number for both.
-        centre: (y, x) in m.
+        size: (y, x) in m, or one number for both; may require a gradient.
+        centre: (y, x) in m; may require a gradient.
 
     Returns:
         Transmission in [0, 1], float64 [y, x].
@@ -138,7 +150,9 @@ def rectangular_aperture(grid: Grid, size: Any, *, centre: Any = (0.0, 0.0)) -> 
         [0.0, 0.5, 1.0, 0.5, 0.0]
     """
     checks.instance("grid", grid, Grid, "a Grid")
-    sides = [checks.positive("size", s, "a positive length in m") for s in checks.pair("size", size)]
+    sides = [
+        scalar("size", s, "a positive length in m", check=checks.positive) for s in checks.pair("size", size)
+    ]
     cover = []
     middle = [scalar("centre", c, "a finite position in m") for c in checks.pair("centre", centre)]
     for axis, d, c, side in zip(grid.mesh(), grid.pitch, middle, sides, strict=True):

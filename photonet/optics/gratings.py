@@ -32,6 +32,7 @@ def blazed_grating(grid: Grid, period: Any, *, angle: Any = 0.0) -> torch.Tensor
         >>> (blazed_grating(Grid((1, 4), 1e-6), 4e-6) / math.pi).tolist()
         [[1.0, 1.5, 0.0, 0.5]]
     """
+    checks.instance("grid", grid, Grid, "a Grid")
     length = scalar("period", period, "a positive length in m", check=checks.positive)
     turn = scalar("angle", angle, "a finite angle in rad")
     y, x = grid.mesh()
@@ -45,10 +46,14 @@ def levels(phase: torch.Tensor, count: int) -> torch.Tensor:
     The first order of a grating so made has the efficiency ``sinc(1 / count)^2``.
     Source: Goodman, Introduction to Fourier Optics, 3rd ed., section 7.3.
 
+    Raises:
+        InvalidArgument: no tensor, or fewer than two steps.
+
     Example:
         >>> levels(torch.tensor([0.1, 3.0]), 2).tolist()
         [0.0, 3.1415927410125732]
     """
+    checks.instance("phase", phase, torch.Tensor, "a real tensor in rad")
     step = 2 * math.pi / checks.count("count", count, least=2)
     rounded = (phase / step).round() * step
     return phase + (rounded - phase).detach()
@@ -75,6 +80,7 @@ def zone_plate(grid: Grid, wavelength: Any, focal_length: Any) -> torch.Tensor:
         >>> zone_plate(Grid((1, 3), 25e-6), 500e-9, 1e-3).tolist()
         [[[0.0, 1.0, 0.0]]]
     """
+    checks.instance("grid", grid, Grid, "a Grid")
     waves = checks.wavelength(wavelength)[:, None, None]
     f = checks.positive("focal_length", focal_length, "a positive length in m")
     y, x = grid.mesh()
@@ -107,6 +113,7 @@ def aspheric_sag(
         >>> round(float(aspheric_sag(Grid(3, 1e-3), 0.1, conic=-1.0)[1, 2]), 9)  # rho^2 / 2 R
         5e-06
     """
+    checks.instance("grid", grid, Grid, "a Grid")
     curvature = 1 / scalar("radius", radius, "a length in m, not zero", zero=False)
     k = scalar("conic", conic, "a finite number")
     y, x = grid.mesh()

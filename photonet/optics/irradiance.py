@@ -6,6 +6,9 @@ from typing import Any
 
 import torch
 
+from .. import checks
+from ..errors import InvalidArgument
+
 __all__ = ["irradiance"]
 
 
@@ -14,10 +17,15 @@ def irradiance(u: torch.Tensor) -> torch.Tensor:
 
     ``u.abs().square()`` takes a root and squares it again, and has no gradient where the light is dark.
 
+    Raises:
+        InvalidArgument: a real tensor, or none.
+
     Example:
         >>> irradiance(torch.tensor([3 + 4j, 0j])).tolist()
         [25.0, 0.0]
     """
+    if not checks.instance("u", u, torch.Tensor, "a complex tensor").is_complex():
+        raise InvalidArgument("u", "a complex field", f"dtype {u.dtype}", "of an amplitude take the square")
     result: torch.Tensor = _Square.apply(u)
     return result
 

@@ -56,9 +56,10 @@ class Plan:
             of the light that arrives in the output window.
         band: the same for the light that is kept; what lies between the two is faded out.
         band_limit: largest ``sin(theta)`` kept, per wavelength and axis (y, x).
-        alias_energy: fraction of the energy that arrives in the wrong place; of a white spectrum when
-            no field was given, which is the worst case. Of a transfer function, what rings because the light
-            beside the output is faded out within few Fresnel zones (an estimate, see `fade_error`).
+        alias_energy: fraction of the energy that arrives in the wrong place, at the worst wavelength; of a
+            white spectrum when no field was given, which is the worst case. Of a transfer function, what
+            rings because the light beside the output is faded out within few Fresnel zones (an estimate, see
+            `fade_error`).
         cut_energy: fraction of the energy that is left out because it would miss the window; near 1 of a
             field, the window is at the wrong place.
         paraxial_error: relative L2 error by the paraxial phase, or of Fraunhofer's by the curvature of the
@@ -266,8 +267,8 @@ def _decide(
         alias += fade_error(grid, waves, z, reach, band, field) ** 2
         centred = all(abs(low + high) <= 1e-9 * (high - low) for low, high in ways)
         if field is not None and same_pitch and centred and not periodic and not paraxial:
-            room = [n * d for n, d in zip(shape, grid.pitch, strict=True)]
-            ring = ring_error(grid, waves, z, far, room, band_limit, field)
+            period = [n * d for n, d in zip(shape, grid.pitch, strict=True)]
+            ring = ring_error(grid, waves, z, far, period, band_limit, field)
     if method == "fraunhofer" and field is not None:
         error = max(error, curvature_error(field, grid, min(waves), z))
     item = 16 if dtype in (torch.complex128, torch.float64) else 8

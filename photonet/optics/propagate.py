@@ -11,6 +11,7 @@ import torch
 from .. import checks
 from ..errors import GridMismatch, InvalidArgument, SamplingError, SamplingWarning
 from ..grid import Grid
+from ..transforms import tracked, unwrapped
 from .convolution import convolve_kernel
 from .fourier import mirror
 from .plan import TRANSFERS, ZOOMS, Plan, plan
@@ -52,7 +53,7 @@ def propagate(
         grid: samples of the source plane.
         wavelength: in m, one value or [L]; may require a gradient.
         distance: in m, a number or a scalar tensor (may require a gradient); negative traces back,
-            zero is the identity.
+            zero gives a copy.
         output: samples of the destination plane, ``grid`` when None.
         method: ``auto``, ``angular_spectrum``, ``rayleigh_sommerfeld``, ``fresnel`` (paraxial transfer
             function), ``fresnel_response`` (paraxial impulse response), ``fresnel_zoom`` (paraxial, one
@@ -100,7 +101,7 @@ def propagate(
     choice = plan(grid, waves, distance, output, method=method, padding=padding, dtype=u.dtype)
     _check_window(u, choice, grid, waves, output, strict)
     _check_sampling(u, choice, grid, waves, distance, output, padding, strict)
-    batch = u[..., 0, 0, 0].numel()
+    batch = unwrapped(u[..., 0, 0, 0]).numel()
     check_memory(
         choice.memory * batch + choice.kernel_memory,
         u.device,
@@ -109,8 +110,10 @@ def propagate(
     z = scalar("distance", distance, "a finite length in m", device=u.device)
     # the same on the host, so that nothing below waits for the device
     number, values = float(plain(distance)), tuple(waves.detach().tolist())
-    if not z.requires_grad and number == 0 and output.matches(grid):
-        return u
+    if number == 0 and not tracked(distance) and output.matches(grid):
+        return u.expand(*u.shape[:-3], len(waves), -1, -1).clone()
+    # of what the caller passed: in a transform of torch.func, all that is made of it is wrapped
+    differentiated = tracked(wavelength, distance, *sides)
     waves = waves.to(u.device)
     lengths = [
         scalar("pitch", d, "a positive length in m", check=checks.positive, device=u.device) for d in sides
@@ -126,7 +129,7 @@ def propagate(
             z,
             output,
             steps,
-            key=(values, number),
+            key=None if differentiated else (values, number),
             fresnel=choice.method == "fresnel_zoom",
             envelope=not carrier,
             output_pitch=steps if follows else None,
@@ -138,7 +141,6 @@ def propagate(
             return convolve_kernel(u, kernel, choice.shape, output.shape)
         return through_spectrum(u, kernel, choice.shape, grid, output)
 
-    differentiated = any(t.requires_grad for t in (waves, z, *steps))
     whole = differentiated or choice.shape[0] * choice.shape[1] <= WHOLE_SAMPLES
 
     def build() -> torch.Tensor:
@@ -149,7 +151,7 @@ def propagate(
     if differentiated:
         return carry(build())
     key = (choice, grid, output, values, number, u.dtype, u.device, carrier)
-    return carry(cached(key, build))
+    return carry(cached(key, lambda: unwrapped(build())))
 
 
 def _follow(output: Grid, grid: Grid, other: Grid) -> Grid:
@@ -204,7 +206,7 @@ def _check_window(
     if all(low <= 0 <= high for low, high in choice.reach):
         return
     part = arriving(u, grid, tuple(waves.detach().tolist()), choice.reach)
-    if part > MISSED or not bool(u.detach().any()):
+    if part > MISSED or not bool(unwrapped(u).any()):
         return
     got, hint = f"{output}, where {part:.1e} of it goes", "move the window to where the light is"
     if strict:

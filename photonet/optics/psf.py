@@ -38,7 +38,7 @@ def psf(
         transmission: complex amplitude transmission [..., L, y, x] on ``grid``.
         grid: samples of the mask.
         wavelength: in m, one value or [L].
-        distance: mask to image plane in m.
+        distance: mask to image plane in m; zero gives the light right behind the mask.
         source: distance of the point before the mask in m; None for one so far away that its light is
             a plane wave.
         position: (y, x) of a near point in m; its geometric image lies at ``-distance / source`` of that,
@@ -51,7 +51,7 @@ def psf(
         sample. The sum is the fraction that lands in the window.
 
     Raises:
-        InvalidArgument: a position without a distance, a distance of zero.
+        InvalidArgument: a position without a distance, a point in the plane of the mask.
         GridMismatch: a transmission that does not lie on ``grid``.
         SamplingError: with ``strict``, a point whose light is too steep for the pitch. And as `propagate`.
 
@@ -155,7 +155,7 @@ def bin_pixels(irradiance: torch.Tensor, factor: int) -> torch.Tensor:
         [..., M_y, M_x], M odd or even as fits.
 
     Raises:
-        InvalidArgument: a factor below 1, or a window smaller than one pixel.
+        InvalidArgument: a factor below 1, a window smaller than one pixel, or less than two axes.
 
     Example:
         >>> x = torch.zeros(9, 9); x[4, 4] = 1
@@ -163,6 +163,8 @@ def bin_pixels(irradiance: torch.Tensor, factor: int) -> torch.Tensor:
         [0.0, 1.0, 0.0]
     """
     factor = checks.count("factor", factor)
+    if checks.instance("irradiance", irradiance, torch.Tensor, "a tensor [..., y, x]").ndim < 2:
+        raise InvalidArgument("irradiance", "the axes [..., y, x]", f"shape {tuple(irradiance.shape)}")
     spans = []
     for n in irradiance.shape[-2:]:
         first = n // 2 - factor // 2  # of the axis pixel
@@ -190,14 +192,16 @@ def shift(irradiance: torch.Tensor, dy: Any, dx: Any) -> torch.Tensor:
         Real [..., y, x]. The sum is kept. Sharp edges ring, as band-limited interpolation does.
 
     Raises:
-        InvalidArgument: a shift that is not finite.
+        InvalidArgument: a shift that is not finite, a picture that is not real and of single or double
+            precision.
+        GridMismatch: shifts that do not broadcast with the leading axes.
 
     Example:
         >>> x = torch.zeros(8, 8, dtype=torch.float64); x[4, 4] = 1
         >>> shift(x, 1, -2)[5, 2].round(decimals=12).item()
         1.0
     """
-    ny, nx = irradiance.shape[-2:]
+    ny, nx = checks.pictures("irradiance", irradiance).shape[-2:]
     dtype, device = irradiance.dtype, irradiance.device
     fy = torch.fft.fftfreq(ny, dtype=dtype, device=device)
     fx = torch.fft.rfftfreq(nx, dtype=dtype, device=device)
@@ -205,6 +209,9 @@ def shift(irradiance: torch.Tensor, dy: Any, dx: Any) -> torch.Tensor:
         checks.finite(name, d) if isinstance(d, torch.Tensor) else checks.real(name, d)
         for name, d in (("dy", dy), ("dx", dx))
     )
+    for name, d in (("dy", dy), ("dx", dx)):
+        if isinstance(d, torch.Tensor):
+            checks.broadcasts(name, d, irradiance[..., 0, 0], "the leading axes")
     ramp_y = _ramp(fy, torch.as_tensor(dy, dtype=dtype, device=device), ny)
     ramp_x = _ramp(fx, torch.as_tensor(dx, dtype=dtype, device=device), nx)
     spectrum = torch.fft.rfft2(irradiance) * ramp_y[..., :, None] * ramp_x[..., None, :]

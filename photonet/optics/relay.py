@@ -82,8 +82,9 @@ def focal_plane(
     """
     checks.instance("grid", grid, Grid, "a Grid")
     checks.instance("output", output, Grid, "a Grid", "see pupil_grid")
-    waves = checks.wavelength(wavelength).to(u.device)
+    waves = checks.wavelength(wavelength)
     check_field(u, grid, waves)
+    waves = waves.to(u.device)
     f = scalar("focal_length", focal_length, "a finite length in m, not zero", zero=False, device=u.device)
     y, x, out_y, out_x = (t.to(u.device) for t in (grid.y, grid.x, output.y, output.x))
     planes = []
@@ -131,7 +132,7 @@ def four_f(
         complex [..., L, y, x] on ``output``.
 
     Raises:
-        As `focal_plane`.
+        As `focal_plane`; GridMismatch also for a pupil that does not lie on ``plane``.
 
     Example:
         >>> grid = Grid(9, 10e-6)
@@ -143,6 +144,8 @@ def four_f(
     plane = pupil_grid(grid, wavelength, focal_length) if plane is None else plane
     spectrum = focal_plane(u, grid, wavelength, focal_length, plane)
     if pupil is not None:
+        checks.instance("pupil", pupil, torch.Tensor, "a tensor [..., L, y, x]")
+        checks.broadcasts("pupil", pupil, spectrum, "the field in its plane")
         spectrum = spectrum * pupil
     return focal_plane(spectrum, plane, wavelength, second, output or magnified(grid, focal_length, second))
 

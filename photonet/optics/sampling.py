@@ -10,6 +10,7 @@ import torch
 
 from ..errors import MemoryEstimateError, SamplingError, SamplingWarning
 from ..grid import Grid
+from ..transforms import unwrapped
 
 __all__ = [
     "Prediction",
@@ -95,8 +96,9 @@ def predict(
     outside ``band``.
 
     Returns:
-        Fractions of the energy folded and cut, and the relative L2 error of the paraxial phase, each
-        averaged over wavelengths, for the spectrum of ``field`` [..., L, y, x] or else for a white one.
+        Fraction of the energy folded, at the worst wavelength, as good ones do not mend a bad one; fraction
+        cut, of all wavelengths; relative L2 error of the paraxial phase, at the worst. For the spectrum of
+        ``field`` [..., L, y, x], or else for a white one.
     """
     axes = _frequencies(grid, field)
     folded = cut = error = 0.0
@@ -113,7 +115,8 @@ def predict(
                 wrong.append((f.abs() > 1 / d - steepest).double())
             else:
                 wrong.append(torch.zeros_like(f))
-        folded += float((power * (1 - (1 - wrong[0][:, None]) * (1 - wrong[1]))).sum() / total)
+        part = (power * (1 - (1 - wrong[0][:, None]) * (1 - wrong[1]))).sum() / total
+        folded = max(folded, float(part))
         cut += float((power * (1 - (1 - lost[0][:, None]) * (1 - lost[1]))).sum() / total)
         if paraxial:
             exact = s2 / (1 + (1 - s2).clamp_min(0).sqrt())
@@ -122,8 +125,8 @@ def predict(
             near = [((wave * f).abs() * abs(z) <= r).double() for f, r in zip(axes, far, strict=True)]
             arriving = power * near[0][:, None] * near[1]
             wrong_power = (arriving * (2 * torch.sin(phase / 2)) ** 2).sum()
-            error += float((wrong_power / arriving.sum().clamp_min(1e-300)).sqrt())
-    return folded / len(waves), cut / len(waves), error / len(waves)
+            error = max(error, float((wrong_power / arriving.sum().clamp_min(1e-300)).sqrt()))
+    return folded, cut / len(waves), error
 
 
 def fade_error(
@@ -172,7 +175,7 @@ def ring_error(
     waves: tuple[float, ...],
     z: float,
     far: list[float],
-    room: list[float],
+    period: list[float],
     band_limit: tuple[tuple[float, ...], ...],
     field: torch.Tensor | None,
 ) -> float:
@@ -187,13 +190,13 @@ def ring_error(
     Args:
         grid, waves, z, field: as for `predict`.
         far: longest way from a source sample to an output sample in m, for y and x.
-        room: period of the transform in m, for y and x.
+        period: of the transform in m, for y and x.
         band_limit: largest ``sin(theta)`` that is kept, for each wavelength and for y and x.
     """
     axes, worst = _frequencies(grid, field), 0.0
     for index, (wave, kept) in enumerate(zip(waves, band_limit, strict=True)):
         rings = [0.0]
-        for d, r, p, limit in zip(grid.pitch, far, room, kept, strict=True):
+        for d, r, p, limit in zip(grid.pitch, far, period, kept, strict=True):
             if limit == wave / (2 * d) < 1:  # else it is faded, or there is no end
                 part = min(sideways(wave, d, z) / r, 1.0)
                 rings.append(0.44 * part / (1 - part / 2) * math.sqrt(d / r) * (2 * r / p) ** 2)
@@ -265,7 +268,8 @@ def too_steep(
     r = (ways[0] ** 2 + ways[1] ** 2 + source**2).sqrt()
     worst = 0.0
     for index, wave in enumerate(waves):
-        light = field.detach()[..., min(index, field.shape[-3] - 1), :, :].abs().square().double()
+        light = field.detach()[..., min(index, field.shape[-3] - 1), :, :]
+        light = unwrapped(light).abs().square().double()
         steep = [way.abs() / r > wave / (2 * d) for way, d in zip(ways, grid.pitch, strict=True)]
         parts = [(light, steep[0] | steep[1])]
         # by how much each frequency has been folded, in cycles per m
@@ -294,7 +298,7 @@ def _landing(sine: float, z: float) -> float:
 def curvature_error(field: torch.Tensor, grid: Grid, wave: float, z: float) -> float:
     """Relative error of Fraunhofer's formula by the curvature of the source that it leaves out."""
     y, x = grid.mesh(field.device)
-    power = field.detach().abs().square().double()
+    power = unwrapped(field.detach()).abs().square().double()
     power = power.flatten(0, -3).sum(0) if power.ndim > 2 else power
     bend = (math.pi * (y**2 + x**2) / (wave * abs(z))).clamp(max=math.pi)
     wrong = (power * (2 * torch.sin(bend / 2)) ** 2).sum()
@@ -315,7 +319,7 @@ def _power(field: torch.Tensor | None, index: int, axes: list[torch.Tensor]) -> 
     if field is None:
         return axes[0].new_ones(len(axes[0]), len(axes[1]))
     one = field.detach()[..., min(index, field.shape[-3] - 1), :, :] if field.ndim > 2 else field.detach()
-    power = torch.fft.fft2(one).abs().square().double()
+    power = torch.fft.fft2(unwrapped(one)).abs().square().double()
     return power.flatten(0, -3).sum(0) if power.ndim > 2 else power
 
 

@@ -10,6 +10,7 @@ import torch
 from .. import checks
 from ..errors import GridMismatch, InvalidArgument
 from ..grid import Grid, overlap
+from ..precision import full_precision
 from .propagate import check_field
 from .psf import convolve, psf
 from .scalars import scalar
@@ -153,7 +154,8 @@ def image_display(
             (screen.y, screen.x), screen.pitch, (wide.y, wide.x), wide.pitch, strict=True
         )
     )
-    scene = rows @ power @ columns.mT / wide.cell
+    with full_precision(power):
+        scene = rows @ power @ columns.mT / wide.cell
 
     def spread(y: float, x: float) -> torch.Tensor:
         window = Grid(target.shape, target.pitch, (y, x))

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from .. import checks
+from ..arrays import readable
 from ..errors import DataError, GridMismatch, InvalidArgument
 from ..files import atomic_path, writable
 from ..grid import Grid
@@ -66,8 +67,8 @@ def stream_psf(
 
     Raises:
         GridMismatch: a mask of another shape than ``grid``.
-        InvalidArgument: a complex mask where a phase is expected, or the other way round; no array; a
-            checkpoint that cannot be written.
+        InvalidArgument: a complex mask where a phase is expected, or the other way round; no array of
+            numbers, or masked ones; a checkpoint that cannot be written.
         DataError: a checkpoint that is damaged, or of another mask or other arguments.
 
     Warns:
@@ -157,9 +158,7 @@ def _read(mask: Any, start: int, stop: int) -> torch.Tensor:
     strip = mask[start:stop]
     if isinstance(strip, torch.Tensor):
         return strip.detach()
-    array = np.asarray(strip)
-    # memory-mapped files are often read-only
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+    return torch.from_numpy(readable("transmission", strip))
 
 
 def _turn(phase: torch.Tensor, u: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ import torch
 
 from .. import checks
 from ..grid import Grid
+from ..transforms import tracked
 from .fourier import fast_length
 from .propagate import check_field
 from .scalars import scalar
@@ -49,12 +50,13 @@ def rotate_plane(
         True
     """
     checks.instance("grid", grid, Grid, "a Grid")
-    waves = checks.wavelength(wavelength).to(u.device)
+    waves = checks.wavelength(wavelength)
     check_field(u, grid, waves)
+    waves = waves.to(u.device)
     ay = scalar("about_y", about_y, "a finite angle in rad", device=u.device)
     ax = scalar("about_x", about_x, "a finite angle in rad", device=u.device)
-    if not ay.requires_grad and not ax.requires_grad and ay == 0 and ax == 0:
-        return u
+    if ay == 0 and ax == 0 and not tracked(about_y, about_x):
+        return u.expand(*u.shape[:-3], len(waves), -1, -1).clone()
     # columns of R: the new x and y axes in the old coordinates
     ex = (ay.cos(), 0 * ay, -ay.sin())
     ey = (ay.sin() * ax.sin(), ax.cos(), ay.cos() * ax.sin())

@@ -6,6 +6,7 @@ import torch
 
 from .. import checks
 from ..errors import InvalidArgument
+from ..precision import full_precision
 from .psf import convolve
 
 __all__ = ["convolve_low_rank", "convolve_patches", "hats", "low_rank"]
@@ -27,7 +28,8 @@ def convolve_patches(scene: torch.Tensor, psfs: torch.Tensor) -> torch.Tensor:
         Real [..., y, x].
 
     Raises:
-        InvalidArgument: PSFs without their four axes, or none.
+        InvalidArgument: PSFs without their four axes, or none; tensors that are not real and of single or
+            double precision.
 
     Example:
         >>> scene = torch.rand(6, 7, dtype=torch.float64)
@@ -35,6 +37,8 @@ def convolve_patches(scene: torch.Tensor, psfs: torch.Tensor) -> torch.Tensor:
         >>> torch.allclose(convolve_patches(scene, same.expand(2, 3, 3, 3)), convolve(scene, same))
         True
     """
+    for name, value in (("scene", scene), ("psfs", psfs)):
+        checks.pictures(name, value)
     if psfs.ndim < 4 or 0 in psfs.shape:
         raise InvalidArgument(
             "psfs", "axes (P_y, P_x, ..., v, u), none of them empty", f"shape {tuple(psfs.shape)}"
@@ -90,13 +94,16 @@ def convolve_low_rank(scene: torch.Tensor, modes: torch.Tensor, weights: torch.T
         Real [..., y, x].
 
     Raises:
-        InvalidArgument: modes and weights that do not belong together.
+        InvalidArgument: modes and weights that do not belong together, or anything that is not real and of
+            single or double precision.
 
     Example:
         >>> scene, psfs = torch.rand(6, 7, dtype=torch.float64), torch.rand(2, 3, 3, 3, dtype=torch.float64)
         >>> torch.allclose(convolve_low_rank(scene, *low_rank(psfs, 6)), convolve_patches(scene, psfs))
         True
     """
+    for name, value in (("scene", scene), ("modes", modes), ("weights", weights)):
+        checks.pictures(name, value)
     if modes.ndim != 3 or weights.ndim != 3 or len(modes) != len(weights) or 0 in weights.shape:
         raise InvalidArgument(
             "modes and weights",
@@ -105,7 +112,8 @@ def convolve_low_rank(scene: torch.Tensor, modes: torch.Tensor, weights: torch.T
         )
     rows = hats(scene.shape[-2], weights.shape[1], scene)
     columns = hats(scene.shape[-1], weights.shape[2], scene)
-    maps = torch.einsum("rij,iy,jx->ryx", weights, rows, columns)
+    with full_precision(scene):
+        maps = torch.einsum("rij,iy,jx->ryx", weights, rows, columns)
     image = torch.zeros_like(scene)
     for mode, share in zip(modes, maps, strict=True):
         image = image + convolve(scene * share, mode)

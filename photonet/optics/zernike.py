@@ -57,13 +57,17 @@ def zernike(n: int, m: int, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         Values of the broadcast shape, to rounding at any order.
 
     Raises:
-        InvalidArgument: orders that do not belong together.
+        InvalidArgument: orders that do not belong together or are no whole numbers, positions that are no
+            tensors.
 
     Example:
         >>> float(zernike(2, 0, torch.tensor(0.0), torch.tensor(1.0)))  # sqrt(3) (2 r^2 - 1)
         1.7320507764816284
     """
-    n, order = checks.count("n", n, least=0), abs(m)
+    n = checks.count("n", n, least=0)
+    order = checks.count("m", abs(m) if hasattr(m, "__index__") else m, least=0)
+    for name, position in (("y", y), ("x", x)):
+        checks.instance(name, position, torch.Tensor, "a tensor")
     if order > n or (n - order) % 2:
         raise InvalidArgument("m", f"|m| <= n = {n} of the same parity", m)
     r2 = y**2 + x**2
@@ -110,7 +114,7 @@ def wavefront(
         float64 [y, x].
 
     Raises:
-        InvalidArgument: a diameter that is not positive, a coefficient that is not finite.
+        InvalidArgument: a diameter that is not positive, a coefficient that is not finite, no dictionary.
         UnknownName: another index.
 
     Example:
@@ -126,7 +130,8 @@ def wavefront(
     y, x = grid.mesh()
     y, x = y / radius, x / radius
     total = torch.zeros(grid.shape, dtype=torch.float64)
-    for j, value in coefficients.items():
+    what = "a dictionary from index to rms value"
+    for j, value in checks.instance("coefficients", coefficients, dict, what).items():
         weight = scalar(f"coefficients[{j}]", value, "a finite number")
         total = total + weight * zernike(*orders(j), y, x)
     return torch.where(y**2 + x**2 <= 1, total, 0.0)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import cmath
-import functools
 import math
 
 import torch
 
 from ..grid import Grid
+from ..transforms import unwrapped
 from .fourier import fourier_matrix, matrix_transform, mirror, two_products, zoom_transform
 from .kernels import carrier
 from .transfer import cached
@@ -60,7 +60,7 @@ def far_field(
     output: Grid,
     pitch: tuple[torch.Tensor, torch.Tensor],
     *,
-    key: tuple[tuple[float, ...], float],
+    key: tuple[tuple[float, ...], float] | None,
     fresnel: bool,
     envelope: bool = False,
     output_pitch: tuple[torch.Tensor, torch.Tensor] | None = None,
@@ -78,7 +78,8 @@ def far_field(
         distance: float64 scalar in m, not zero.
         output: samples wanted, of any pitch.
         pitch: of the source (y, x) in m, float64 scalars that may require a gradient.
-        key: wavelengths and distance as plain numbers.
+        key: wavelengths and distance as plain numbers; None where a derivative of them (or of the pitch) may
+            be asked for, so that nothing is kept.
         fresnel: keep the curvature of the source.
         envelope: leave ``exp(i k z)`` out.
         output_pitch: of the output (y, x) in m where it may require a gradient.
@@ -87,21 +88,23 @@ def far_field(
         complex [..., L, *output.shape].
     """
     steps = output.pitch if output_pitch is None else output_pitch
-    constant = not any(t.requires_grad for t in (wavelength, distance, *pitch))
     few = max(output.shape) <= FEW
+
+    def side(axis: int, index: int, wave: torch.Tensor) -> torch.Tensor:
+        def build() -> torch.Tensor:
+            return _side(
+                axis, grid, wave, distance, output, pitch[axis], steps[axis], fresnel, few, envelope, u
+            )
+
+        if key is None:
+            return build()
+        inputs = (grid, output, key[0][index], key[1], fresnel, envelope, u.dtype, u.device)
+        return cached(("far", axis, *inputs), lambda: unwrapped(build()))
+
     parts = []
     for index, wave in enumerate(wavelength):
         field, area = u[..., index if u.shape[-3] > 1 else 0, :, :], wave * distance
-        sides = []
-        for axis in (0, 1):
-            build = functools.partial(
-                _side, axis, grid, wave, distance, output, pitch[axis], steps[axis], fresnel, few, envelope, u
-            )
-            if constant:
-                inputs = (grid, output, key[0][index], key[1], fresnel, envelope, u.dtype, u.device)
-                sides.append(cached(("far", axis, *inputs), build))
-            else:
-                sides.append(build())
+        sides = [side(axis, index, wave) for axis in (0, 1)]
         if few:
             parts.append(two_products(field, sides[0], sides[1]))
             continue

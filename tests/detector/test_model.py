@@ -41,6 +41,19 @@ def test_gradient_of_shot_noise_is_that_of_the_first_two_moments(mean):
         assert second.item() == pytest.approx(1 + 2 * mean, abs=5 * (3 * math.sqrt(mean) + 3) / math.sqrt(n))
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_shot_noise_has_the_same_slope_in_forward_mode():
+    def draw(mean):
+        return shot_noise(mean, torch.Generator().manual_seed(0))
+
+    mean = torch.linspace(0.5, 40, 100, dtype=torch.float64)
+    torch.testing.assert_close(
+        torch.func.jacfwd(draw, randomness="same")(mean), torch.func.jacrev(draw)(mean)
+    )
+    _, slope = torch.func.jvp(draw, (mean,), (torch.ones_like(mean),))
+    assert slope.mean().item() == pytest.approx(1, abs=0.1)
+
+
 def test_gradient_of_shot_noise_in_the_dark_is_finite():
     mu = torch.zeros(5, requires_grad=True)
     shot_noise(mu, torch.Generator().manual_seed(0)).sum().backward()

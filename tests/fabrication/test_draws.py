@@ -34,6 +34,10 @@ def pillars(shape=(6, 5), pitch=1e-6, elements=1):
     )
 
 
+def several(devices):
+    return fabricate(pillars(), HeightError(systematic=0.02), seed=1, devices=devices)
+
+
 def equal(a, b):
     return all(torch.equal(x[k], y[k]) for x, y in zip(a, b, strict=True) for k in x)
 
@@ -169,6 +173,18 @@ def test_an_error_without_effect_is_refused():
         fabricate(flat, WidthError(random=1e-9), seed=0)
 
 
+def test_devices_that_are_there_get_errors_of_their_own():
+    wider = [WidthError(random=1e-9)]
+    assert equal(draw(wider, several(3), seed=2), draw(wider, pillars(), seed=2, devices=3))
+    assert equal(
+        draw(wider, several([4, 7]), seed=2, devices=[4, 7]), draw(wider, pillars(), seed=2, devices=[4, 7])
+    )
+    made = fabricate(several(3), wider, seed=2)
+    assert made.devices == 3
+    assert made.width.shape == (3, 6, 5)
+    assert pillars((3, 6, 5)).devices is None
+
+
 @pytest.mark.parametrize(
     ("make", "name"),
     [
@@ -186,6 +202,7 @@ def test_an_error_without_effect_is_refused():
         (lambda: draw(HeightError(), pillars(), seed=1.5), "seed"),
         (lambda: draw(HeightError(), pillars(), seed=0, devices=0), "devices"),
         (lambda: draw(HeightError(), pillars(), seed=0, devices=[]), "devices"),
+        (lambda: draw(HeightError(), several(2), seed=0, devices=3), "devices"),
         (lambda: draw(LateralError(random=5e-7), pillars(), seed=0), "random"),
     ],
 )

@@ -8,7 +8,7 @@ from torch.func import functional_call
 
 from photonet import Detector, Field, Grid, Mask
 from photonet.errors import GridMismatch, InvalidArgument, UnknownName
-from photonet.nn import Aperture, DetectorLayer, FreeSpace, Lens, MaskConv2d, PhaseMask
+from photonet.nn import Aperture, DetectorLayer, FourF, FreeSpace, Lens, MaskConv2d, PhaseMask
 from photonet.optics import circular_aperture, ideal_lens, propagate, psf
 from photonet.optics.imaging import image_by_kernels
 from photonet.optics.psf import bin_pixels
@@ -255,3 +255,17 @@ def test_layers_compose_with_fields():
     )
     focus = Field(system(beam.data), beam.grid, beam.wavelength)
     assert float(focus.power()) == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("cast", [torch.nn.Module.float, torch.nn.Module.half])
+def test_lengths_stay_in_double_precision_where_a_network_is_cast(cast):
+    grid, length = Grid(8, 1e-6), 0.0123456789
+    space, lens = FreeSpace(grid, 5e-7, length, trainable=True), Lens(grid, 5e-7, length, trainable=True)
+    space.distance.grad = torch.ones_like(space.distance)
+    system = FourF(grid, 5e-7, length, pupil=PhaseMask(torch.zeros(8, 8).double()), trainable=True)
+    network = cast(torch.nn.Sequential(space, lens, system))
+    lengths = [space.distance, lens.focal_length, system.focal_length]
+    assert all(p.dtype == torch.float64 and p.item() == length for p in lengths)
+    assert space.distance.grad.dtype == torch.float64
+    assert system.pupil.phase.dtype != torch.float64  # what is no length is cast
+    assert all(p.device.type == "meta" for p in network.to("meta").parameters())

@@ -111,6 +111,13 @@ class TestFourF:
 class TestDiffractiveStack:
     grid = Grid(24, 8e-6)
 
+    @pytest.mark.parametrize("shape", [8, 9, (8, 11)])
+    def test_regions_that_fill_the_window_have_equal_areas(self, shape):
+        grid = Grid(shape, 1e-6, centre=(3e-6, -2e-6))
+        sides = [extent / 2 for extent in grid.extent]
+        area = detector_regions(grid, 4, size=sides).sum((-2, -1))
+        torch.testing.assert_close(area, torch.full_like(area, sides[0] * sides[1] / grid.cell))
+
     def test_regions_do_not_overlap_and_are_alike(self):
         regions = detector_regions(self.grid, 10)
         assert regions.shape == (10, 24, 24)

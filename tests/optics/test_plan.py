@@ -111,3 +111,15 @@ def test_the_plan_of_a_huge_mask_costs_no_memory_and_says_the_same():
     assert small.alias_energy > 0.1
     # one of 1,000 frequencies on each axis may fall on the other side
     assert abs(whole.alias_energy - small.alias_energy) < 4e-3
+
+
+@pytest.mark.parametrize(
+    ("method", "good", "bad"), [("rayleigh_sommerfeld", 9e-7, 4e-7), ("fresnel", 2e-7, 9e-7)]
+)
+def test_good_wavelengths_do_not_mend_a_bad_one(method, good, bad):
+    grid, z = Grid(64, 1e-6), 1.5e-4
+    light = torch.exp(1j * math.pi * 0.6 * torch.arange(64)).to(torch.complex128).expand(1, 64, 64)
+    alone = plan(grid, bad, z, method=method, field=light).error
+    assert alone > 0.5 > 10 * plan(grid, good, z, method=method, field=light).error
+    among = plan(grid, [good] * 9 + [bad], z, method=method, field=light)
+    assert among.error == pytest.approx(alone)

@@ -38,6 +38,15 @@ def test_strips_add_up_from_any_array(mask, tmp_path):
         torch.testing.assert_close(stream_psf(data, GRID, WAVES, Z, WINDOW), expected(mask))
 
 
+def test_what_torch_cannot_read_is_converted_and_what_is_masked_refused(mask):
+    streamed = stream_psf(mask, GRID, WAVES, Z, WINDOW, phase=True)
+    for other in (mask.numpy().astype(">f8"), mask.numpy()[::-1].copy()[::-1]):
+        assert torch.equal(stream_psf(other, GRID, WAVES, Z, WINDOW, phase=True), streamed)
+    hidden = np.ma.masked_greater(mask.numpy(), 1.0)
+    with pytest.raises(InvalidArgument, match="^transmission: expected no masked values"):
+        stream_psf(hidden, GRID, WAVES, Z, WINDOW, phase=True)
+
+
 def test_interrupted_run_goes_on_to_the_same_result(mask, tmp_path):
     read = []
 

@@ -61,3 +61,14 @@ def test_angle_has_a_gradient():
 def test_a_field_that_does_not_fit_is_named(u, words, angle):
     with pytest.raises(InvalidArgument, match=words):
         rotate_plane(u, Grid(16, 1e-6), WAVE, about_y=angle)
+
+
+@pytest.mark.parametrize(
+    "still", [lambda u, *to: rotate_plane(u, *to), lambda u, *to: propagate(u, *to, 0.0)], ids=["tilt", "way"]
+)
+def test_none_at_all_gives_a_copy_for_every_wavelength(still, random_field):
+    u = random_field(2, 1, 16, 16)
+    v = still(u, Grid(16, 1e-6), [4e-7, 5e-7, 6e-7])
+    torch.testing.assert_close(v, u.expand(2, 3, 16, 16), rtol=0, atol=0)
+    v.zero_()
+    assert bool(u.any())

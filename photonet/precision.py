@@ -1,17 +1,17 @@
-"""Which precision kernels have where a network runs in mixed precision."""
+"""Which precision light and kernels have where a network runs in mixed precision."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from ..arrays import real_dtype
+from .arrays import real_dtype
 
 __all__ = ["full_precision", "single"]
 
 
 def full_precision(like: Tensor) -> torch.autocast:
-    """A context without mixed precision: samples differ by little of their kernel, less than eight bits tell.
+    """A context without mixed precision, of whose eight bits light and tangent kernels need more.
 
     Args:
         like: a tensor on the device.
