@@ -21,35 +21,24 @@ run = functools.partial(tolerance, line, measure, ERRORS, progress=False)
 load = functools.partial(xr.load_dataset, engine="h5netcdf")
 
 
-def interrupted(path, after, **options):
-    """Run until ``after`` batches were made, and stop as Ctrl-C would."""
-    left = [after]
+class Counted:
+    """`line` that counts its devices, interrupted after some batches as by Ctrl-C; always one system."""
 
-    class Interrupted(KeyboardInterrupt):
-        pass
+    def __init__(self, batches=None):
+        self._made, self._left = [], batches
 
-    def line(draws, seeds):
-        if left[0] == 0:
-            raise Interrupted
-        left[0] -= 1
-        return original(draws, seeds)
+    def __call__(self, draws, seeds):
+        if self._left == len(self._made):
+            raise KeyboardInterrupt
+        self._made.append(len(seeds))
+        return line(draws, seeds)
 
-    original = globals()["line"]
-    line.__qualname__ = original.__qualname__  # the same study by name
-    with pytest.raises(Interrupted):
-        tolerance(line, measure, ERRORS, out=path, progress=False, **options)
+    @property
+    def made(self):
+        return sum(self._made)
 
 
-def counting():
-    made = []
-
-    def line(draws, seeds):
-        made.extend(seeds)
-        return original(draws, seeds)
-
-    original = globals()["line"]
-    line.__qualname__ = original.__qualname__
-    return line, made
+counted = functools.partial(tolerance, metric=measure, errors=ERRORS, progress=False)
 
 
 def test_the_file_holds_what_is_returned(tmp_path):
@@ -61,33 +50,32 @@ def test_the_file_holds_what_is_returned(tmp_path):
 @pytest.mark.parametrize("after", [1, 3])
 def test_an_interrupted_study_goes_on_to_the_same_result(tmp_path, after):
     out = tmp_path / "study.nc"
-    interrupted(out, after, samples=20, batch=4)
+    with pytest.raises(KeyboardInterrupt):
+        counted(Counted(after), samples=20, batch=4, out=out)
     assert int(load(out).good.notnull().sum()) == 4 * after
-    system, made = counting()
-    resumed = tolerance(system, measure, ERRORS, samples=20, batch=5, out=out, progress=False)
-    xr.testing.assert_equal(resumed, run(samples=20))
-    assert len(made) == 20 - 4 * after
+    system = Counted()
+    xr.testing.assert_equal(counted(system, samples=20, batch=5, out=out), run(samples=20))
+    assert system.made == 20 - 4 * after
 
 
 def test_a_finished_study_is_read_and_can_grow(tmp_path):
-    out = tmp_path / "study.nc"
-    run(samples=8, out=out)
-    system, made = counting()
-    again = functools.partial(tolerance, system, measure, ERRORS, out=out, progress=False)
-    xr.testing.assert_equal(again(samples=8), run(samples=8))
-    assert made == []
-    xr.testing.assert_equal(again(samples=20), run(samples=20))
-    assert len(made) == 12
-    again(samples=20, resume=False)
-    assert len(made) == 32
+    again = functools.partial(counted, out=tmp_path / "study.nc")
+    again(Counted(), samples=8)
+    system = Counted()
+    xr.testing.assert_equal(again(system, samples=8), run(samples=8))
+    assert system.made == 0
+    xr.testing.assert_equal(again(system, samples=20), run(samples=20))
+    assert system.made == 12
+    again(system, samples=20, resume=False)
+    assert system.made == 32
 
 
 def test_new_requirements_need_no_new_devices(tmp_path):
     out = tmp_path / "study.nc"
-    run(samples=8, out=out, require={"good": 0.5})
-    system, made = counting()
-    ds = tolerance(system, measure, ERRORS, samples=8, out=out, require={"good": 0.25}, progress=False)
-    assert made == []
+    counted(Counted(), samples=8, out=out, require={"good": 0.5})
+    system = Counted()
+    ds = counted(system, samples=8, out=out, require={"good": 0.25})
+    assert system.made == 0
     assert ds["yield"].item() == 0.75
     assert load(out).identical(ds)
 
