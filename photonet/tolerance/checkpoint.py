@@ -1,7 +1,14 @@
-"""A study's file: whole after every batch, and continued only by the study that wrote it."""
+"""A study's file: whole after every batch, and continued only by the study that wrote it.
+
+Behind the netCDF-4 file stands a seal, 8 bytes of magic and the SHA-256 of all before it. It is checked
+before the HDF5 library sees a byte: a flipped bit is else a wrong number that nobody sees, or a crash. (The
+seal of measured data stands in front, where xarray does not find netCDF behind it.)
+"""
 
 from __future__ import annotations
 
+import hashlib
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +23,40 @@ if TYPE_CHECKING:
 
 __all__ = ["read_metrics", "write"]
 
+MAGIC = b"PHOTONST"
+SEAL_BYTES = len(MAGIC) + hashlib.sha256().digest_size
+
 
 def write(table: xr.Dataset, path: Path) -> None:
-    """Write the study to ``path`` (netCDF-4); the file is the old one or the new one at any moment."""
+    """Write the study to ``path`` (netCDF-4, sealed); the file is the old or the new one at any moment."""
     with atomic_path(path) as temporary:
         table.to_netcdf(temporary, engine="h5netcdf")
+        seal = _seal(temporary.read_bytes())
+        with open(temporary, "ab") as file:
+            file.write(seal)
+
+
+def _seal(content: bytes) -> bytes:
+    return MAGIC + hashlib.sha256(content).digest()
+
+
+def _sealed_content(path: Path, advice: str) -> bytes:
+    """The file without its seal, if that is right.
+
+    Raises:
+        DataError: it cannot be opened, has no seal, or does not match it.
+    """
+    try:
+        whole = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"out: cannot read {path} ({error.strerror}); {advice}") from None
+    content, seal = whole[:-SEAL_BYTES], whole[-SEAL_BYTES:]
+    if seal[: len(MAGIC)] != MAGIC:
+        what = "is no study, was cut off or changed since, or is of an earlier photonet: it has no seal"
+        raise DataError(f"out: {path} {what}; {advice}")
+    if seal != _seal(content):
+        raise DataError(f"out: {path} is damaged: it does not match its checksum; {advice}")
+    return content
 
 
 def read_metrics(path: Path, table: xr.Dataset) -> dict[str, np.ndarray]:
@@ -42,13 +78,11 @@ def read_metrics(path: Path, table: xr.Dataset) -> dict[str, np.ndarray]:
     import xarray as xr
 
     advice = "pass another out, or resume=False to replace the file"
-    try:
-        kept = xr.load_dataset(path, engine="h5netcdf", decode_times=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"out: cannot read {path} as a study ({error}); {advice}") from error
+    content = _sealed_content(path, advice)
+    kept = xr.load_dataset(io.BytesIO(content), engine="h5netcdf", decode_times=False)
     asked = table.attrs
-    if kept.attrs.get("config_hash") != asked["config_hash"]:
-        was = kept.attrs.get("config", "no study at all")
+    if kept.attrs["config_hash"] != asked["config_hash"]:
+        was = kept.attrs["config"]
         raise DataError(
             f"out: {path} holds another study; {advice}\n  there: {was}\n  asked: {asked['config']}"
         )

@@ -12,6 +12,7 @@ import xarray as xr
 
 from photonet.errors import DataError
 from photonet.tolerance import Normal, Uniform, tolerance
+from photonet.tolerance.checkpoint import write
 
 sys.path.insert(0, str(Path(__file__).parent))
 from tolerance_toys import line, measure
@@ -118,7 +119,7 @@ def test_other_draws_from_the_same_seed_are_noticed(tmp_path):
     out = tmp_path / "study.nc"
     ds = run(samples=8, out=out)
     ds["y"][2] += 1e-12  # as another version of a library might draw it
-    ds.to_netcdf(out, engine="h5netcdf")
+    write(ds, out)
     with pytest.raises(DataError, match=r"drawn otherwise \(y differs"):
         run(samples=8, out=out)
 
@@ -126,12 +127,40 @@ def test_other_draws_from_the_same_seed_are_noticed(tmp_path):
 def test_a_file_that_is_no_study_is_refused(tmp_path):
     out = tmp_path / "study.nc"
     out.write_bytes(b"not a netCDF file")
-    with pytest.raises(DataError, match="cannot read"):
+    with pytest.raises(DataError, match="is no study"):
         run(samples=8, out=out)
     assert out.read_bytes() == b"not a netCDF file"
     xr.Dataset({"x": ("y", np.zeros(3))}).to_netcdf(out, engine="h5netcdf")
-    with pytest.raises(DataError, match="no study at all"):
+    with pytest.raises(DataError, match="is no study"):
         run(samples=8, out=out)
+
+
+def test_no_damage_passes_for_a_number(tmp_path):
+    """The sign bit of a metric; then bits anywhere, and cuts, of which some crash the HDF5 library."""
+    out, again = tmp_path / "study.nc", functools.partial(run, samples=8, out=tmp_path / "study.nc")
+    whole, value = again(), run(samples=8).bad.values[1]
+    content = out.read_bytes()
+    places = [8 * content.index(np.float64(value).tobytes()) + 63]
+    places += np.random.default_rng(0).integers(8 * len(content), size=60).tolist()
+    for place in places:
+        damaged = bytearray(content)
+        damaged[place // 8] ^= 1 << place % 8
+        out.write_bytes(damaged)
+        with pytest.raises(DataError, match="^out: .*(damaged|no seal).*resume=False"):
+            again()
+        assert out.read_bytes() == damaged
+    for length in (0, 10, len(content) // 2, len(content) - 1):
+        out.write_bytes(content[:length])
+        with pytest.raises(DataError, match="no seal"):
+            again()
+    out.write_bytes(content)
+    xr.testing.assert_identical(again().drop_attrs(), whole.drop_attrs())
+
+
+def test_other_programs_read_a_sealed_file_as_it_is(tmp_path):
+    ds = run(samples=8, out=tmp_path / "study.nc")
+    with xr.open_dataset(tmp_path / "study.nc") as found:
+        assert found.identical(ds)
 
 
 KILLED_STUDIES = """
@@ -140,6 +169,7 @@ import h5netcdf, xarray, scipy.stats, torch
 sys.path.insert(0, {toys!r})
 from tolerance_toys import line, measure
 from photonet.tolerance import Normal, Uniform, tolerance
+from photonet.tolerance.checkpoint import write
 
 path, rng = sys.argv[1], random.Random(0)
 errors = {{"x": Uniform(0, 1), "y": Normal(0, 1)}}
