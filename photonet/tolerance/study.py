@@ -104,6 +104,7 @@ def tolerance(
             cannot be continued, as ``system`` or ``metric`` holds what cannot be told (an open file, a lock).
         UnknownName: no such sampler, or a metric is required that is not measured.
         DataError: ``out`` holds another study or is damaged.
+        WorkerLost: a worker of ``executor`` died; what is finished is saved.
         DeviceFailed: a device raised or gave NaN; says which, with its draws and seed. What is finished
             is saved first.
 
