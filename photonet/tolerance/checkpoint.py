@@ -7,8 +7,11 @@ seal of measured data stands in front, where xarray does not find netCDF behind 
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import hashlib
 import io
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +24,22 @@ from .yields import of_role
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["read_metrics", "write"]
+__all__ = ["clear_left_behind", "read_metrics", "write"]
 
 MAGIC = b"PHOTONST"
 SEAL_BYTES = len(MAGIC) + hashlib.sha256().digest_size
+
+
+LEFT_BEHIND = 3600.0
+"""Seconds after which a temporary file is nobody's any more: a writing takes some 30 ms."""
+
+
+def clear_left_behind(path: Path) -> None:
+    """Remove what processes that were killed while they wrote ``path`` left beside it (see `atomic_path`)."""
+    for file in path.parent.glob(glob.escape(f".{path.stem[:32]}-") + "?" * 8 + glob.escape(path.suffix)):
+        with contextlib.suppress(OSError):  # another process was faster, or it is another user's
+            if time.time() - file.stat().st_mtime > LEFT_BEHIND:
+                file.unlink()
 
 
 def write(table: xr.Dataset, path: Path) -> None:

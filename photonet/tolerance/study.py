@@ -18,7 +18,7 @@ from ..files import writable
 from ..progress import bar
 from ..provenance import config_hash, provenance
 from .batch import Failure, Job, Metric, Outcome, System, run_jobs
-from .checkpoint import read_metrics, write
+from .checkpoint import clear_left_behind, read_metrics, write
 from .distributions import Distribution
 from .identity import identity
 from .samplers import SAMPLERS, unit_cube
@@ -133,6 +133,8 @@ def tolerance(
         "metric": _identity("metric", metric, continued),
     }
     table.attrs.update(_provenance(functions, laws, samples, sampler, seed, config))
+    if path is not None:
+        clear_left_behind(path)
     if path is not None and resume and path.exists():
         for name, values in read_metrics(path, table).items():
             table[name] = ("device", values, {"role": "metric"})

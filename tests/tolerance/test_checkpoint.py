@@ -157,6 +157,17 @@ def test_no_damage_passes_for_a_number(tmp_path):
     xr.testing.assert_identical(again().drop_attrs(), whole.drop_attrs())
 
 
+def test_what_a_killed_process_left_is_removed_once_it_is_nobodys(tmp_path):
+    kept = [".study-12345678.nc", ".study-2-12345678.nc", ".study-12345678.h5", ".other-12345678.nc"]
+    left = ".study-abcdefg_.nc"
+    for name in [left, *kept]:
+        (tmp_path / name).touch()
+    for name in [left, *kept[1:]]:  # the first may be of a process that is just writing
+        os.utime(tmp_path / name, (0, 0))
+    run(samples=8, out=tmp_path / "study.nc")
+    assert {file.name for file in tmp_path.iterdir()} == {"study.nc", *kept}
+
+
 def test_other_programs_read_a_sealed_file_as_it_is(tmp_path):
     ds = run(samples=8, out=tmp_path / "study.nc")
     with xr.open_dataset(tmp_path / "study.nc") as found:
