@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 from .. import checks
+from ..distill.frames import FEWEST
 from ..errors import InvalidArgument
 
 __all__ = ["KERNEL_SIZE", "LEARNING_RATES", "QuickstartConfig"]
@@ -31,7 +33,7 @@ class QuickstartConfig:
         teacher_epochs: of the teacher.
         teacher_views: moved copies of every picture that the teacher learns from.
         kernels: signed kernels of the student.
-        fraction: part of the measured data that correction may use.
+        fraction: part of the measured data that correction may use, of ``train`` pictures at least 6.
         devices: of the tolerance study.
         study_scenes: test scenes that each device of the study is judged by.
         wavelength: of the light in m.
@@ -95,7 +97,16 @@ class QuickstartConfig:
             )
         checks.count("seed", self.seed, least=0)
         checks.count("teacher_views", self.teacher_views, least=0)
-        checks.fraction("fraction", self.fraction)
+        if checks.fraction("fraction", self.fraction) == 0:
+            raise InvalidArgument(
+                "fraction", "more than 0, as correction needs measured frames", self.fraction
+            )
+        if round(self.fraction * self.train) < FEWEST:  # else said after the students were trained
+            least = math.ceil(FEWEST / self.fraction)
+            raise InvalidArgument(
+                "train", f"{least} or more, as correction uses {self.fraction:g} of them and needs {FEWEST}",
+                self.train, f"on the command line: --train {least}",
+            )  # fmt: skip
         checks.wavelength(self.wavelength)
         for name in ("height", "roughness", "shift", "gain"):
             checks.non_negative(name, getattr(self, name))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import checks
+from ..errors import InvalidArgument
 from ..files import atomic_path, writable, write_text
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Section:
     Args:
         title: heading.
         text: paragraphs, separated by empty lines.
-        name: file name of the picture, without its ending.
+        name: file name of the picture, without its ending; a section with a figure needs one of its own.
         figure: a matplotlib figure.
         table: rows of cells; the first row is the head.
     """
@@ -52,7 +53,8 @@ def write_report(path: str | Path, title: str, sections: Sequence[Section]) -> P
         The path.
 
     Raises:
-        InvalidArgument: something else than sections, or a path that cannot be written.
+        InvalidArgument: something else than sections, figures without a name or of one name, or a path
+            that cannot be written.
 
     Example:
         >>> import tempfile
@@ -65,6 +67,7 @@ def write_report(path: str | Path, title: str, sections: Sequence[Section]) -> P
     path = writable(path)
     for section in sections:
         checks.instance("sections", section, Section, "a Section in each place")
+    _check_names([section for section in sections if section.figure is not None])
     template = resources.files(__package__).joinpath("page.html.jinja").read_text(encoding="utf-8")
     blocks = []
     for section in sections:
@@ -81,6 +84,19 @@ def write_report(path: str | Path, title: str, sections: Sequence[Section]) -> P
     page = Environment(autoescape=True).from_string(template).render(title=title, sections=blocks)
     write_text(path, page)
     return path
+
+
+def _check_names(pictures: Sequence[Section]) -> None:
+    """Refuse pictures that would have no file, or overwrite one another's."""
+    titles: dict[str, str] = {}
+    for section in pictures:
+        if not section.name:
+            got = f"none for that of {section.title!r}"
+            raise InvalidArgument("sections", "a file name for each figure", got, "pass Section(name=)")
+        if section.name in titles:
+            got = f"{section.name!r} for both {titles[section.name]!r} and {section.title!r}"
+            raise InvalidArgument("sections", "another name for each figure", got)
+        titles[section.name] = section.title
 
 
 def _png(figure: Figure) -> bytes:

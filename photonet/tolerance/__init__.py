@@ -13,6 +13,7 @@ Generic: a system is any function that makes devices from draws and seeds, a met
 
 from __future__ import annotations
 
+from .batch import WorkerLost
 from .distributions import (
     Bernoulli,
     Choice,
@@ -42,6 +43,7 @@ __all__ = [
     "Sampler",
     "TruncatedNormal",
     "Uniform",
+    "WorkerLost",
     "sensitivity",
     "tolerance",
     "unit_cube",

@@ -6,21 +6,30 @@ devices that did finish come with it.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import pickle
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, PhotonetError
 
-__all__ = ["Failure", "Job", "Metric", "Outcome", "System", "run_batch", "run_jobs"]
+__all__ = ["Failure", "Job", "Metric", "Outcome", "System", "WorkerLost", "run_batch", "run_jobs"]
 
 System = Callable[[dict[str, torch.Tensor], list[int]], Sequence[Any]]
 Metric = Callable[[Any], float | Mapping[str, float]]
+
+
+class WorkerLost(PhotonetError, RuntimeError):
+    """A batch was sent to another process or machine, and nothing came back: not even which device failed.
+
+    The batches finished before are in the study's file; a second call goes on from there.
+    """
 
 
 class Job(NamedTuple):
@@ -50,12 +59,15 @@ def run_batch(system: System, metric: Metric, job: Job) -> Outcome:
     """Make the devices of ``job`` in one call of ``system`` and apply ``metric`` to each."""
     try:
         draws = {name: torch.tensor(values, dtype=torch.float64) for name, values in job.draws.items()}
-        devices = list(system(draws, list(job.seeds)))
+        made = system(draws, list(job.seeds))
+        # of a mapping the keys would be measured, and a set has them in any order
+        unordered = isinstance(made, (Mapping, Set))
+        devices = [] if unordered else list(made)
     except Exception as error:
         return _one_by_one(system, metric, job, error)
-    if len(devices) != len(job.seeds):
-        reason = f"system: expected a sequence of {len(job.seeds)} devices, got {len(devices)}"
-        return Outcome({}, Failure(0, reason))
+    if unordered or len(devices) != len(job.seeds):
+        got = f"a {type(made).__name__}" if unordered else len(devices)
+        return Outcome({}, Failure(0, f"system: expected a sequence of {len(job.seeds)} devices, got {got}"))
     metrics: dict[int, dict[str, float]] = {}
     for position, device in enumerate(devices):
         try:
@@ -109,6 +121,11 @@ def run_jobs(
         jobs: the batches.
         executor: None, a ``concurrent.futures.Executor``, or a ``dask.distributed.Client``, which offers
             itself as one.
+
+    Raises:
+        InvalidArgument: no executor, one that forks beside threads, or a system or metric that cannot be
+            pickled for it.
+        WorkerLost: a worker died, or did not find ``system`` and ``metric``.
     """
     if executor is None:
         for job in jobs:
@@ -127,13 +144,15 @@ def run_jobs(
             "executor", "fresh processes", "a pool that forks, where threads of torch leave locks behind",
             "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))",
         )  # fmt: skip
-    waiting = {pool.submit(run_batch, system, metric, job): job for job in jobs}
+    with _sent(system, metric):
+        waiting = {pool.submit(run_batch, system, metric, job): job for job in jobs}
     pending = set(waiting)
     try:
         while pending:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
-                outcome = future.result()
+            for future in sorted(done, key=_is_lost):  # what is finished is kept first
+                with _sent(system, metric):
+                    outcome = future.result()
                 if outcome.failure is not None:
                     # those that run already still report; of those cancelled a cluster may never tell
                     pending = {other for other in pending if not other.cancel()}
@@ -141,3 +160,36 @@ def run_jobs(
     finally:
         for future in waiting:
             future.cancel()
+
+
+def _is_lost(future: Future[Outcome]) -> bool:
+    return future.cancelled() or future.exception() is not None
+
+
+@contextlib.contextmanager
+def _sent(system: System, metric: Metric) -> Iterator[None]:
+    """Say why a batch did not get to a worker and back; what goes wrong inside of it is an `Outcome`."""
+    try:
+        yield
+    except BrokenExecutor as error:
+        raise WorkerLost(
+            "executor: a worker process died: it had too little memory (pass a smaller batch or fewer "
+            "workers), crashed in a library, or did not find system and metric (define them at the top of a "
+            f"file, outside of `if __name__ == '__main__'`); `out` keeps what is finished ({error})"
+        ) from error
+    except Exception as error:
+        for name, function in (("system", system), ("metric", metric)):
+            try:
+                pickle.dumps(function)
+            except Exception as refusal:
+                if type(refusal) is not type(error):  # clusters pickle more than Python does
+                    continue
+                raise InvalidArgument(
+                    name, "what can be pickled, as other processes run it", refusal,
+                    "define it at the top of a file, not as a lambda or inside of a function, and hold no "
+                    "open files or locks; or pass executor=None or a ThreadPoolExecutor",
+                ) from error  # fmt: skip
+        what = f"{type(error).__name__}: {error}"
+        raise WorkerLost(
+            f"executor: a batch did not come back; `out` keeps what is finished ({what})"
+        ) from error

@@ -5,7 +5,7 @@
 | random | independent (Monte Carlo) | yes | yes |
 | sobol | scrambled Sobol' points: fewer devices for the same error, best at powers of two | yes | yes |
 | lhs | Latin hypercube: each error alone is spread evenly | no | yes |
-| one-at-a-time | the median device, then each error swept alone | no | no |
+| one-at-a-time | the median device, then each error swept alone, over 2 quantiles or more | no | no |
 | saltelli | blocks of D + 2 devices for Sobol' indices | yes | no |
 
 "Extends": the first rows do not depend on how many are drawn, so a study can be continued to more devices.
@@ -29,6 +29,8 @@ __all__ = ["SAMPLERS", "Sampler", "unit_cube"]
 # moves to the nearest point inside it.
 NEAREST_TO_0, NEAREST_TO_1 = 2.0**-54, 1 - 2.0**-53
 SOBOL_BITS = 30
+LEAST_LEVELS = 2
+"""Of an error that is swept: a single one is the median, which row 0 is already."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,9 @@ def _latin_hypercube(samples: int, errors: int, generator: np.random.Generator) 
 def _one_at_a_time(samples: int, errors: int, generator: np.random.Generator) -> np.ndarray:
     """Row 0 is the median device; then, error by error, equally spaced quantiles of that error alone."""
     levels, rest = divmod(samples - 1, errors)
-    if rest or levels < 1:
-        raise _refused(samples, errors, 1, "one for the median device and as many for each error")
+    if rest or levels < LEAST_LEVELS:
+        why = f"one for the median device and as many for each error, at least {LEAST_LEVELS}"
+        raise _refused(samples, errors, 1, LEAST_LEVELS, why)
     points = np.full((samples, errors), 0.5)
     for error in range(errors):
         first = 1 + error * levels
@@ -92,7 +95,7 @@ def _saltelli(samples: int, errors: int, generator: np.random.Generator) -> np.n
     """
     blocks, rest = divmod(samples, errors + 2)
     if rest or blocks < 1:
-        raise _refused(samples, errors + 2, 0, "errors + 2 for each point of the design")
+        raise _refused(samples, errors + 2, 0, 1, "errors + 2 for each point of the design")
     both = _sobol(blocks, 2 * errors, generator)
     points = np.repeat(both[:, None, :errors], errors + 2, axis=1)
     points[:, 1] = both[:, errors:]
@@ -101,8 +104,8 @@ def _saltelli(samples: int, errors: int, generator: np.random.Generator) -> np.n
     return points.reshape(samples, errors)
 
 
-def _refused(samples: int, step: int, offset: int, why: str) -> InvalidArgument:
-    below = max((samples - offset) // step, 1) * step + offset
+def _refused(samples: int, step: int, offset: int, least: int, why: str) -> InvalidArgument:
+    below = max((samples - offset) // step, least) * step + offset
     near = f"{below}" if below > samples else f"{below} or {below + step}"
     return InvalidArgument("samples", f"a number that fits the design ({why})", samples, f"use {near}")
 
@@ -140,10 +143,12 @@ def unit_cube(sampler: str, samples: int, errors: int, *, seed: int) -> np.ndarr
     Example:
         >>> unit_cube("sobol", 4, 2, seed=0).shape
         (4, 2)
-        >>> unit_cube("one-at-a-time", 3, 2, seed=0)
-        array([[0.5, 0.5],
-               [0.5, 0.5],
-               [0.5, 0.5]])
+        >>> unit_cube("one-at-a-time", 5, 2, seed=0)
+        array([[0.5 , 0.5 ],
+               [0.25, 0.5 ],
+               [0.75, 0.5 ],
+               [0.5 , 0.25],
+               [0.5 , 0.75]])
     """
     entry = lookup("sampler", sampler, SAMPLERS)
     samples, errors = count("samples", samples), count("errors", errors)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -12,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import nn
 
 from ..checks import choice, count, lookup
 from ..errors import InvalidArgument, PhotonetError
 from ..files import writable
 from ..progress import bar
-from ..provenance import config_hash, module_hash, provenance, told
+from ..provenance import config_hash, provenance
 from .batch import Failure, Job, Metric, Outcome, System, run_jobs
-from .checkpoint import read_metrics, write
+from .checkpoint import clear_left_behind, read_metrics, write
 from .distributions import Distribution
+from .identity import identity
 from .samplers import SAMPLERS, unit_cube
 from .yields import Require, check_require, of_role, with_yield
 
@@ -88,7 +87,9 @@ def tolerance(
         executor: where batches run: None (here, one after the other), a ``concurrent.futures.Executor`` or
             a ``dask.distributed.Client``. For processes, ``system`` and ``metric`` must be picklable.
         out: netCDF file, written atomically after each batch.
-        resume: go on with what ``out`` holds; False starts anew and replaces it.
+        resume: go on with what ``out`` holds; False starts anew and replaces it. A file is continued only
+            by the system and metric that began it, told by their names and all that they hold, but for
+            working state (``_cache``), code and globals: see `photonet.tolerance.identity.identity`.
         seed: whole number below 2**63; fixes the draws and the devices' seeds.
         config: what else identifies the study (the design's name, hash of its data), as JSON can hold it:
             stored, and compared before a file is continued.
@@ -99,9 +100,11 @@ def tolerance(
         of the variables, provenance in those of the dataset. With ``require`` also ``passes`` and the yield.
 
     Raises:
-        InvalidArgument: an argument that cannot be used, or an ``out`` that cannot be written.
+        InvalidArgument: an argument that cannot be used, an ``out`` that cannot be written, or one that
+            cannot be continued, as ``system`` or ``metric`` holds what cannot be told (an open file, a lock).
         UnknownName: no such sampler, or a metric is required that is not measured.
         DataError: ``out`` holds another study or is damaged.
+        WorkerLost: a worker of ``executor`` died; what is finished is saved.
         DeviceFailed: a device raised or gave NaN; says which, with its draws and seed. What is finished
             is saved first.
 
@@ -123,8 +126,15 @@ def tolerance(
     cube = unit_cube(sampler, samples, len(laws), seed=seed)
     draws = {name: _drawn(name, law, cube[:, i]) for i, (name, law) in enumerate(laws.items())}
     table = _table(draws, laws, _device_seeds(seed, samples))
-    table.attrs.update(_provenance(system, metric, laws, samples, sampler, seed, config))
     path = None if out is None else writable(out, "out")
+    continued = path is not None and resume
+    functions = {  # as they are before anything has run, and may change what they hold
+        "system": _identity("system", system, continued),
+        "metric": _identity("metric", metric, continued),
+    }
+    table.attrs.update(_provenance(functions, laws, samples, sampler, seed, config))
+    if path is not None:
+        clear_left_behind(path)
     if path is not None and resume and path.exists():
         for name, values in read_metrics(path, table).items():
             table[name] = ("device", values, {"role": "metric"})
@@ -177,9 +187,20 @@ def _table(
     return table
 
 
+def _identity(argument: str, function: Any, continued: bool) -> str:
+    """What ``function`` is; all of it must be told, before hours are spent, where the study may go on."""
+    text, untold = identity(function)
+    if untold and continued:
+        raise InvalidArgument(
+            argument, "what can be told from another one, so that `out` is not continued by that", untold[0],
+            "hold it in an attribute that begins with an underscore and is no argument of __init__, and "
+            "say in config what it is; or pass resume=False",
+        )  # fmt: skip
+    return text
+
+
 def _provenance(
-    system: System,
-    metric: Metric,
+    functions: Mapping[str, str],
     laws: Mapping[str, Distribution],
     samples: int,
     sampler: str,
@@ -193,8 +214,7 @@ def _provenance(
         "errors": [[name, repr(law)] for name, law in laws.items()],
         "sampler": sampler,
         "seed": seed,
-        "system": _name(system),
-        "metric": _name(metric),
+        **functions,
         "config": config,
     }
     if not SAMPLERS[sampler].extends:
@@ -212,27 +232,6 @@ def _provenance(
         seed=seed,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
-
-
-def _name(function: Any) -> str:
-    """Of a function, and what it is partial to."""
-    bound = ""
-    while isinstance(function, functools.partial):
-        values = {**{str(n): v for n, v in enumerate(function.args)}, **function.keywords}
-        bound += f" of {config_hash({k: _bound(v) for k, v in values.items()})}" if values else ""
-        function = function.func
-    return getattr(function, "__qualname__", type(function).__qualname__) + bound
-
-
-def _bound(value: Any) -> Any:
-    """What a function is partial to: networks by all they are, also inside of containers."""
-    if isinstance(value, nn.Module):
-        return module_hash(value)
-    if isinstance(value, Mapping):
-        return {told(key): _bound(v) for key, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_bound(v) for v in value]
-    return told(value)
 
 
 def _jobs(table: xr.Dataset, batch: int) -> list[Job]:

@@ -85,8 +85,9 @@ def test_our_own_mistakes_keep_their_traceback(failing):
         main(["fail"])
 
 
-def test_as_a_process():
-    command = [sys.executable, "-c", "from photonet.cli import main; main()", "inof"]
+@pytest.mark.parametrize("way", [["-c", "from photonet.cli import main; main()"], ["-m", "photonet.cli"]])
+def test_as_a_process(way):
+    command = [sys.executable, *way, "inof"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1

@@ -138,7 +138,8 @@ def test_errors_that_are_switched_off_are_not_drawn():
         ({"seeds": 0}, "^seeds"), ({"fraction": 1.5}, "^fraction"), ({"wavelength": 525}, "pass 525e-9"),
         ({"pitch": -1e-6}, "^pitch"), ({"crosstalk": -0.1}, "^crosstalk"), ({"light": 0}, "^light"),
         ({"samples": 40}, "^samples: expected at least 56"), ({"pixel": 0}, "^pixel"),
-        ({"seed": -1}, "^seed"),
+        ({"seed": -1}, "^seed"), ({"fraction": 0}, "^fraction"),
+        ({"train": 5}, "^train: expected 60"), ({"train": 20, "fraction": 0.2}, "^train: expected 30"),
     ],
 )  # fmt: skip
 def test_settings_outside_their_range_are_named(change, words):
@@ -173,6 +174,8 @@ def test_a_place_that_cannot_be_written_to_is_told_before_any_training(tmp_path)
         (["--data", "minst"], "did you mean mnist?"),
         (["--seeds", "0"], "seeds: expected a whole number"),
         (["--seeds", "many"], "--seeds"),
+        (["--train", "5"], "train: expected 60 or more"),
+        (["--train", "5"], "--train 60"),
         (["--devices", "-3"], "devices: expected"),
     ],
 )

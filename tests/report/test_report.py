@@ -94,6 +94,21 @@ def test_a_report_is_made_of_sections(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("", ""), "a file name for each figure, got none for that of 'A'"),
+        (("p", "p"), "for both 'A' and 'B'"),
+    ],
+)
+def test_pictures_without_a_name_of_their_own_are_refused(tmp_path, names, words):
+    """The second had overwritten the first."""
+    sections = [Section(title, name=n, figure=picture()) for title, n in zip("AB", names, strict=True)]
+    with pytest.raises(InvalidArgument, match=f"^sections: expected .*{words}"):
+        write_report(tmp_path / "a.html", "T", sections)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_columns_are_aligned():
     text = text_table([("a", "1.0"), ("longer", "10.0")], ("n", "x"))
     assert text.splitlines() == ["n          x", "------  ----", "a        1.0", "longer  10.0"]

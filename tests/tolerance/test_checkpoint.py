@@ -12,6 +12,7 @@ import xarray as xr
 
 from photonet.errors import DataError
 from photonet.tolerance import Normal, Uniform, tolerance
+from photonet.tolerance.checkpoint import write
 
 sys.path.insert(0, str(Path(__file__).parent))
 from tolerance_toys import line, measure
@@ -21,35 +22,24 @@ run = functools.partial(tolerance, line, measure, ERRORS, progress=False)
 load = functools.partial(xr.load_dataset, engine="h5netcdf")
 
 
-def interrupted(path, after, **options):
-    """Run until ``after`` batches were made, and stop as Ctrl-C would."""
-    left = [after]
+class Counted:
+    """`line` that counts its devices, interrupted after some batches as by Ctrl-C; always one system."""
 
-    class Interrupted(KeyboardInterrupt):
-        pass
+    def __init__(self, batches=None):
+        self._made, self._left = [], batches
 
-    def line(draws, seeds):
-        if left[0] == 0:
-            raise Interrupted
-        left[0] -= 1
-        return original(draws, seeds)
+    def __call__(self, draws, seeds):
+        if self._left == len(self._made):
+            raise KeyboardInterrupt
+        self._made.append(len(seeds))
+        return line(draws, seeds)
 
-    original = globals()["line"]
-    line.__qualname__ = original.__qualname__  # the same study by name
-    with pytest.raises(Interrupted):
-        tolerance(line, measure, ERRORS, out=path, progress=False, **options)
+    @property
+    def made(self):
+        return sum(self._made)
 
 
-def counting():
-    made = []
-
-    def line(draws, seeds):
-        made.extend(seeds)
-        return original(draws, seeds)
-
-    original = globals()["line"]
-    line.__qualname__ = original.__qualname__
-    return line, made
+counted = functools.partial(tolerance, metric=measure, errors=ERRORS, progress=False)
 
 
 def test_the_file_holds_what_is_returned(tmp_path):
@@ -61,33 +51,32 @@ def test_the_file_holds_what_is_returned(tmp_path):
 @pytest.mark.parametrize("after", [1, 3])
 def test_an_interrupted_study_goes_on_to_the_same_result(tmp_path, after):
     out = tmp_path / "study.nc"
-    interrupted(out, after, samples=20, batch=4)
+    with pytest.raises(KeyboardInterrupt):
+        counted(Counted(after), samples=20, batch=4, out=out)
     assert int(load(out).good.notnull().sum()) == 4 * after
-    system, made = counting()
-    resumed = tolerance(system, measure, ERRORS, samples=20, batch=5, out=out, progress=False)
-    xr.testing.assert_equal(resumed, run(samples=20))
-    assert len(made) == 20 - 4 * after
+    system = Counted()
+    xr.testing.assert_equal(counted(system, samples=20, batch=5, out=out), run(samples=20))
+    assert system.made == 20 - 4 * after
 
 
 def test_a_finished_study_is_read_and_can_grow(tmp_path):
-    out = tmp_path / "study.nc"
-    run(samples=8, out=out)
-    system, made = counting()
-    again = functools.partial(tolerance, system, measure, ERRORS, out=out, progress=False)
-    xr.testing.assert_equal(again(samples=8), run(samples=8))
-    assert made == []
-    xr.testing.assert_equal(again(samples=20), run(samples=20))
-    assert len(made) == 12
-    again(samples=20, resume=False)
-    assert len(made) == 32
+    again = functools.partial(counted, out=tmp_path / "study.nc")
+    again(Counted(), samples=8)
+    system = Counted()
+    xr.testing.assert_equal(again(system, samples=8), run(samples=8))
+    assert system.made == 0
+    xr.testing.assert_equal(again(system, samples=20), run(samples=20))
+    assert system.made == 12
+    again(system, samples=20, resume=False)
+    assert system.made == 32
 
 
 def test_new_requirements_need_no_new_devices(tmp_path):
     out = tmp_path / "study.nc"
-    run(samples=8, out=out, require={"good": 0.5})
-    system, made = counting()
-    ds = tolerance(system, measure, ERRORS, samples=8, out=out, require={"good": 0.25}, progress=False)
-    assert made == []
+    counted(Counted(), samples=8, out=out, require={"good": 0.5})
+    system = Counted()
+    ds = counted(system, samples=8, out=out, require={"good": 0.25})
+    assert system.made == 0
     assert ds["yield"].item() == 0.75
     assert load(out).identical(ds)
 
@@ -130,7 +119,7 @@ def test_other_draws_from_the_same_seed_are_noticed(tmp_path):
     out = tmp_path / "study.nc"
     ds = run(samples=8, out=out)
     ds["y"][2] += 1e-12  # as another version of a library might draw it
-    ds.to_netcdf(out, engine="h5netcdf")
+    write(ds, out)
     with pytest.raises(DataError, match=r"drawn otherwise \(y differs"):
         run(samples=8, out=out)
 
@@ -138,12 +127,51 @@ def test_other_draws_from_the_same_seed_are_noticed(tmp_path):
 def test_a_file_that_is_no_study_is_refused(tmp_path):
     out = tmp_path / "study.nc"
     out.write_bytes(b"not a netCDF file")
-    with pytest.raises(DataError, match="cannot read"):
+    with pytest.raises(DataError, match="is no study"):
         run(samples=8, out=out)
     assert out.read_bytes() == b"not a netCDF file"
     xr.Dataset({"x": ("y", np.zeros(3))}).to_netcdf(out, engine="h5netcdf")
-    with pytest.raises(DataError, match="no study at all"):
+    with pytest.raises(DataError, match="is no study"):
         run(samples=8, out=out)
+
+
+def test_no_damage_passes_for_a_number(tmp_path):
+    """The sign bit of a metric; then bits anywhere, and cuts, of which some crash the HDF5 library."""
+    out, again = tmp_path / "study.nc", functools.partial(run, samples=8, out=tmp_path / "study.nc")
+    whole, value = again(), run(samples=8).bad.values[1]
+    content = out.read_bytes()
+    places = [8 * content.index(np.float64(value).tobytes()) + 63]
+    places += np.random.default_rng(0).integers(8 * len(content), size=60).tolist()
+    for place in places:
+        damaged = bytearray(content)
+        damaged[place // 8] ^= 1 << place % 8
+        out.write_bytes(damaged)
+        with pytest.raises(DataError, match="^out: .*(damaged|no seal).*resume=False"):
+            again()
+        assert out.read_bytes() == damaged
+    for length in (0, 10, len(content) // 2, len(content) - 1):
+        out.write_bytes(content[:length])
+        with pytest.raises(DataError, match="no seal"):
+            again()
+    out.write_bytes(content)
+    xr.testing.assert_identical(again().drop_attrs(), whole.drop_attrs())
+
+
+def test_what_a_killed_process_left_is_removed_once_it_is_nobodys(tmp_path):
+    kept = [".study-12345678.nc", ".study-2-12345678.nc", ".study-12345678.h5", ".other-12345678.nc"]
+    left = ".study-abcdefg_.nc"
+    for name in [left, *kept]:
+        (tmp_path / name).touch()
+    for name in [left, *kept[1:]]:  # the first may be of a process that is just writing
+        os.utime(tmp_path / name, (0, 0))
+    run(samples=8, out=tmp_path / "study.nc")
+    assert {file.name for file in tmp_path.iterdir()} == {"study.nc", *kept}
+
+
+def test_other_programs_read_a_sealed_file_as_it_is(tmp_path):
+    ds = run(samples=8, out=tmp_path / "study.nc")
+    with xr.open_dataset(tmp_path / "study.nc") as found:
+        assert found.identical(ds)
 
 
 KILLED_STUDIES = """
@@ -152,6 +180,7 @@ import h5netcdf, xarray, scipy.stats, torch
 sys.path.insert(0, {toys!r})
 from tolerance_toys import line, measure
 from photonet.tolerance import Normal, Uniform, tolerance
+from photonet.tolerance.checkpoint import write
 
 path, rng = sys.argv[1], random.Random(0)
 errors = {{"x": Uniform(0, 1), "y": Normal(0, 1)}}

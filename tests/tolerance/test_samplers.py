@@ -72,8 +72,12 @@ def test_saltelli_blocks_exchange_one_coordinate_at_a_time():
 
 @pytest.mark.parametrize(
     ("name", "samples", "advice"),
-    [("one-at-a-time", 12, "use 11 or 13"), ("one-at-a-time", 1, "use 3"), ("saltelli", 9, "use 8 or 12")],
-)
+    [
+        ("one-at-a-time", 12, "use 11 or 13"), ("one-at-a-time", 1, "use 5"),
+        ("one-at-a-time", 3, "at least 2.*use 5"), ("one-at-a-time", 6, "use 5 or 7"),
+        ("saltelli", 9, "use 8 or 12"), ("saltelli", 3, "use 4"),
+    ],
+)  # fmt: skip
 def test_a_number_that_does_not_fit_names_the_nearest_that_do(name, samples, advice):
     with pytest.raises(InvalidArgument, match=advice):
         unit_cube(name, samples, 2, seed=0)

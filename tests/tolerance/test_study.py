@@ -12,10 +12,10 @@ import torch
 import xarray as xr
 
 from photonet.errors import DataError, InvalidArgument, UnknownName
-from photonet.tolerance import AtMost, DeviceFailed, Fixed, Normal, Uniform, tolerance
+from photonet.tolerance import AtMost, DeviceFailed, Fixed, Normal, Uniform, WorkerLost, tolerance
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that worker processes find the toys by name
-from tolerance_toys import line, measure, nan_metric, poisoned
+from tolerance_toys import deadly, line, measure, nan_metric, poisoned
 
 ERRORS = {"x": Uniform(0, 1, unit="m"), "y": Normal(0, 1, unit="rad")}
 run = functools.partial(tolerance, line, measure, ERRORS, progress=False)
@@ -63,6 +63,44 @@ def test_processes_give_what_one_worker_gives(tmp_path):
     with pytest.raises(DeviceFailed) as serial:
         tolerance(poisoned, measure, ERRORS, samples=64, batch=4, progress=False)
     assert caught.value.device == serial.value.device
+
+
+def test_a_worker_that_dies_is_said_and_what_is_finished_is_kept(tmp_path):
+    out = tmp_path / "study.nc"
+    with (
+        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
+        pytest.raises(WorkerLost, match=r"^executor: a worker process died.*smaller batch.*__main__"),
+    ):
+        tolerance(deadly, measure, ERRORS, samples=64, batch=2, executor=pool, out=out, progress=False)
+    first = int(np.argmax(run(samples=64).x.values > 0.9)) // 2 * 2
+    assert int(xr.load_dataset(out, engine="h5netcdf").good.notnull().sum()) == first > 0
+
+
+@pytest.mark.parametrize("argument", ["system", "metric"])
+def test_what_cannot_be_sent_to_a_process_is_named(argument):
+    functions = {"system": line, "metric": measure} | {argument: lambda *_: None}
+    with (
+        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
+        pytest.raises(InvalidArgument, match=f"^{argument}: expected what can be pickled.*top of a file"),
+    ):
+        tolerance(**functions, errors=ERRORS, samples=4, executor=pool, progress=False)
+
+
+def test_a_pool_that_is_closed_is_said():
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    with pytest.raises(WorkerLost, match="cannot schedule new futures after shutdown"):
+        run(samples=4, executor=pool)
+
+
+@pytest.mark.parametrize(
+    ("made", "got"),
+    [(lambda seeds: dict.fromkeys(seeds, 1.0), "a dict"), (lambda seeds: set(seeds), "a set")],
+)
+def test_what_has_no_order_is_no_sequence_of_devices(made, got):
+    """The keys of a mapping had been measured."""
+    with pytest.raises(DeviceFailed, match=f"expected a sequence of 4 devices, got {got}"):
+        tolerance(lambda draws, seeds: made(seeds), float, {"x": Fixed(0)}, samples=4, progress=False)
 
 
 def test_a_client_that_offers_an_executor_is_taken_as_one():
