@@ -32,6 +32,10 @@ def import_(
     folder: Annotated[Path, typer.Argument(help="Folder of PNG or TIFF pictures with frames.csv.")],
     file: Annotated[Path, typer.Argument(help="The file to write.")],
     bits: Annotated[int | None, typer.Option(help="Resolution of the camera's converter.")] = None,
+    saturation: Annotated[
+        float | None,
+        typer.Option(help="Grey value of a full pixel, where its well ends before the converter."),
+    ] = None,
     camera: Annotated[str, typer.Option(help="Reference of the camera.")] = "",
     mask: Annotated[str, typer.Option(help="Reference of the mask.")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
@@ -39,7 +43,9 @@ def import_(
     """Build a file of measured data from pictures and their table."""
     from ..measured import import_folder
 
-    import_folder(folder, file, bits=bits, camera=camera, mask=mask, overwrite=overwrite)
+    import_folder(
+        folder, file, bits=bits, saturation=saturation, camera=camera, mask=mask, overwrite=overwrite
+    )
     typer.echo(f"wrote {file}")
 
 

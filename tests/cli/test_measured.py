@@ -4,7 +4,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from photonet.cli import app
-from photonet.measured import Part, write
+from photonet.measured import MeasuredData, Part, write
 
 RUN = CliRunner()
 
@@ -32,8 +32,11 @@ def test_import_makes_a_file_that_passes_the_check(tmp_path):
     for name in ("a", "b"):
         Image.fromarray(np.full((4, 5), 1000, dtype=np.uint16)).save(tmp_path / f"{name}.png")
     (tmp_path / "frames.csv").write_text("file,exposure,label\na.png,1e-3,7\nb.png,1e-3,2\n")
-    done = RUN.invoke(app, ["measured", "import", str(tmp_path), str(tmp_path / "d.h5"), "--bits", "12"])
+    file, options = str(tmp_path / "d.h5"), ["--bits", "12", "--saturation", "3904"]
+    done = RUN.invoke(app, ["measured", "import", str(tmp_path), file, *options])
     assert done.exit_code == 0, done.output
+    with MeasuredData(file) as data:
+        assert (data.bits, data.saturation) == (12, 3904.0)
     assert RUN.invoke(app, ["measured", "check", str(tmp_path / "d.h5")]).exit_code == 0
 
 
