@@ -8,6 +8,7 @@ trained on. The same losses in other worlds are in `search_wider`.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,12 @@ from photonet.distill import (
     TrainConfig,
     accuracy,
     during,
+    gauss_newton,
     predict,
 )
 from photonet.distill.views import Views
 from photonet.models import compressed_meta
+from photonet.nn import HybridNetwork
 
 from .arms import Arm, measure, scores, tuned
 from .cells import Cells
@@ -99,6 +102,21 @@ def shifted(model: nn.Module, data: Splits) -> dict[str, Any]:
     return {**measure(model, data), **found}
 
 
+def refined(b: Bench, part: str) -> Callable[[nn.Module, Splits], dict[str, Any]]:
+    """Judges a student after Gauss-Newton steps in tangent space, of its backend or of all of it."""
+
+    def judge(model: nn.Module, data: Splits) -> dict[str, Any]:
+        assert isinstance(model, HybridNetwork)
+        model, scenes = model.eval(), data.train.images
+        wanted = predict(b.teacher[0], scenes)
+        if part == "all":
+            return shifted(gauss_newton(model, scenes, wanted), data)
+        backend = gauss_newton(model.backend, predict(model.frontend, scenes), wanted)
+        return shifted(HybridNetwork(model.frontend, backend), data)
+
+    return judge
+
+
 def run(folder: str | None, seeds: int, out: Path, work: Path) -> None:
     """Train what is missing."""
     b = replace(bench(folder, seeds, out, work), cells=Cells(out / "search.json"))
@@ -109,6 +127,12 @@ def run(folder: str | None, seeds: int, out: Path, work: Path) -> None:
     for name in PROMISING:
         chosen = tuned(b.cells, name, arms()[name], RATES, ten, work / "search", **options)
         scores(b.cells, f"fresh/{name}", chosen, FRESH, ten, work / "search", **options)
+    kd = tuned(b.cells, "kd", arms()["kd"], RATES, ten, work / "search", **options)
+    scores(b.cells, "tangent/kd", kd, range(seeds), ten, work / "search", **options)
+    for part in ("backend", "all"):
+        arm = replace(kd, design=f"compressed_meta, then Gauss-Newton, {part}")
+        judged = {**options, "judge": refined(b, part)}
+        scores(b.cells, f"tangent/Gauss-Newton, {part}", arm, range(seeds), ten, work / "search", **judged)
     for images in (100, 300):
         for how in ("first", "greedy"):
             some, name = few(b, images, how), f"{images} {how}"
