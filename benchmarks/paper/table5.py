@@ -83,6 +83,6 @@ def run(folder: str | None, seeds: int, out: Path, work: Path) -> None:
             arm = Arm(build, design, "ce", TrainConfig(epochs=10))
             # a wider layer wants a smaller rate
             arm = tuned(cells, f"{name}/{kernels}", arm, RATES, few, work)
-            scores(cells, f"{name}/{kernels}", arm, range(seeds), few, work)
+            scores(cells, f"{name}/{kernels}", arm, range(seeds if name == "mnist" else 3), few, work)
         settings = {"images": IMAGES, "strengths": STRENGTHS, "kernel": SIZE, "binning": BINNING}
         cells.get(f"{name}/infinite", settings, partial(limit, few, STRENGTHS))
