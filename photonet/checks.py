@@ -35,8 +35,8 @@ __all__ = [
 SHORTEST_WAVELENGTH = 1e-9
 LONGEST_WAVELENGTH = 1e-3
 
-REFUSALS = (RuntimeError, ValueError, IndexError, NotImplementedError)
-"""What torch raises where shapes or types do not fit; the last where it has no kernel for a dtype."""
+REFUSALS = (RuntimeError, ValueError, IndexError)
+"""What torch raises where shapes or types do not fit, or where it has no kernel for a dtype."""
 
 T = TypeVar("T")
 

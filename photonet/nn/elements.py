@@ -19,7 +19,7 @@ from ..grid import Grid
 from ..optics.elements import circular_aperture, ideal_lens, quadratic_lens, rectangular_aperture
 from ..optics.phase import wrapped
 from ..optics.plan import METHODS
-from ..optics.propagate import propagate
+from ..optics.propagate import check_field, propagate
 from ..optics.scalars import plain
 
 __all__ = ["Aperture", "FreeSpace", "Lens", "PhaseMask"]
@@ -159,7 +159,7 @@ class Lens(Lengths):
         Raises:
             GridMismatch: the field has other samples or wavelengths than the lens.
         """
-        check_field(u, self.grid, len(self.wavelength))
+        check_field(u, self.grid, self.wavelength)
         return turn(u, LENSES[self.kind](self.grid, self.wavelength, self.focal_length).to(u.device))
 
     def extra_repr(self) -> str:
@@ -271,15 +271,6 @@ class Aperture(nn.Module):
         t = self.transmission[..., None, :, :]
         _check_fits(u, t, "the aperture")
         return u * t.to(u.dtype if t.is_complex() else real_dtype(u.dtype))
-
-
-def check_field(u: torch.Tensor, grid: Grid, wavelengths: int | None = None) -> None:
-    """Raise `GridMismatch` when ``u`` does not lie on ``grid``, or has another number of wavelengths."""
-    checks.instance("u", u, torch.Tensor, "a complex tensor [..., L, y, x]")
-    if u.ndim < 3 or tuple(u.shape[-2:]) != grid.shape:
-        raise GridMismatch("u", f"shape (..., L, {grid.shape[0]}, {grid.shape[1]})", tuple(u.shape))
-    if wavelengths is not None and u.shape[-3] not in (1, wavelengths):
-        raise GridMismatch("u", f"a wavelength axis of length {wavelengths} (or 1)", u.shape[-3])
 
 
 def _check_fits(u: torch.Tensor, element: torch.Tensor, whose: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sized
 from typing import Any
 
 import torch
@@ -223,7 +224,7 @@ def _check_far(u: torch.Tensor, grid: Grid, waves: torch.Tensor, distance: Any, 
     announce(error, what, f"|z| of at least {far:.2g} m would hold, or method='fresnel_zoom'", strict)
 
 
-def check_field(u: torch.Tensor, grid: Grid, waves: torch.Tensor, name: str = "u") -> None:
+def check_field(u: torch.Tensor, grid: Grid, waves: Sized, name: str = "u") -> None:
     """Refuse what is no complex field [..., L, y, x] on ``grid`` at the wavelengths [L].
 
     Raises:
