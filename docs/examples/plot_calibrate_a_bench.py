@@ -7,7 +7,7 @@ fades and flickers, its display and its sensor are turned. The bench writes raw 
 one would; from there on nobody looks at the device, only at the file.
 
 Expect some 20 points of accuracy lost when the frames are read by the camera's data sheet, and all of them
-won back without a label. Runs in 10 seconds on one core.
+won back without a label. Runs in half a minute on one core.
 """
 
 # %%
@@ -77,21 +77,19 @@ photometry = ["defects", "dark", "linearity", "drift", "flat", correct_flicker(p
 steps = [*photometry, correct_geometry(plan.psf())]
 
 
-def read(name, calibration):
-    with MeasuredData(folder / name) as bench:
-        return Measured.from_file(bench, plan.gain, calibration=calibration(bench), binning=4)
-
-
 with MeasuredData(folder / "learn.h5") as bench:
-    print(calibrate(bench, steps))
+    calibration = calibrate(bench, steps)
+    print(calibration)
+    seen = Measured.from_file(bench, plan.gain, calibration=calibration, binning=4)
     raw_frame, clean_frame = bench.scenes[0], calibrate(bench).read(bench.scenes, slice(1))[0]
+with MeasuredData(folder / "judge.h5") as bench:
+    judged = Measured.from_file(bench, plan.gain, calibration=calibrate(bench, steps), binning=4)
 
 # %%
 # Calibration alone wins back 18 of the 20 points, nearly all by the geometry; photometry makes sure that
 # what is learned today still fits when the laser is dimmer and the camera warmer. For what the masks have
 # wrong, and for the light that missed the sensor, a linear map from measured to simulated features makes
 # up. It needs no labels.
-seen, judged = (read(name, lambda bench: calibrate(bench, steps)) for name in ("learn.h5", "judge.h5"))
 result = correct(student, seen, fraction=1.0, method="calibration")
 clock = interval * torch.arange(len(test.images))
 sheet = device.measure(test.images, exposure=1, time=clock)

@@ -6,7 +6,7 @@ A device comes from the fab. Sixty measured frames are the pilot: what will corr
 them? Then the bench runs; eight probe scenes are shown now and then, and tell when the laser or the mount
 has moved.
 
-Runs in about two minutes, as each of thirty trials is a whole calibration; no data folder is needed.
+Runs in one to two minutes, as each of thirty trials is a whole calibration; no data folder is needed.
 """
 
 # %%

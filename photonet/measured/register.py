@@ -11,7 +11,7 @@ import torch
 from .. import checks
 from ..arrays import as_tensor
 from ..errors import GridMismatch, InvalidArgument
-from .lab import b_spline, spline_samples, warp
+from .lab import spline_taps, spline_through, warp
 from .orientation import ORIENTATIONS, orient, orient_back, orient_kernels
 
 __all__ = ["Registration", "mixture", "register", "unexplained"]
@@ -144,8 +144,7 @@ def register(
         if torch.equal(part.amax((0, 2, 3)), part.amin((0, 2, 3))):
             raise InvalidArgument(name, "maps with contrast", "maps that are the same everywhere")
     contrast = float(_centred(seen).norm())
-    columns = torch.linalg.solve(spline_samples(height, maps), maps)
-    splines = torch.linalg.solve(spline_samples(width, maps), columns.mT).mT
+    splines = spline_through(maps)
     orientation, pictures = "upright", _samples_first(splines)
 
     def residual(
@@ -209,24 +208,13 @@ def _samples_first(maps: torch.Tensor) -> torch.Tensor:
 def _operator(shape: tuple[int, int], binning: int, parameters: torch.Tensor) -> torch.Tensor:
     """`warp` and binning as one sparse matrix [bins, samples] for spline coefficients."""
     height, width = shape
-    angle, scale, dy, dx = parameters
-    y = torch.arange(height).to(parameters)[:, None] - height // 2 - dy
-    x = torch.arange(width).to(parameters)[None, :] - width // 2 - dx
-    cos, sin = torch.cos(angle) / (1 + scale), torch.sin(angle) / (1 + scale)
-    from_y, from_x = cos * y - sin * x + height // 2, cos * x + sin * y + width // 2
-    taps = torch.arange(-1, 3).to(parameters)
-    row = from_y.floor()[..., None, None] + taps[:, None]
-    column = from_x.floor()[..., None, None] + taps
-    weight = b_spline(from_y[..., None, None] - row) * b_spline(from_x[..., None, None] - column)
-    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    place = row.clamp(0, height - 1).long() * width + column.clamp(0, width - 1).long()
+    place, weight = spline_taps(shape, *parameters)
     bin_of = torch.arange(height * width, device=place.device).reshape(height, width)
     bin_of = bin_of // width // binning * (width // binning) + bin_of % width // binning
-    to = bin_of[..., None, None].expand_as(place)
-    light = weight * inside / (binning * (1 + scale)).square()
+    at = torch.stack([bin_of.expand_as(place).flatten(), place.flatten()])
     size = (height * width // binning**2, height * width)
-    at = torch.stack([to.flatten(), place.flatten()])
-    return torch.sparse_coo_tensor(at, light.flatten(), size, check_invariants=True).coalesce()
+    light = weight.flatten() / binning**2
+    return torch.sparse_coo_tensor(at, light, size, check_invariants=True).coalesce()
 
 
 def _span(maps: torch.Tensor) -> float:
@@ -258,12 +246,21 @@ def mixture(model: torch.Tensor, seen: torch.Tensor) -> tuple[torch.Tensor, torc
         ([[0.2, 1.0], [2.0, 0.0]], [0.0, -1.0])
     """
     _same_scenes(model, seen)
-    a, b = (_centred(x).transpose(0, 1).flatten(1) for x in (model, seen))
+    weight = _shares(_channels_first(model), _channels_first(seen))
+    return weight, seen.mean((0, 2, 3)) - weight @ model.mean((0, 2, 3))
+
+
+def _channels_first(maps: torch.Tensor) -> torch.Tensor:
+    """Maps [n, k, y, x] as [k, n y x], each channel about its mean."""
+    return _centred(maps).transpose(0, 1).flatten(1)
+
+
+def _shares(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Weights [k, j] of the channels a [j, ...] in the channels b [k, ...], by least squares."""
     gram = a @ a.T
     # captures may be copies of each other: a share of 1e-9 decides between them, far below any noise
     gram = gram + 1e-9 * gram.diagonal().mean() * torch.eye(len(a), dtype=a.dtype, device=a.device)
-    weight = torch.linalg.solve(gram, a @ b.T).T
-    return weight, seen.mean((0, 2, 3)) - weight @ model.mean((0, 2, 3))
+    return torch.linalg.solve(gram, a @ b.T).T
 
 
 def unexplained(model: torch.Tensor, seen: torch.Tensor, *, crosstalk: bool = False) -> torch.Tensor:
@@ -286,8 +283,9 @@ def unexplained(model: torch.Tensor, seen: torch.Tensor, *, crosstalk: bool = Fa
         True
     """
     if crosstalk:
-        weight, offset = mixture(model, seen)
-        return seen - torch.einsum("kj,njyx->nkyx", weight, model) - offset[:, None, None]
+        _same_scenes(model, seen)
+        a, b = _channels_first(model), _channels_first(seen)
+        return (b - _shares(a, b) @ a).unflatten(1, (len(seen), *seen.shape[2:])).transpose(0, 1)
     if model.shape != seen.shape:
         raise GridMismatch("seen", f"shape {tuple(model.shape)}", f"{tuple(seen.shape)}")
     model, seen = _centred(model), _centred(seen)

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from photonet import Mask
 from photonet.cli import main
+from photonet.distill import candidates
 from photonet.errors import DataMissing, InvalidArgument, UnknownName
 from photonet.quickstart import QuickstartConfig, quickstart
 from photonet.quickstart.road import draw_device
@@ -31,7 +32,15 @@ PICTURES = ["accuracy", "confusion", "curves", "features", "kernels", "masks", "
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def hasty():
+    """Corrections of 20 steps in place of 300: how good they are is asked in tests/distill."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(candidates, "FINE_TUNING_STEPS", 20)
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(hasty, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     said = []
     results, devices, roads = quickstart(TINY, folder, say=said.append)
