@@ -10,24 +10,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from . import checks
+from .arrival import Road, from_display, from_scene, from_waves
 from .detector import Detector
+from .detector.picture import record
 from .display import Display
-from .errors import GridMismatch, InvalidArgument
+from .errors import InvalidArgument
 from .fabrication.draws import as_errors
 from .field import Field
 from .files import atomic_path
-from .grid import Grid, check_same_grid
+from .grid import Grid
 from .mask import HeightMask, Mask
-from .optics.irradiance import irradiance as squared
-from .optics.kernels import carrier
-from .optics.ledger import Entry, Ledger, space_entry, thin_entry
+from .optics.ledger import Ledger, space_entry
 from .optics.plan import METHODS, Plan
 from .optics.plan import plan as plan_propagation
-from .optics.propagate import propagate
-from .optics.psf import convolve, psf
-from .optics.scalars import plain, scalar
-from .optics.scenes import collected_power, image_display
-from .optics.sources import point_source
+from .optics.scalars import plain
 from .provenance import provenance
 
 if TYPE_CHECKING:
@@ -190,14 +186,14 @@ def simulate(
         raise InvalidArgument("distance", "the distance from mask to sensor in m", None)
     if distance is not None:
         _check_vacuum(mask, field.wavelength)
-    road = _Road(mask.transmission(field.wavelength), mask.grid, distance, output, method, strict)
+    road = Road(mask.transmission(field.wavelength), mask.grid, distance, output, method, strict)
     if isinstance(field, Display):
         coherence = "incoherent"
-        result, irradiance, chosen, entries = _from_display(road, field, patches)
+        result, irradiance, chosen, entries = from_display(road, field, patches)
     elif coherence == "incoherent":
-        result, irradiance, chosen, entries = _from_scene(road, field)
+        result, irradiance, chosen, entries = from_scene(road, field)
     else:
-        result, irradiance, chosen, entries = _from_waves(road, field, coherence == "partial")
+        result, irradiance, chosen, entries = from_waves(road, field, coherence == "partial")
     grid = result.grid if distance is None else output or mask.grid
     if isinstance(field, Field) and coherence == "incoherent":
         grid = field.grid
@@ -213,7 +209,7 @@ def simulate(
     )
     image = None
     if detector is not None:
-        image = _record(irradiance, grid, field.wavelength, detector, seed, attrs)
+        image = record(irradiance, grid, field.wavelength, detector, seed, attrs)
     book = Ledger(tuple(entries)) if ledger else None
     return Simulation(result, irradiance, grid, image, chosen, book, attrs)
 
@@ -249,129 +245,6 @@ def _check_vacuum(mask: Mask, waves: torch.Tensor) -> None:
             f"an index of {float(index[0].real):.4g}",
             "propagate the field behind the mask at the wavelength over this index",
         )
-
-
-@dataclass(frozen=True)
-class _Road:
-    """From the mask on: what is the same for every kind of light."""
-
-    transmission: torch.Tensor
-    grid: Grid
-    distance: Any
-    output: Grid | None
-    method: str
-    strict: bool
-
-    def plan(self, waves: torch.Tensor, u: torch.Tensor) -> Plan:
-        return plan_propagation(
-            self.grid,
-            waves,
-            self.distance,
-            self.output,
-            method=self.method,
-            dtype=u.dtype,
-            field=u.detach(),
-            strict=self.strict,
-        )
-
-
-_Arrival = tuple[Field, torch.Tensor, Plan | None, list[Entry]]
-
-
-def _from_waves(road: _Road, field: Field, partial: bool) -> _Arrival:
-    """Coherent light, or modes in the axis before the wavelength whose irradiances add."""
-    check_same_grid("mask", road.grid, field.grid)
-    transmission, distance, waves = road.transmission, road.distance, field.wavelength
-    if partial:
-        if field.data.ndim < 4:
-            raise GridMismatch(
-                "field",
-                "axes [..., mode, wavelength, y, x]",
-                tuple(field.data.shape),
-                "see Field.gaussian_schell",
-            )
-        transmission = transmission.unsqueeze(-4)
-    if distance is None and road.output is not None:
-        raise InvalidArgument("output", "a distance to propagate to as well", "no distance")
-    modes = -4 if partial else None
-
-    def irradiance_of(u: torch.Tensor) -> torch.Tensor:
-        return squared(u) if modes is None else squared(u).sum(modes)
-
-    checks.broadcasts("field", field.data, transmission, "the mask's transmission")
-    u = field.data * transmission
-    powers = [irradiance_of(v).sum((-2, -1)) * road.grid.cell for v in (field.data, u)]
-    entries = [thin_entry("mask", *powers)]
-    if distance is None:
-        return Field(u, field.grid, waves), irradiance_of(u), None, entries
-    chosen = road.plan(waves, u)
-    # without exp(ikz), whose slope of 1e7 rad/m would drown the gradient of the irradiance in rounding
-    u = propagate(
-        u,
-        road.grid,
-        waves,
-        distance,
-        output=road.output,
-        method=road.method,
-        carrier=False,
-        strict=road.strict,
-    )
-    z = scalar("distance", distance, "a finite distance in m", device=u.device)
-    turn = torch.exp(1j * carrier(waves.to(u.device), z))[:, None, None].to(u.dtype)
-    return Field(u * turn, road.output or field.grid, waves), irradiance_of(u), chosen, entries
-
-
-def _from_scene(road: _Road, field: Field) -> _Arrival:
-    """A scene given as its geometric image in the output plane, seen through the PSF for far points."""
-    grid, waves = road.output or road.grid, field.wavelength
-    check_same_grid("field", Grid(grid.shape, field.grid.pitch), Grid(grid.shape, grid.pitch))
-    if road.output is not None and road.output.centre != field.grid.centre:
-        raise GridMismatch(
-            "output", f"the centre of the scene, {field.grid.centre} m", f"{road.output.centre} m"
-        )
-    spread = psf(
-        road.transmission,
-        road.grid,
-        waves,
-        road.distance,
-        output=None if road.output is None else Grid(grid.shape, grid.pitch),  # around its own axis
-        method=road.method,
-        strict=road.strict,
-    )
-    irradiance = convolve(field.intensity(), spread).clamp(min=0)
-    behind = Field(road.transmission.to(field.data.dtype), road.grid, waves)
-    entry = thin_entry("mask", field.power(), field.power() * behind.intensity().mean((-2, -1)))
-    return behind, irradiance, road.plan(waves, behind.data), [entry]
-
-
-def _from_display(road: _Road, screen: Display, patches: Any) -> _Arrival:
-    """A screen at a distance, seen through the PSF for points on it."""
-    waves = screen.wavelength
-    wave = point_source(road.grid, waves, distance=screen.distance, envelope=True)
-    behind = Field(road.transmission * wave.to(road.transmission), road.grid, waves)
-    irradiance = image_display(
-        screen.exitance,
-        screen.grid,
-        road.transmission,
-        road.grid,
-        waves,
-        screen.distance,
-        road.distance,
-        output=road.output,
-        order=screen.order,
-        patches=patches,
-        method=road.method,
-        strict=road.strict,
-    )
-    received = collected_power(
-        screen.exitance, screen.grid, road.grid, screen.distance, order=screen.order
-    ).sum((-2, -1))
-    part = squared(behind.data).sum((-2, -1)) / squared(wave).sum((-2, -1))
-    entries = [
-        space_entry("display", screen.power(), received),
-        thin_entry("mask", received, received * part),
-    ]
-    return behind, irradiance, road.plan(waves, behind.data), entries
 
 
 def _device_seed(errors: Any, seed: int | None) -> int:
@@ -437,44 +310,3 @@ def plan(
         field=data.detach(),
         strict=strict,
     )
-
-
-def _record(
-    irradiance: torch.Tensor,
-    grid: Grid,
-    wavelength: torch.Tensor,
-    detector: Detector,
-    seed: int | None,
-    attrs: dict[str, Any],
-) -> xr.DataArray:
-    """The camera's picture in DN on as many whole pixels as the window holds, around the axis."""
-    import xarray as xr
-
-    shape = tuple(int(e / p * (1 + 1e-9)) for e, p in zip(grid.extent, detector.pitch, strict=True))
-    if min(shape) < 1:
-        window = " x ".join(f"{e:g}" for e in grid.extent)
-        raise InvalidArgument("detector", f"pixels within the window of {window} m", f"{detector.pitch} m")
-    pixels = Grid(shape, detector.pitch, _centred(grid, shape, detector.pitch))
-    collected = detector.sample(irradiance, grid, shape, pixels.centre)
-    # one seed, two streams: the camera's fixed pattern and its exposure share no numbers
-    pattern = detector.pattern(
-        shape, checks.count("seed", seed, least=0), dtype=collected.dtype, device=collected.device
-    )
-    grey = detector.expose(collected, wavelength, seed=seed, pattern=pattern)
-    lead = [f"batch_{i}" for i in range(grey.ndim - 2)]
-    return xr.DataArray(
-        grey.detach().cpu().numpy(),
-        dims=[*lead, "y", "x"],
-        coords={"y": ("y", pixels.y.numpy(), {"units": "m"}), "x": ("x", pixels.x.numpy(), {"units": "m"})},
-        attrs={"long_name": "grey value", "units": "DN", **attrs},
-    )
-
-
-def _centred(grid: Grid, shape: tuple[int, ...], pitch: tuple[float, float]) -> tuple[float, float]:
-    """Centre of a pixel grid whose edges lie symmetrically in the window of ``grid``."""
-    centres = []
-    for n, d, c, m, p in zip(grid.shape, grid.pitch, grid.centre, shape, pitch, strict=True):
-        # the axis sample of an even grid is half a sample beside the middle of its window
-        middle = c - (n // 2 - (n - 1) / 2) * d
-        centres.append(middle + (m // 2 - (m - 1) / 2) * p)
-    return centres[0], centres[1]

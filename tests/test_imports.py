@@ -29,7 +29,7 @@ LEVELS = [
         "units",
     },
     {"detector", "fabrication", "materials", "optics"},
-    {"display", "field", "mask", "nn", "ntk", "simulate"},
+    {"arrival", "display", "field", "mask", "nn", "ntk", "simulate"},
     {"data", "design", "distill", "estimate", "measured", "models", "tolerance"},
     {"cli", "plot", "quickstart", "report"},
 ]
