@@ -64,12 +64,14 @@ def warp(
     if not bool(values[1] > -1):
         raise InvalidArgument("scale", "a relative enlargement above -1", float(values[1]))
     height, width = images.shape[-2:]
-    place, weight = spline_taps((height, width), *values)
+    rows, of_rows, columns, of_columns = spline_taps((height, width), *values)
     # samples first: the pictures' values at a place lie side by side, which makes gathering cheap
     samples = spline_through(images).reshape(-1, height * width).T.contiguous()
     out = torch.zeros_like(samples)
-    for here, share in zip(place.reshape(16, -1), weight.reshape(16, -1), strict=True):
-        out = torch.addcmul(out, share[:, None], samples.index_select(0, here))
+    for row, of_row in zip(rows, of_rows, strict=True):
+        for column, of_column in zip(columns, of_columns, strict=True):
+            share = (of_row * of_column).reshape(-1, 1)
+            out = torch.addcmul(out, share, samples.index_select(0, (row + column).flatten()))
     return out.T.reshape(images.shape)
 
 
@@ -79,20 +81,21 @@ def spline_taps(
     scale: torch.Tensor,
     shift_y: torch.Tensor,
     shift_x: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where `warp` finds each sample's light: sixteen coefficients of the spline, and their weights.
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Where `warp` finds each sample's light: four rows and four columns of the spline, and their weights.
 
     Args:
         shape: (y, x) of the pictures.
         rotation, scale, shift_y, shift_x: of `warp`, 0-d tensors.
 
     Returns:
-        Places in the flattened pictures, integers, and weights that keep the light, both [4, 4, y, x].
+        For each sample, [4, y, x]: the first place of a row in the flattened pictures, and its weight; the
+        place of a column in its row, and its weight. Products of two weights keep the light.
 
     Example:
-        >>> place, weight = spline_taps((5, 5), *torch.zeros(4))
-        >>> place[1, :, 2, 2].tolist(), weight[1, :, 2, 2].mul(36).round().abs().tolist()
-        ([11, 12, 13, 14], [4.0, 16.0, 4.0, 0.0])
+        >>> rows, _, columns, weights = spline_taps((5, 5), *torch.zeros(4))
+        >>> rows[:, 2, 2].tolist(), columns[:, 2, 2].tolist(), weights[:, 2, 2].mul(6).round().tolist()
+        ([5, 10, 15, 20], [1, 2, 3, 4], [1.0, 4.0, 1.0, 0.0])
     """
     height, width = shape
     y = torch.arange(height).to(shift_y)[:, None] - height // 2 - shift_y
@@ -103,8 +106,8 @@ def spline_taps(
     row, column = from_y.detach().floor() + taps, from_x.detach().floor() + taps
     of_row = b_spline(from_y - row) * ((row >= 0) & (row < height)) / (1 + scale).square()
     of_column = b_spline(from_x - column) * ((column >= 0) & (column < width))
-    place = row.clamp(0, height - 1).long()[:, None] * width + column.clamp(0, width - 1).long()
-    return place, of_row[:, None] * of_column
+    rows, columns = row.clamp(0, height - 1).long() * width, column.clamp(0, width - 1).long()
+    return rows, of_row, columns, of_column
 
 
 def b_spline(t: torch.Tensor) -> torch.Tensor:

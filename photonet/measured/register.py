@@ -208,7 +208,8 @@ def _samples_first(maps: torch.Tensor) -> torch.Tensor:
 def _operator(shape: tuple[int, int], binning: int, parameters: torch.Tensor) -> torch.Tensor:
     """`warp` and binning as one sparse matrix [bins, samples] for spline coefficients."""
     height, width = shape
-    place, weight = spline_taps(shape, *parameters)
+    rows, of_rows, columns, of_columns = spline_taps(shape, *parameters)
+    place, weight = rows[:, None] + columns, of_rows[:, None] * of_columns
     bin_of = torch.arange(height * width, device=place.device).reshape(height, width)
     bin_of = bin_of // width // binning * (width // binning) + bin_of % width // binning
     at = torch.stack([bin_of.expand_as(place).flatten(), place.flatten()])
