@@ -37,8 +37,8 @@ EVERY_OUTPUT = ("full class blocks", "trace over classes")
 PROMISING = ("kd", "ntkd-paper", "residual in place of kd", "ten times the weight")
 """Best on devices with the first seeds, and distillation; repeated with seeds that chose nothing."""
 
-OF_PIXELS = ("kd", "labels", "features", "ntkd-paper", "ntkd")
-"""A residual in the kernel's norm asks a teacher of maps along 16 directions a step: three times as long."""
+OF_PIXELS = ("kd", "labels", "features", "ntkd-paper", "ntkd", "residual in place of kd")
+"""A loss of each kind; a residual asks a teacher of maps along 16 directions a step: three times as long."""
 
 WHOLE = ("ntkd-paper", "ntkd")
 """Whose kernels are also taken of whole maps."""
