@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from .errors import GridMismatch, InvalidArgument, UnknownName
-from .transforms import unwrapped
+from .transforms import numbers, unwrapped
 
 __all__ = [
     "broadcasts",
@@ -124,13 +124,13 @@ def wavelength(value: Any, name: str = "wavelength") -> torch.Tensor:
     if tensor.ndim > 1 or tensor.numel() == 0:
         raise InvalidArgument(name, "one wavelength or a list of them, in m", f"shape {tuple(tensor.shape)}")
     tensor = tensor.reshape(-1)
-    plain = unwrapped(tensor).detach()
+    plain = unwrapped(tensor.detach())  # in this order: inside a transform what is detached is wrapped again
     if plain.shape != tensor.shape:
         got = "a batch of torch.func.vmap"
         raise InvalidArgument(
             name, "wavelengths that are known, as the sampling hangs on them", got, "pass [L]"
         )
-    for w in plain.tolist():
+    for w in numbers(plain):
         if not SHORTEST_WAVELENGTH <= w <= LONGEST_WAVELENGTH:
             hint = ""
             if 10 <= w <= 100_000:

@@ -11,6 +11,7 @@ import torch
 
 from . import checks
 from .errors import GridMismatch
+from .transforms import numbers
 
 __all__ = ["Grid", "check_coordinates", "check_same_grid", "overlap"]
 
@@ -112,7 +113,7 @@ def check_coordinates(name: str, value: Any, grid: Grid, wavelength: torch.Tenso
         grid: whose pitch was said.
         wavelength: what was said, [L] in m.
     """
-    axes = (("y", grid.pitch[0]), ("x", grid.pitch[1]), ("wavelength", wavelength.detach().tolist()))
+    axes = (("y", grid.pitch[0]), ("x", grid.pitch[1]), ("wavelength", numbers(wavelength)))
     for axis, said in axes:
         if axis not in getattr(value, "coords", ()):
             continue

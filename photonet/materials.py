@@ -18,6 +18,7 @@ import torch
 
 from . import checks
 from .errors import DataError, DataMissing, InvalidArgument, UnknownName
+from .transforms import numbers
 
 __all__ = ["Material", "MetaAtomLibrary", "constant", "load", "load_meta_atoms", "names", "path", "read"]
 
@@ -210,7 +211,7 @@ class Material:
         """
         tensor = checks.wavelength(wavelength)
         low, high = self.range
-        for w in tensor.detach().tolist():
+        for w in numbers(tensor):
             # a nanometre written as 430e-9 may lie one rounding below 0.43e-6
             if not low * (1 - 1e-9) <= w <= high * (1 + 1e-9):
                 raise InvalidArgument(
@@ -347,7 +348,7 @@ class MetaAtomLibrary:
         """
         um = width.to(torch.float64) * 1e6
         maps = []
-        for a, b, c in (self._at(w) for w in checks.wavelength(wavelength).detach().tolist()):
+        for a, b, c in (self._at(w) for w in numbers(checks.wavelength(wavelength))):
             maps.append(2 * math.pi * a * -torch.expm1(-(um**2 - 2 * b * um) / c))
         return torch.stack(maps, dim=-3)
 

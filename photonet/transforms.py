@@ -8,7 +8,7 @@ import torch
 from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor, maybe_get_bdim
 from torch.autograd import forward_ad
 
-__all__ = ["tracked", "unwrapped"]
+__all__ = ["numbers", "tracked", "unwrapped"]
 
 
 def tracked(*values: Any) -> bool:
@@ -55,3 +55,16 @@ def unwrapped(tensor: torch.Tensor) -> torch.Tensor:
         tensor = get_unwrapped(tensor)
         tensor = tensor if axis < 0 else tensor.movedim(axis, 0)
     return tensor
+
+
+def numbers(tensor: torch.Tensor) -> tuple[float, ...]:
+    """The values of a row as numbers, also inside transforms, where torch 2.6 has no ``tolist``.
+
+    Args:
+        tensor: [n].
+
+    Example:
+        >>> torch.func.grad(lambda w: w.sum() * numbers(w)[1])(torch.tensor([1.0, 2.0]))
+        tensor([2., 2.])
+    """
+    return tuple(float(value) for value in tensor.detach())

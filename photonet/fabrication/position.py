@@ -144,6 +144,7 @@ def _jittered(
 ) -> torch.Tensor:
     dy, dx = (d.to(t.device, t.real.dtype)[..., None, :, :] for d in (dy, dx))
     qy, qx = (axis.to(t.real.dtype) for axis in q)
+    t = t.contiguous()  # torch 2.6 on x86 cannot transform what was expanded
     spectrum = torch.fft.fft2(t)
     spectrum = spectrum - 1j * (qy * torch.fft.fft2(dy * t) + qx * torch.fft.fft2(dx * t))
     spectrum = spectrum - 0.5 * (qy**2 * torch.fft.fft2(dy**2 * t) + qx**2 * torch.fft.fft2(dx**2 * t))

@@ -12,6 +12,7 @@ import torch
 from .. import checks
 from ..errors import GridMismatch, InvalidArgument, SamplingError
 from ..grid import Grid
+from ..transforms import numbers
 from .fourier import fast_length
 from .sampling import (
     announce,
@@ -172,7 +173,7 @@ def plan(
     checks.choice("method", method, METHODS)
     checks.instance("grid", grid, Grid, "a photonet.Grid")
     output = checks.instance("output", grid if output is None else output, Grid, "a photonet.Grid")
-    waves = tuple(checks.wavelength(wavelength).detach().tolist())
+    waves = numbers(checks.wavelength(wavelength))
     z = checks.real("distance", plain(distance), "a finite length in m")
     arguments = (grid, waves, z, output, method, _padding(padding), dtype)
     found = _remembered(*arguments) if field is None else _decide(*arguments, field)

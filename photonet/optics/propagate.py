@@ -12,7 +12,7 @@ import torch
 from .. import checks
 from ..errors import GridMismatch, InvalidArgument, SamplingError, SamplingWarning
 from ..grid import Grid
-from ..transforms import tracked, unwrapped
+from ..transforms import numbers, tracked, unwrapped
 from .convolution import convolve_kernel
 from .fourier import mirror
 from .plan import TRANSFERS, ZOOMS, Plan, plan
@@ -110,7 +110,7 @@ def propagate(
     )
     z = scalar("distance", distance, "a finite length in m", device=u.device)
     # the same on the host, so that nothing below waits for the device
-    number, values = float(plain(distance)), tuple(waves.detach().tolist())
+    number, values = float(plain(distance)), numbers(waves)
     if number == 0 and not tracked(distance) and output.matches(grid):
         return u.expand(*u.shape[:-3], len(waves), -1, -1).clone()
     # of what the caller passed: in a transform of torch.func, all that is made of it is wrapped
@@ -206,7 +206,7 @@ def _check_window(
     """Say when a window so far beside the source that light along the axis misses it gets no light at all."""
     if all(low <= 0 <= high for low, high in choice.reach):
         return
-    part = arriving(u, grid, tuple(waves.detach().tolist()), choice.reach)
+    part = arriving(u, grid, numbers(waves), choice.reach)
     if part > MISSED or not bool(unwrapped(u).any()):
         return
     got, hint = f"{output}, where {part:.1e} of it goes", "move the window to where the light is"

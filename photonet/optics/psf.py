@@ -9,6 +9,7 @@ import torch
 from .. import checks
 from ..errors import InvalidArgument
 from ..grid import Grid
+from ..transforms import numbers
 from .fourier import fast_length
 from .irradiance import irradiance as squared
 from .plan import plan
@@ -97,7 +98,7 @@ def _check_point(
     """Say when the light of a near point is too steep for the pitch of the mask."""
     place, d = [float(plain(p)) for p in checks.pair("position", position)], float(plain(source))
     reach = plan(grid, waves, distance, output, method=method).reach
-    part = too_steep(u, grid, tuple(waves.detach().tolist()), d, (place[0], place[1]), reach)
+    part = too_steep(u, grid, numbers(waves), d, (place[0], place[1]), reach)
     what = f"of the light of a point at ({place[0]:.3g}, {place[1]:.3g}) m, {abs(d):.3g} m before the mask"
     remedy = "a finer pitch of the mask, or a point further away or nearer to its axis, would hold"
     announce(part, f"{part:.1%} {what}, is too steep for its pitch", remedy, strict)

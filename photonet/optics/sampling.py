@@ -319,7 +319,8 @@ def _power(field: torch.Tensor | None, index: int, axes: list[torch.Tensor]) -> 
     if field is None:
         return axes[0].new_ones(len(axes[0]), len(axes[1]))
     one = field.detach()[..., min(index, field.shape[-3] - 1), :, :] if field.ndim > 2 else field.detach()
-    power = torch.fft.fft2(unwrapped(one)).abs().square().double()
+    # torch 2.6 on x86 cannot transform what was expanded
+    power = torch.fft.fft2(unwrapped(one).contiguous()).abs().square().double()
     return power.flatten(0, -3).sum(0) if power.ndim > 2 else power
 
 
