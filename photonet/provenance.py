@@ -85,10 +85,10 @@ def module_hash(module: nn.Module) -> str:
 
 def _of_python(part: nn.Module) -> tuple[dict[str, Any], str]:
     """Attributes of a module, and its program if it was exported."""
-    exported = isinstance(part, torch.fx.GraphModule)  # whose meta counts what was compiled in this process
-    return {n: v for n, v in vars(part).items() if not (exported and n == "meta")}, str(
-        getattr(part, "code", "")
-    )
+    attributes = dict(vars(part))
+    if isinstance(part, torch.fx.GraphModule):
+        attributes.pop("meta", None)  # it counts what was compiled before in this process
+    return attributes, str(getattr(part, "code", ""))
 
 
 def _of_script(part: torch.jit.ScriptModule) -> tuple[dict[str, Any], str]:
