@@ -67,4 +67,4 @@ def numbers(tensor: torch.Tensor) -> tuple[float, ...]:
         >>> torch.func.grad(lambda w: w.sum() * numbers(w)[1])(torch.tensor([1.0, 2.0]))
         tensor([2., 2.])
     """
-    return tuple(float(value) for value in tensor.detach())
+    return tuple(float(value) for value in tensor.detach().cpu())  # at once, not one by one, from a GPU

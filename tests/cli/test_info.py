@@ -21,7 +21,7 @@ def info(**environment):
 def test_versions_and_places():
     rows = info()
     assert rows["photonet"].split()[0] == photonet.__version__
-    assert rows["torch"] == torch.__version__.split("+")[0] or rows["torch"] == torch.__version__
+    assert torch.__version__.startswith(rows["torch"])  # the metadata of a wheel may lack its "+cpu"
     counts, folder = rows["materials"].split(" in ")
     assert f"{len(materials.names('dispersion'))} dispersion" in counts
     assert (Path(folder) / "dispersion" / "SiO2.toml").is_file()
