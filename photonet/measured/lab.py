@@ -46,7 +46,7 @@ def warp(
         [..., y, x]; differentiable in the pictures and in the parameters.
 
     Raises:
-        InvalidArgument: fewer than two axes, or a scale of -1 or below.
+        InvalidArgument: fewer than two axes, one without samples, or a scale of -1 or below.
 
     Example:
         >>> import math
@@ -55,7 +55,7 @@ def warp(
         >>> round(warp(picture, rotation=math.pi / 2)[0, 6, 4].item(), 9)
         1.0
     """
-    if images.ndim < 2 or not images.is_floating_point():
+    if images.ndim < 2 or 0 in images.shape[-2:] or not images.is_floating_point():
         raise InvalidArgument("images", "real pictures [..., y, x]", f"{images.dtype} {tuple(images.shape)}")
     values = [
         torch.as_tensor(v, dtype=images.dtype, device=images.device)

@@ -28,6 +28,16 @@ def test_warp_moves_a_gaussian_to_where_geometry_says(size):
     assert moved.sum().item() == pytest.approx(2 * math.pi * 9, rel=2e-3)
 
 
+@pytest.mark.parametrize("size", [(1, 5), (40, 7), (7, 200)])
+def test_the_spline_goes_through_every_sample(size):
+    pictures = torch.randn(2, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(warp(pictures), pictures, atol=1e-13, rtol=0)
+    moved = warp(pictures, shift_x=2.0)
+    torch.testing.assert_close(moved[..., 2:], pictures[..., :-2], atol=1e-13, rtol=0)
+    # beyond the border the spline runs out within its last two pieces
+    assert not bool(warp(pictures, shift_x=size[1] + 2.0).any())
+
+
 def test_warp_has_gradients_for_every_parameter():
     picture = gaussian(12, (1, 2), 2.0)[None].requires_grad_(True)
     parameters = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (0.1, 0.05, 0.3, -0.2)]
@@ -39,6 +49,8 @@ def test_what_cannot_be_is_refused():
         warp(torch.zeros(4, 4), scale=-1.0)
     with pytest.raises(InvalidArgument, match="images"):
         warp(torch.zeros(4))
+    with pytest.raises(InvalidArgument, match="images"):
+        warp(torch.zeros(3, 4, 0))
     with pytest.raises(InvalidArgument, match="loss"):
         cos4_falloff((4, 4), 1.0)
     with pytest.raises(InvalidArgument, match="saturation"):
