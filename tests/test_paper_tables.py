@@ -11,8 +11,9 @@ from benchmarks.paper.cells import Cells
 from benchmarks.paper.page import write_page
 from benchmarks.paper.rows import rows_of
 from benchmarks.paper.statistics import compare
-from photonet.data import Images, Splits
-from photonet.distill import TrainConfig
+from benchmarks.paper.table5_pixels import best_threshold, limit, regression
+from photonet.data import UNLABELLED, Images, Splits
+from photonet.distill import TrainConfig, mean_iou
 from photonet.models import compressed_meta
 
 
@@ -69,3 +70,38 @@ def test_the_page_keeps_what_is_around_the_tables(tmp_path):
     for _ in range(2):
         write_page(tmp_path, page)
         assert page.read_text() == "before\n<!-- tables -->\n\n\n<!-- end of tables -->\nafter\n"
+
+
+def test_the_threshold_of_pixels_is_the_best_of_all():
+    generator = torch.Generator().manual_seed(0)
+    labels = (torch.rand(200, generator=generator) < 0.2).long()
+    scores = torch.randn(200, generator=generator) + labels
+    labels[::7] = UNLABELLED
+    found, threshold = best_threshold(scores, labels)
+
+    def score(t):
+        return mean_iou(torch.stack([t - scores, scores - t + 1e-6], dim=1), labels)
+
+    assert found == pytest.approx(score(threshold))
+    assert found == pytest.approx(max(score(float(t)) for t in scores))
+
+
+@pytest.mark.parametrize("kernels", [64, None])
+def test_random_kernels_on_pixels_find_what_is_bright(kernels):
+    """Features on 2 x 2 pixels, which are all bright or all dark; infinitely many kernels, too."""
+    blocks = torch.rand(12, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    scenes = blocks.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+
+    def parts(labels):
+        whole = Images(scenes, labels, ("dark", "bright"), "toy")
+        return Splits(whole.subset(slice(6)), whole.subset(slice(6, 9)), whole.subset(slice(9, 12)))
+
+    def score(labels):
+        settings = {"samples": 300, "size": 3, "binning": 2, "strengths": (1e-5, 1e-3)}
+        if kernels is None:
+            return limit(parts(labels), **settings)["test"]
+        return regression(parts(labels), kernels, 0, **settings)["test"]
+
+    bright = (scenes[:, 0] > 0.5).long()
+    assert score(bright) > 0.8
+    assert score(bright.flip(0)) < 0.6  # labels of other scenes

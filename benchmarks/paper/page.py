@@ -214,6 +214,7 @@ def _table5(cells: Mapping[str, Cell]) -> list[str]:
     paper = {
         "mnist": {"8": "96.12", "500": "96.81", "1000": "97.24", "infinite": "97.72"},
         "cifar10": {"8": "36.73", "500": "49.32", "1000": "56.23", "infinite": "67.33"},
+        "camvid": {"8": "49.3", "500": "64.1", "1000": "69.9", "infinite": "72.1"},
     }
     lines = [
         "## Random PSFs, Table 5",
@@ -221,9 +222,14 @@ def _table5(cells: Mapping[str, Cell]) -> list[str]:
         "20,000 images (paper: 50,000), random kernels 7 × 7, binning 4 × 4, a ReLU and one dense layer,",
         "which alone is trained. The limit is kernel regression with the closed form of infinitely many",
         "kernels (`photonet.ntk.infinite_gram`), its strength chosen on validation images.",
+        "CamVid, at a third of its size: mean intersection over union of cars and the rest, by an",
+        "up-convolution of 4 × 4 pixels in place of the dense layer; both it, of 20,000 random features",
+        "of the training scenes, and the limit are ridge regressions, whose strength and threshold are",
+        "chosen on the scenes of `val`.",
         "",
-        "| kernels | MNIST, paper | ours (%) | rate | CIFAR-10, paper | ours (JPEG, %) | rate |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| kernels | MNIST, paper | ours (%) | rate | CIFAR-10, paper | ours (JPEG, %) | rate "
+        "| Carvana, paper | ours (CamVid, %) |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for kernels in ("8", "64", "500", "1000", "infinite"):
         columns = []
@@ -231,8 +237,9 @@ def _table5(cells: Mapping[str, Cell]) -> list[str]:
             single = [cells[key] for key in [f"{name}/{kernels}"] if key in cells]
             found = seeds_of(cells, f"{name}/{kernels}") or single
             ours = percent([cell["test"] for cell in found]) if found else ""
-            rate = f"{found[0]['settings']['lr']:g}" if found and not single else ""
-            columns += [published.get(kernels, ""), ours, rate]
+            columns += [published.get(kernels, ""), ours]
+            if name != "camvid":  # a regression has no rate
+                columns.append(f"{found[0]['settings']['lr']:g}" if found and not single else "")
         lines.append(f"| {kernels} | {' | '.join(columns)} |")
     return [*lines, ""]
 

@@ -21,12 +21,14 @@ from photonet.distill import TrainConfig
 from photonet.models import random_psfs
 from photonet.nn import HybridNetwork, OpticalConv2d
 
+from . import table5_pixels
 from .arms import Arm, scores, tuned
 from .cells import Cells
+from .search_wider import smaller
 
 KERNELS = (8, 64, 500, 1000)
 IMAGES = 20_000
-"""What a limit of infinitely many kernels, 20,000 equations, can use too."""
+"""Or features of scenes: what a limit of infinitely many kernels, 20,000 equations, can use too."""
 SIZE, BINNING, CLASSES = 7, 4, 10
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 STRENGTHS = tuple(10.0**k for k in range(-5, 0))
@@ -86,3 +88,14 @@ def run(folder: str | None, seeds: int, out: Path, work: Path) -> None:
             scores(cells, f"{name}/{kernels}", arm, range(seeds if name == "mnist" else 3), few, work)
         settings = {"images": IMAGES, "strengths": STRENGTHS, "kernel": SIZE, "binning": BINNING}
         cells.get(f"{name}/infinite", settings, partial(limit, few, STRENGTHS))
+    _on_pixels(cells, Splits(*(smaller(images) for images in data.camvid(folder))))
+
+
+def _on_pixels(cells: Cells, splits: Splits) -> None:
+    """Cars in scenes of a third of their size."""
+    settings = {"samples": IMAGES, "size": SIZE, "binning": BINNING, "strengths": STRENGTHS}
+    for kernels in KERNELS:
+        for seed in range(3):
+            ask = partial(table5_pixels.regression, splits, kernels, seed, **settings)
+            cells.get(f"camvid/{kernels}/{seed}", {**settings, "kernels": kernels, "seed": seed}, ask)
+    cells.get("camvid/infinite", settings, partial(table5_pixels.limit, splits, **settings))
