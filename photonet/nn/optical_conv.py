@@ -13,8 +13,8 @@ from torch import nn
 from .. import checks
 from ..arrays import as_tensor
 from ..errors import GridMismatch, InvalidArgument
+from ..ntk.convolution import box_means, conv_factor
 from ..ntk.factors import Correlation
-from ..ntk.layers import box_means, conv_factor
 from ..optics.imaging import image_by_kernels
 
 __all__ = ["OpticalConv2d", "merge_signed", "replace_optics", "split_signed"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from .convolution import conv_factor
 from .directions import centred_directions, class_directions, pixel_directions, random_directions
 from .empirical import adam_rates, forward_gram, gram
 from .factors import Correlation, Outer
 from .infinite import infinite_gram
 from .jacobian import Tangents, tangents
-from .layers import conv_factor
 from .parameters import frozen_statistics, select
 from .regression import Regression, Spectrum, informative, leverage, regress, spectrum
 from .similarity import alignment, center

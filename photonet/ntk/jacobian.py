@@ -22,12 +22,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .. import checks
 from ..errors import InvalidArgument
+from .convolution import conv_pool
 from .directions import output_directions
 from .elementary import Elementary
 from .factors import Factor, full_product, merge, trace_product
-from .layers import conv_pool, per_sample_vjp, rule_for
+from .layers import rule_for
 from .parameters import Selection, answers, batch, independent_samples, select
 from .record import Call, record
+from .vjp import per_sample_vjp
 
 __all__ = ["Tangents", "tangents"]
 

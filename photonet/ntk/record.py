@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from ..errors import InvalidArgument
-from .layers import AVERAGE_POOLS, Pool, folds
+from .convolution import AVERAGE_POOLS, Pool, folds
 from .parameters import answers
 
 __all__ = ["Call", "record"]
