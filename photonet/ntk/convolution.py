@@ -59,6 +59,7 @@ def box_means(x: Tensor, size: tuple[int, ...]) -> Tensor:
         size: of the box, one value per spatial axis.
 
     Example:
+        >>> import torch
         >>> box_means(torch.tensor([[[1.0, 3.0, 5.0]]]), (2,)).tolist()
         [[[2.0, 4.0]]]
     """
