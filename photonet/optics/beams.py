@@ -50,7 +50,7 @@ def hermite_beam(
     checks.instance("grid", grid, Grid, "a Grid")
     ny, nx = (checks.count("order", n, least=0) for n in checks.pair("order", order))
     waves, z, w, bend, gouy = _beam(wavelength, waist, distance)
-    y, x = grid.mesh()
+    y, x = grid.mesh(waves.device)
     modes = _hermite(ny, math.sqrt(2) * y / w) * _hermite(nx, math.sqrt(2) * x / w)
     phase = bend * (y**2 + x**2) - (ny + nx + 1) * gouy + carrier(waves, z)[:, None, None]
     return math.sqrt(2) / w * modes * torch.exp(1j * phase)
@@ -91,7 +91,7 @@ def laguerre_beam(
     except TypeError:
         raise InvalidArgument("azimuthal", "a whole number, of either sign", repr(azimuthal)[:60]) from None
     waves, z, w, bend, gouy = _beam(wavelength, waist, distance)
-    y, x = grid.mesh()
+    y, x = grid.mesh(waves.device)
     rho2 = y**2 + x**2
     t = 2 * rho2 / w**2
     before, laguerre = torch.zeros_like(t), torch.ones_like(t)
@@ -139,7 +139,8 @@ def gaussian_schell(
     """
     checks.instance("grid", grid, Grid, "a Grid")
     w = scalar("waist", waist, "a positive length in m", check=checks.positive)
-    d = scalar("coherence", coherence, "a positive length in m", check=checks.positive)
+    place = w.device
+    d = scalar("coherence", coherence, "a positive length in m", check=checks.positive, device=place)
     a, b = 1 / w**2, 1 / (2 * d**2)  # 1 / (4 sigma^2) with sigma = w / 2
     c = (a**2 + 2 * a * b).sqrt()
     ratio = b / (a + b + c)
@@ -150,12 +151,12 @@ def gaussian_schell(
     waves = checks.wavelength(wavelength)
     check_memory(
         16 * count**2 * len(waves) * grid.shape[0] * grid.shape[1],
-        torch.device("cpu"),
+        place,
         f"these are {count} x {count} modes; take fewer, or light without coherence at all (a PSF)",
     )
-    powers = torch.arange(count, dtype=torch.float64)
+    powers = torch.arange(count, dtype=torch.float64, device=place)
     axis = (1 - ratio) * ratio**powers
-    y, x = grid.mesh()
+    y, x = grid.mesh(place)
     width = 1 / c.sqrt()  # waist of the lowest mode
     rows = torch.stack([_hermite(n, math.sqrt(2) * y / width) for n in range(count)])
     columns = torch.stack([_hermite(n, math.sqrt(2) * x / width) for n in range(count)])
@@ -169,8 +170,8 @@ def _beam(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Wavelengths, distance, width, curvature phase per m^2 and Gouy phase, the last three [L, 1, 1]."""
     waves = checks.wavelength(wavelength)
-    w0 = scalar("waist", waist, "a positive length in m", check=checks.positive)
-    z = scalar("distance", distance, "a finite length in m")
+    w0 = scalar("waist", waist, "a positive length in m", check=checks.positive, device=waves.device)
+    z = scalar("distance", distance, "a finite length in m", device=waves.device)
     rayleigh = (math.pi * w0**2 / waves)[:, None, None]
     width = w0 * (1 + (z / rayleigh) ** 2).sqrt()
     bend = math.pi / waves[:, None, None] * z / (z**2 + rayleigh**2)

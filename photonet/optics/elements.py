@@ -94,8 +94,11 @@ def circular_aperture(grid: Grid, diameter: Any, *, centre: Any = (0.0, 0.0)) ->
     """
     checks.instance("grid", grid, Grid, "a Grid")
     radius = scalar("diameter", diameter, "a positive length in m", check=checks.positive) / 2
-    cy, cx = (scalar("centre", c, "a finite position in m") for c in checks.pair("centre", centre))
-    y, x = grid.mesh()
+    cy, cx = (
+        scalar("centre", c, "a finite position in m", device=radius.device)
+        for c in checks.pair("centre", centre)
+    )
+    y, x = grid.mesh(radius.device)
     dy, dx = grid.pitch
 
     def corner(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
@@ -153,9 +156,13 @@ def rectangular_aperture(grid: Grid, size: Any, *, centre: Any = (0.0, 0.0)) -> 
     sides = [
         scalar("size", s, "a positive length in m", check=checks.positive) for s in checks.pair("size", size)
     ]
+    place = sides[0].device
+    middle = [
+        scalar("centre", c, "a finite position in m", device=place) for c in checks.pair("centre", centre)
+    ]
     cover = []
-    middle = [scalar("centre", c, "a finite position in m") for c in checks.pair("centre", centre)]
-    for axis, d, c, side in zip(grid.mesh(), grid.pitch, middle, sides, strict=True):
+    for axis, d, c, side in zip(grid.mesh(place), grid.pitch, middle, sides, strict=True):
+        side = side.to(place)
         low = (axis - d / 2).clamp_min(c - side / 2)
         high = (axis + d / 2).clamp_max(c + side / 2)
         cover.append(((high - low) / d).clamp(0, 1))

@@ -34,8 +34,8 @@ def blazed_grating(grid: Grid, period: Any, *, angle: Any = 0.0) -> torch.Tensor
     """
     checks.instance("grid", grid, Grid, "a Grid")
     length = scalar("period", period, "a positive length in m", check=checks.positive)
-    turn = scalar("angle", angle, "a finite angle in rad")
-    y, x = grid.mesh()
+    turn = scalar("angle", angle, "a finite angle in rad", device=length.device)
+    y, x = grid.mesh(length.device)
     cycles = (x * turn.cos() + y * turn.sin()) / length
     return 2 * math.pi * (cycles - cycles.detach().floor())
 
@@ -115,11 +115,12 @@ def aspheric_sag(
     """
     checks.instance("grid", grid, Grid, "a Grid")
     curvature = 1 / scalar("radius", radius, "a length in m, not zero", zero=False)
-    k = scalar("conic", conic, "a finite number")
-    y, x = grid.mesh()
+    place = curvature.device
+    k = scalar("conic", conic, "a finite number", device=place)
+    y, x = grid.mesh(place)
     rho2 = y**2 + x**2
     root = (1 - (1 + k) * rho2 * curvature**2).clamp_min(1e-30).sqrt()
     sag = rho2 * curvature / (1 + root)
     for order, value in enumerate(coefficients, 2):
-        sag = sag + scalar("coefficients", value, "finite numbers") * rho2**order
+        sag = sag + scalar("coefficients", value, "finite numbers", device=place) * rho2**order
     return sag

@@ -51,7 +51,8 @@ def stream_psf(
     (Fresnel) kernel.
 
     Args:
-        transmission: [y, x], the same at every wavelength: complex, or a phase in rad with ``phase``.
+        transmission: [y, x], the same at every wavelength: complex, or a phase in rad with ``phase``; a
+            tensor on a GPU is worked on there.
         grid: samples of the mask.
         wavelength: in m, one value or [L].
         distance: mask to window in m.
@@ -79,8 +80,8 @@ def stream_psf(
         >>> stream_psf(torch.zeros(256, 256), grid, 525e-9, 0.1, window, phase=True).shape
         torch.Size([1, 8, 8])
     """
-    waves = checks.wavelength(wavelength).detach()
-    z = scalar("distance", distance, "a finite length in m, not zero", zero=False).detach()
+    waves = checks.wavelength(wavelength).detach().cpu()  # few numbers; the matrices go to where the mask is
+    z = scalar("distance", distance, "a finite length in m, not zero", zero=False).detach().cpu()
     for name, plane in (("grid", grid), ("output", output)):
         checks.instance(name, plane, Grid, "a photonet.Grid")
     checkpoint = None if checkpoint is None else writable(checkpoint)
@@ -95,19 +96,20 @@ def stream_psf(
         )
     dtype = torch.complex128 if first.dtype in (torch.float64, torch.complex128) else torch.complex64
     _check_sampling(grid, waves, float(z), output)
-    right, left = [], []
+    right, left, place = [], [], first.device
     for wave in waves:
         area = wave * z
         bend = curvature(grid.x, area)
-        right.append((fourier_matrix(output.x / area, grid.x) * bend).mT.to(dtype))
-        left.append((fourier_matrix(output.y / area, grid.y) * curvature(grid.y, area)).to(dtype))
+        right.append((fourier_matrix(output.x / area, grid.x) * bend).mT.to(place, dtype))
+        left.append((fourier_matrix(output.y / area, grid.y) * curvature(grid.y, area)).to(place, dtype))
     item = torch.empty(0, dtype=dtype).element_size()
     rows = max(1, STRIP_BYTES // (grid.shape[1] * item))
     key = _key(grid, waves, z, output, phase, rows)
-    total, done = torch.zeros(len(waves), *output.shape, dtype=dtype), 0
+    total, done = torch.zeros(len(waves), *output.shape, dtype=dtype, device=place), 0
     read = hashlib.sha256()
     if checkpoint is not None and checkpoint.exists():
-        total, done, known = _resume(checkpoint, key)
+        kept, done, known = _resume(checkpoint, key)
+        total = kept.to(place)
         for start in range(0, done, rows):
             _note(read, _read(transmission, start, start + rows))
         if read.hexdigest() != known:
@@ -128,7 +130,7 @@ def stream_psf(
         checkpoint.unlink(missing_ok=True)
     areas = (waves * z.abs())[:, None, None]
     scale = (grid.cell / areas) ** 2 * output.cell / (grid.cell * grid.shape[0] * grid.shape[1])
-    return irradiance(total) * scale.to(total.real.dtype)
+    return irradiance(total) * scale.to(total.real)
 
 
 def _check_sampling(grid: Grid, waves: torch.Tensor, z: float, output: Grid) -> None:
@@ -183,7 +185,7 @@ def _bar(steps: range, progress: bool) -> Any:
 
 def _note(read: Any, strip: torch.Tensor) -> None:
     """Add a strip of the mask to the digest of all that has been read."""
-    read.update(strip.resolve_conj().contiguous().view(torch.uint8).numpy())
+    read.update(strip.cpu().resolve_conj().contiguous().view(torch.uint8).numpy())
 
 
 def _key(grid: Grid, waves: torch.Tensor, z: torch.Tensor, output: Grid, phase: bool, rows: int) -> str:
@@ -214,4 +216,4 @@ def _another(checkpoint: Path) -> DataError:
 
 def _keep(checkpoint: Path, key: str, total: torch.Tensor, done: int, read: str) -> None:
     with atomic_path(checkpoint) as temporary, open(temporary, "wb") as file:
-        np.savez(file, key=key, total=total.numpy(), done=done, read=read)
+        np.savez(file, key=key, total=total.cpu().numpy(), done=done, read=read)

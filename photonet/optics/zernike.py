@@ -127,11 +127,11 @@ def wavefront(
     orders = checks.lookup("index", index, {"noll": noll, "osa": osa})
     checks.instance("grid", grid, Grid, "a Grid")
     radius = scalar("diameter", diameter, "a positive length in m", check=checks.positive) / 2
-    y, x = grid.mesh()
+    y, x = grid.mesh(radius.device)
     y, x = y / radius, x / radius
-    total = torch.zeros(grid.shape, dtype=torch.float64)
+    total = torch.zeros(grid.shape, dtype=torch.float64, device=radius.device)
     what = "a dictionary from index to rms value"
     for j, value in checks.instance("coefficients", coefficients, dict, what).items():
-        weight = scalar(f"coefficients[{j}]", value, "a finite number")
+        weight = scalar(f"coefficients[{j}]", value, "a finite number", device=radius.device)
         total = total + weight * zernike(*orders(j), y, x)
     return torch.where(y**2 + x**2 <= 1, total, 0.0)
