@@ -72,9 +72,8 @@ def run(folder: str | None, seeds: int, out: Path, work: Path) -> None:
     arm = Arm(student, "polychromatic_segmentation(width=160)", "ce", config, Driven(), bfloat16=True)
     chosen = tuned(cells, "labels", arm, RATES, splits, work)
     scores(cells, "labels", chosen, range(seeds), splits, work)
-    scores(cells, "kd", replace(chosen, method="kd"), range(seeds), splits, work, teacher=taught)
-    for method in ("ntkd", "ntkd-paper"):  # a run takes an hour of one core
-        scores(cells, method, replace(chosen, method=method), range(1), splits, work, teacher=taught)
+    for method in ("kd", "ntkd", "ntkd-paper"):  # 10 and over 60 minutes of one core a run
+        scores(cells, method, replace(chosen, method=method), range(seeds), splits, work, teacher=taught)
     pooled = replace(
         chosen,
         student=partial(student, "maxpool"),
