@@ -9,12 +9,14 @@ from scipy.stats import ttest_rel
 from benchmarks.paper.arms import Arm, scores, tuned
 from benchmarks.paper.cells import Cells
 from benchmarks.paper.page import write_page
+from benchmarks.paper.ridge import kernel_ridge
 from benchmarks.paper.rows import rows_of
 from benchmarks.paper.statistics import compare
-from benchmarks.paper.table5_pixels import best_threshold, limit, regression
+from benchmarks.paper.table5_pixels import best_threshold, limit, regression, seen_by
 from photonet.data import UNLABELLED, Images, Splits
 from photonet.distill import TrainConfig, mean_iou
-from photonet.models import compressed_meta
+from photonet.models import compressed_meta, random_psfs
+from photonet.ntk import infinite_gram
 
 
 def test_a_cell_is_computed_once_and_again_when_its_settings_change(tmp_path):
@@ -88,7 +90,10 @@ def test_the_threshold_of_pixels_is_the_best_of_all():
 
 @pytest.mark.parametrize("kernels", [64, None])
 def test_random_kernels_on_pixels_find_what_is_bright(kernels):
-    """Features on 2 x 2 pixels, which are all bright or all dark; infinitely many kernels, too."""
+    """Features on 2 x 2 pixels, which are all bright or all dark; infinitely many kernels, too.
+
+    Without biases what is read grows in proportion to the light: some blocks near the threshold are missed.
+    """
     blocks = torch.rand(12, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     scenes = blocks.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
 
@@ -105,3 +110,28 @@ def test_random_kernels_on_pixels_find_what_is_bright(kernels):
     bright = (scenes[:, 0] > 0.5).long()
     assert score(bright) > 0.8
     assert score(bright.flip(0)) < 0.6  # labels of other scenes
+
+
+def test_many_random_kernels_come_near_the_limit_of_what_a_feature_sees():
+    scenes = torch.rand(3, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+    optics = compressed_meta(20_000, 3, binning=4, image=12)
+    random_psfs(optics, torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        rows = optics.frontend(scenes).relu().flatten(2).mT.flatten(0, 1)
+    found = rows @ rows.mT
+    seen = seen_by(scenes, 3, 4).flatten(0, 1)
+    options = {"padding": 0, "pool": 4, "rectified": True, "hidden": 0, "frontend": "frozen"}
+    expected = infinite_gram(seen, kernel=3, **options)[0]
+    # a mean of 20,000 products that vary about as much as they are large
+    torch.testing.assert_close(found / found.mean(), expected / expected.mean(), rtol=0.03, atol=0)
+
+
+def test_a_ridge_of_several_strengths_solves_each():
+    rows = torch.randn(9, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    gram, targets = rows @ rows.mT, rows[:, :2]
+    before = gram.clone()
+    found = kernel_ridge(gram, targets, (1e-3, 0.1))
+    assert torch.equal(gram, before)
+    for k, strength in enumerate((1e-3, 0.1)):
+        ridge = gram + strength * gram.diagonal().mean() * torch.eye(9, dtype=torch.float64)
+        torch.testing.assert_close(ridge @ found[:, k], targets)

@@ -24,6 +24,7 @@ from photonet.nn import HybridNetwork, OpticalConv2d
 from . import table5_pixels
 from .arms import Arm, scores, tuned
 from .cells import Cells
+from .ridge import kernel_ridge
 from .search_wider import smaller
 
 KERNELS = (8, 64, 500, 1000)
@@ -55,14 +56,8 @@ def limit(splits: Splits, strengths: Sequence[float]) -> dict[str, Any]:
         stop = start + BLOCK
         gram[start:stop, :stop] = rows = kernel(train[start:stop], train[:stop])[1]
         gram[:stop, start:stop] = rows.mT
-    mean = float(gram.diagonal().mean())
-    answers = []
-    for strength in strengths:
-        gram.diagonal().add_(strength * mean)
-        answers.append(torch.cholesky_solve(targets, torch.linalg.cholesky(gram)))
-        gram.diagonal().sub_(strength * mean)
+    weights = kernel_ridge(gram, targets, strengths).flatten(1)
     del gram
-    weights = torch.cat(answers, dim=1)
     found = {}
     for name, part in {"val": splits.val, "test": splits.test}.items():
         said = torch.cat([kernel(x, train)[1].double() @ weights for x in part.images.split(BLOCK)])

@@ -22,7 +22,9 @@ from photonet.distill.samples import known
 from photonet.models import random_psfs
 from photonet.nn import HybridNetwork, OpticalConv2d
 
-__all__ = ["best_threshold", "limit", "regression"]
+from .ridge import kernel_ridge
+
+__all__ = ["best_threshold", "limit", "regression", "seen_by"]
 
 SCENES = 8
 """At a time."""
@@ -37,7 +39,7 @@ def _read_by(features: Tensor, size: int) -> Tensor:
     return rows.flatten(3).flatten(1, 2)
 
 
-def _seen_by(scenes: Tensor, size: int, binning: int) -> Tensor:
+def seen_by(scenes: Tensor, size: int, binning: int) -> Tensor:
     """What every feature sees of the scenes, [n, features, c, size + binning - 1, size + binning - 1]."""
     width, padded = size + binning - 1, F.pad(scenes, (size // 2,) * 4)
     windows = padded.unfold(2, width, binning).unfold(3, width, binning)
@@ -125,20 +127,12 @@ def limit(
         )[0]
 
     def look(scenes: Tensor) -> Tensor:
-        return _seen_by(scenes, size, binning)
+        return seen_by(scenes, size, binning)
 
     scene, feature, targets = _chosen(splits.train, samples, binning)
     # patches of the sky are nearly alike, which single precision cannot tell from equal
     train = _all(splits.train, look)[scene, feature].double()
-    gram = kernel(train)
-    mean = float(gram.diagonal().mean())
-    answers = []
-    for strength in strengths:
-        gram.diagonal().add_(strength * mean)
-        answers.append(torch.cholesky_solve(targets, torch.linalg.cholesky(gram)))
-        gram.diagonal().sub_(strength * mean)
-    del gram
-    weights = torch.cat(answers, dim=1)
+    weights = kernel_ridge(kernel(train), targets, strengths).flatten(1)
 
     def answer(scenes: Tensor) -> Tensor:
         scores = kernel(look(scenes).flatten(0, 1).double(), train) @ weights

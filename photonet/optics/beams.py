@@ -138,8 +138,9 @@ def gaussian_schell(
         ((36, 1, 32, 32), 1.0)
     """
     checks.instance("grid", grid, Grid, "a Grid")
-    w = scalar("waist", waist, "a positive length in m", check=checks.positive)
-    place = w.device
+    waves = checks.wavelength(wavelength)
+    place = waves.device
+    w = scalar("waist", waist, "a positive length in m", check=checks.positive, device=place)
     d = scalar("coherence", coherence, "a positive length in m", check=checks.positive, device=place)
     a, b = 1 / w**2, 1 / (2 * d**2)  # 1 / (4 sigma^2) with sigma = w / 2
     c = (a**2 + 2 * a * b).sqrt()
@@ -148,7 +149,6 @@ def gaussian_schell(
         count = math.ceil(math.log(1 - math.sqrt(KEPT)) / math.log(float(ratio.detach())))
     else:
         count = checks.count("modes", modes)
-    waves = checks.wavelength(wavelength)
     check_memory(
         16 * count**2 * len(waves) * grid.shape[0] * grid.shape[1],
         place,

@@ -150,7 +150,8 @@ OPTICS = {
     "hermite": (lambda w: optics.hermite_beam(GRID, w, waist=3e-5, order=(1, 0)), number([5e-7])),
     "laguerre": (lambda w: optics.laguerre_beam(GRID, w, waist=3e-5, azimuthal=1), number([5e-7])),
     "partial": (
-        lambda w: optics.gaussian_schell(GRID, WAVE, waist=w, coherence=2e-5, modes=3),
+        lambda wave, w: optics.gaussian_schell(GRID, wave, waist=w, coherence=2e-5, modes=3),
+        number([5e-7]),
         number(3e-5),
     ),
 }
