@@ -14,6 +14,7 @@ from .. import checks
 from ..arrays import as_tensor
 from ..errors import GridMismatch, InvalidArgument
 from ..ntk.convolution import box_means, conv_factor
+from ..ntk.correlate import ConvGeometry
 from ..ntk.factors import Correlation
 from ..optics.imaging import image_by_kernels
 
@@ -164,7 +165,8 @@ class OpticalConv2d(nn.Module):
         bins = (self.binning, self.binning)
         padded = F.pad(scene, (kx - 1 - kx // 2, kx // 2, ky - 1 - ky // 2, ky // 2))
         seen = box_means(padded, bins)  # a weight sees the mean over each bin of the scene beneath it
-        return {"weight": conv_factor(seen, delta, (ky, kx), stride=bins, dilation=(1, 1), mirrored=True)}
+        geometry = ConvGeometry((ky, kx), stride=bins, dilation=(1, 1), mirrored=True)
+        return {"weight": conv_factor(seen, delta, geometry)}
 
 
 def replace_optics(front: nn.Module, other: Callable[[OpticalConv2d], nn.Module]) -> nn.Module:

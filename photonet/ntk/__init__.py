@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .convolution import conv_factor
+from .correlate import ConvGeometry
 from .directions import centred_directions, class_directions, pixel_directions, random_directions
 from .empirical import adam_rates, forward_gram, gram
 from .factors import Correlation, Outer
@@ -15,6 +16,7 @@ from .sketch import Sketch, sketch_error
 from .teacher import TeacherFeatures
 
 __all__ = [
+    "ConvGeometry",
     "Correlation",
     "Outer",
     "Regression",

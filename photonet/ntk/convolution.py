@@ -7,7 +7,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .correlate import crop
+from .correlate import ConvGeometry, crop
 from .factors import Correlation, Factor
 
 __all__ = [
@@ -26,27 +26,21 @@ Pool = nn.AvgPool1d | nn.AvgPool2d | nn.AvgPool3d
 AVERAGE_POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 
 
-def conv_factor(
-    x: Tensor,
-    delta: Tensor,
-    kernel: tuple[int, ...],
-    *,
-    stride: tuple[int, ...],
-    dilation: tuple[int, ...],
-    groups: int = 1,
-    mirrored: bool = False,
-) -> Correlation:
+def conv_factor(x: Tensor, delta: Tensor, geometry: ConvGeometry) -> Correlation:
     """Jacobian factor of a convolution's weight [c_out, c_in / groups, *kernel], for layers built on one.
 
     Args:
         x: padded input, [n, c_in, *space].
         delta: [n, m, c_out, *positions].
-        kernel, stride, dilation: one value per spatial axis.
-        groups: as in `torch.nn.Conv2d`.
-        mirrored: for a true convolution; those of torch are correlations.
+        geometry: of the convolution.
+
+    Example:
+        >>> import torch
+        >>> geometry = ConvGeometry((3,), stride=(1,), dilation=(1,))
+        >>> conv_factor(torch.ones(2, 1, 5), torch.ones(2, 1, 4, 3), geometry).dense().shape
+        torch.Size([2, 1, 12])
     """
-    seen = crop(x, delta.shape[3:], kernel, stride, dilation)
-    return Correlation(seen.unsqueeze(1), delta, kernel, stride, dilation, groups, mirrored)
+    return Correlation(crop(x, delta.shape[3:], geometry).unsqueeze(1), delta, geometry)
 
 
 def box_means(x: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -90,8 +84,8 @@ def _padded(layer: Any, x: Tensor) -> Tensor:
 
 def conv(layer: Any, x: Tensor, delta: Tensor) -> dict[str, Factor]:
     """Rule of a convolution."""
-    geometry = {"stride": layer.stride, "dilation": layer.dilation, "groups": layer.groups}
-    weight = conv_factor(_padded(layer, x), delta, layer.kernel_size, **geometry)
+    geometry = ConvGeometry(layer.kernel_size, layer.stride, layer.dilation, layer.groups)
+    weight = conv_factor(_padded(layer, x), delta, geometry)
     return {"weight": weight, **channel_sums(layer, delta)}
 
 
@@ -120,8 +114,8 @@ def conv_pool(layer: Any, pool: Pool, x: Tensor, delta: Tensor) -> dict[str, Fac
     dims = len(layer.kernel_size)
     box = box_means(_padded(layer, x), _per_axis(pool.kernel_size, dims))
     stride = _per_axis(pool.stride, dims)
-    geometry = {"stride": stride, "dilation": layer.dilation, "groups": layer.groups}
-    return {"weight": conv_factor(box, delta, layer.kernel_size, **geometry), **channel_sums(layer, delta)}
+    geometry = ConvGeometry(layer.kernel_size, stride, layer.dilation, layer.groups)
+    return {"weight": conv_factor(box, delta, geometry), **channel_sums(layer, delta)}
 
 
 def channel_sums(layer: Any, delta: Tensor) -> dict[str, Factor]:
@@ -138,8 +132,8 @@ def conv_transpose(layer: Any, x: Tensor, delta: Tensor) -> dict[str, Factor]:
     It is the adjoint of a convolution, so the windows are those of the output's gradient. An output padding
     can leave positions that no input reaches.
     """
-    geometry = (layer.kernel_size, layer.stride, layer.dilation)
+    geometry = ConvGeometry(layer.kernel_size, layer.stride, layer.dilation, layer.groups)
     padding = [p for p in reversed(layer.padding) for _ in range(2)]
-    gradient = crop(F.pad(delta, padding), x.shape[2:], *geometry)
-    weight = Correlation(gradient, x.unsqueeze(1), *geometry, layer.groups)
+    gradient = crop(F.pad(delta, padding), x.shape[2:], geometry)
+    weight = Correlation(gradient, x.unsqueeze(1), geometry)
     return {"weight": weight, **channel_sums(layer, delta)}

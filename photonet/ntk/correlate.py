@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["correlate", "crop", "patches"]
+__all__ = ["ConvGeometry", "correlate", "crop", "patches"]
 
 # Windows of so many elements at a time, which bounds memory and lets them stay in the processor's cache.
 BLOCK = 2**20
@@ -18,27 +18,38 @@ BLOCK = 2**20
 CONV_TRANSPOSE: dict[int, Any] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
-def patches(
-    x: Tensor,
-    kernel: tuple[int, ...],
-    stride: tuple[int, ...],
-    dilation: tuple[int, ...],
-    mirrored: bool = False,
-) -> Tensor:
+class ConvGeometry(NamedTuple):
+    """How a convolution's windows lie.
+
+    Args:
+        kernel, stride, dilation: one value per spatial axis.
+        groups: as in `torch.nn.Conv2d`.
+        mirrored: for a true convolution, whose kernel's samples run against those of the window; those of
+            torch are correlations.
+    """
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int = 1
+    mirrored: bool = False
+
+
+def patches(x: Tensor, geometry: ConvGeometry) -> Tensor:
     """The windows a convolution sees, as a view unless mirrored, in any number of dimensions.
 
     Args:
         x: [n, c, *space], already padded.
-        kernel, stride, dilation: one value per spatial axis.
-        mirrored: for a true convolution, whose kernel's samples run against those of the window.
+        geometry: of the convolution.
 
     Returns:
         [n, c, *kernel, *positions].
 
     Example:
-        >>> patches(torch.arange(5.0).reshape(1, 1, 5), (3,), (1,), (1,)).shape
+        >>> patches(torch.arange(5.0).reshape(1, 1, 5), ConvGeometry((3,), (1,), (1,))).shape
         torch.Size([1, 1, 3, 3])
     """
+    kernel, stride, dilation, _, mirrored = geometry
     dims = len(kernel)
     for axis, (k, s, d) in enumerate(zip(kernel, stride, dilation, strict=True), start=2):
         x = x.unfold(axis, d * (k - 1) + 1, s)[..., ::d]
@@ -46,58 +57,42 @@ def patches(
     return x.flip(*range(2, 2 + dims)) if mirrored else x
 
 
-def crop(
-    x: Tensor,
-    positions: tuple[int, ...],
-    kernel: tuple[int, ...],
-    stride: tuple[int, ...],
-    dilation: tuple[int, ...],
-) -> Tensor:
+def crop(x: Tensor, positions: tuple[int, ...], geometry: ConvGeometry) -> Tensor:
     """``x`` without the samples at its end that none of the windows at ``positions`` reaches."""
+    kernel, stride, dilation, *_ = geometry
     for axis, (p, k, s, d) in enumerate(zip(positions, kernel, stride, dilation, strict=True)):
         x = x.narrow(axis - len(positions), 0, (p - 1) * s + d * (k - 1) + 1)
     return x
 
 
-def correlate(
-    x: Tensor,
-    delta: Tensor,
-    kernel: tuple[int, ...],
-    stride: tuple[int, ...],
-    dilation: tuple[int, ...],
-    groups: int = 1,
-    mirrored: bool = False,
-) -> Tensor:
+def correlate(x: Tensor, delta: Tensor, geometry: ConvGeometry) -> Tensor:
     """Gradient of each sample's convolution with respect to the weight; differentiable any number of times.
 
     Args:
         x: padded input, cropped to what the windows reach, [n, c, *space].
         delta: gradients of m directions at the output, [n, m, q, *positions].
-        kernel, stride, dilation, groups: of the convolution.
-        mirrored: as for `patches`.
+        geometry: of the convolution.
 
     Returns:
         [n, m, q, c / groups, *kernel].
 
     Example:
-        >>> correlate(torch.ones(2, 1, 5), torch.ones(2, 1, 4, 3), (3,), (1,), (1,))[0, 0, 0].tolist()
+        >>> geometry = ConvGeometry((3,), (1,), (1,))
+        >>> correlate(torch.ones(2, 1, 5), torch.ones(2, 1, 4, 3), geometry)[0, 0, 0].tolist()
         [[3.0, 3.0, 3.0]]
     """
     # mixed precision may leave the two in different types
-    result: Tensor = _Correlate.apply(x, delta.to(x.dtype), (kernel, stride, dilation, groups, mirrored))
+    result: Tensor = _Correlate.apply(x, delta.to(x.dtype), geometry)
     return result
 
 
-Geometry = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int, bool]
-
-
-def _times_windows(rows: Tensor, x: Tensor, geometry: Geometry, *, transposed: bool) -> Tensor:
+def _times_windows(rows: Tensor, x: Tensor, geometry: ConvGeometry, *, transposed: bool) -> Tensor:
     """Each sample's rows [n, m, q, ...] times its windows, block by block.
 
     A window matrix has as many rows as there are positions and a column for each weight of one output
     channel; ``transposed`` is the other way round.
     """
-    groups = geometry[3]
+    groups = geometry.groups
     gather, shape = _gatherer(x, geometry)
     n, m, q = rows.shape[:3]
     numbers = math.prod(shape)
@@ -125,17 +120,17 @@ def _product(rows: Tensor, windows: Tensor) -> Tensor:
 
 
 def _gatherer(
-    x: Tensor, geometry: Geometry
+    x: Tensor, geometry: ConvGeometry
 ) -> tuple[Callable[[slice, Tensor], Tensor], tuple[int, int, int]]:
     """How windows [samples, groups, positions, weights] are written into a buffer, and their shape.
 
     Copying the view of `patches` goes in runs of one row of positions: fast where windows lie side by side,
     a third as fast as an index where strides leave few positions.
     """
-    kernel, stride, dilation, groups, mirrored = geometry
-    if max(stride) == 1 and not mirrored:  # to mirror, the view would have to be copied whole
-        view = patches(x, kernel, stride, dilation, mirrored)
-        places = view.shape[2 + len(kernel) :].numel()
+    groups, axes = geometry.groups, len(geometry.kernel)
+    if max(geometry.stride) == 1 and not geometry.mirrored:  # a mirrored view is a copy of it all
+        view = patches(x, geometry)
+        places = view.shape[2 + axes :].numel()
 
         def copy(samples: slice, buffer: Tensor) -> Tensor:
             buffer.view(len(buffer), *view.shape[1:]).copy_(view[samples])
@@ -143,8 +138,8 @@ def _gatherer(
 
         return copy, (groups, places, view[0].numel() // groups // places)
     numbers = torch.arange(x[0].numel(), device=x.device).reshape(1, *x.shape[1:])
-    chosen = patches(numbers, kernel, stride, dilation, mirrored)
-    index = chosen.reshape(groups, -1, chosen.shape[2 + len(kernel) :].numel()).mT
+    chosen = patches(numbers, geometry)
+    index = chosen.reshape(groups, -1, chosen.shape[2 + axes :].numel()).mT
     order, flat = index.flatten(), x.flatten(1)
 
     def gather(samples: slice, buffer: Tensor) -> Tensor:
@@ -157,10 +152,10 @@ class _Correlate(torch.autograd.Function):
     """The gradients of the weights; linear in ``x`` and in ``delta``."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, delta: Tensor, geometry: Geometry) -> Tensor:
+    def forward(ctx: Any, x: Tensor, delta: Tensor, geometry: ConvGeometry) -> Tensor:
         ctx.save_for_backward(x, delta)
         ctx.geometry = geometry
-        return _times_windows(delta, x, geometry, transposed=False).unflatten(3, (-1, *geometry[0]))
+        return _times_windows(delta, x, geometry, transposed=False).unflatten(3, (-1, *geometry.kernel))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -179,7 +174,7 @@ class _Convolve(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, geometry: Geometry, positions: tuple[int, ...]
+        ctx: Any, x: Tensor, weight: Tensor, geometry: ConvGeometry, positions: tuple[int, ...]
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.geometry = geometry
@@ -196,7 +191,7 @@ class _Convolve(torch.autograd.Function):
         return to_x, to_weight, None, None
 
 
-def _scatter(delta: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+def _scatter(delta: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
     """From the outputs back to the inputs: a transposed convolution, one group per sample and group."""
     kernel, stride, dilation, groups, mirrored = geometry
     rows, weights = (t.unflatten(2, (groups, -1)).transpose(1, 2).flatten(0, 3) for t in (delta, weight))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..precision import full_precision, single
-from .correlate import correlate, patches
+from .correlate import ConvGeometry, correlate, patches
 
 __all__ = ["Correlation", "Factor", "Outer", "dense", "full_product", "merge", "trace_product"]
 
@@ -59,34 +59,28 @@ class Correlation:
     Args:
         x: padded input, cropped to what the windows reach, [n, m or 1, c, *space].
         delta: gradient at the output, [n, m or 1, q, *positions].
-        kernel, stride, dilation, groups: of the convolution, whose weight is [q, c / groups, *kernel].
-        mirrored: whether it is a true convolution, whose kernel runs against the window.
+        geometry: of the convolution, whose weight is [q, c / groups, *kernel].
     """
 
     x: Tensor
     delta: Tensor
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    dilation: tuple[int, ...]
-    groups: int = 1
-    mirrored: bool = False
+    geometry: ConvGeometry
 
     def dense(self) -> Tensor:
         """[n, m, q c / groups prod(kernel)]."""
-        geometry = (self.kernel, self.stride, self.dilation, self.groups, self.mirrored)
         n, m = self.x.shape[:2]
         if m == 1:
-            return correlate(self.x[:, 0], self.delta, *geometry).flatten(2)
+            return correlate(self.x[:, 0], self.delta, self.geometry).flatten(2)
         delta = self.delta.expand(n, m, *self.delta.shape[2:]).flatten(0, 1).unsqueeze(1)
-        return correlate(self.x.flatten(0, 1), delta, *geometry).reshape(n, m, -1)
+        return correlate(self.x.flatten(0, 1), delta, self.geometry).reshape(n, m, -1)
 
     def outer(self) -> Outer:
         """The same with all windows written out."""
         n, m, positions = len(self.x), self.x.shape[1], self.delta.shape[3:].numel()
-        windows = patches(self.x.flatten(0, 1), self.kernel, self.stride, self.dilation, self.mirrored)
+        windows = patches(self.x.flatten(0, 1), self.geometry)
         return Outer(
-            windows.reshape(n, m, self.groups, -1, positions).mT,
-            self.delta.reshape(n, self.delta.shape[1], self.groups, -1, positions).mT,
+            windows.reshape(n, m, self.geometry.groups, -1, positions).mT,
+            self.delta.reshape(n, self.delta.shape[1], self.geometry.groups, -1, positions).mT,
         )
 
 
@@ -141,8 +135,8 @@ def _sizes(factor: Outer | Correlation) -> _Sizes:
         m, o = factor.delta.shape[1], factor.delta.shape[4]
     else:
         n, m_act, c = factor.x.shape[:3]
-        t, i = factor.delta.shape[3:].numel(), c // factor.groups * math.prod(factor.kernel)
-        m, o = factor.delta.shape[1], factor.delta.shape[2] // factor.groups
+        t, i = factor.delta.shape[3:].numel(), c // factor.geometry.groups * math.prod(factor.geometry.kernel)
+        m, o = factor.delta.shape[1], factor.delta.shape[2] // factor.geometry.groups
     return _Sizes(n, t, m, i, o) if m_act == 1 else _Sizes(n, t, m_act, o, i)
 
 

@@ -138,8 +138,8 @@ class Sketch:
         would have nothing in common. FFTs of all positions cost more of a convolution than of a dense layer.
         """
         if isinstance(factor, Correlation):
-            outputs, inputs = factor.delta.shape[2], factor.x.shape[2] * math.prod(factor.kernel)
-            worth = factor.groups == 1 and inputs * outputs > 64 * self.size
+            outputs, inputs = factor.delta.shape[2], factor.x.shape[2] * math.prod(factor.geometry.kernel)
+            worth = factor.geometry.groups == 1 and inputs * outputs > 64 * self.size
             return factor.outer() if worth else None
         if isinstance(factor, Outer):
             groups, _, inputs = factor.act.shape[2:]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from photonet.ntk.correlate import correlate
+from photonet.ntk.correlate import ConvGeometry, correlate
 from photonet.ntk.factors import Correlation, Factor, Outer, dense, full_product, merge, trace_product
 
 
@@ -23,7 +23,7 @@ def factor(kind: str, n: int, seed: int = 0) -> Factor:
         return Outer(normal(n, 3, 2, few, 20, seed=seed), normal(n, 1, 2, few, 15, seed=seed + 1))
     side = 3 if kind == "small map" else 9
     x, delta = normal(n, 1, 4, side + 2, side + 1, seed=seed), normal(n, 3, 6, side, side, seed=seed + 1)
-    return Correlation(x, delta, (3, 2), (1, 1), (1, 1), groups=2)
+    return Correlation(x, delta, ConvGeometry((3, 2), (1, 1), (1, 1), groups=2))
 
 
 @pytest.mark.parametrize("kind", ["dense", "few", "many", "directed activations", "small map", "large map"])
@@ -55,7 +55,7 @@ def test_second_derivatives_of_the_products() -> None:
 @pytest.mark.parametrize("groups", [1, 2])
 def test_second_derivatives_of_a_correlation(groups: int, mirrored: bool) -> None:
     def jacobian(x: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
-        return Correlation(x, delta, (2, 1), (2, 1), (1, 1), groups, mirrored).dense()
+        return Correlation(x, delta, ConvGeometry((2, 1), (2, 1), (1, 1), groups, mirrored)).dense()
 
     for m in (1, 2):  # either side may be the one with directions
         x = normal(2, m, 2, 4, 2).requires_grad_()
@@ -77,7 +77,7 @@ def test_a_correlation_in_half_precision_is_that_of_its_numbers(stride: int) -> 
         x = normal(4, 3, 9, 9).bfloat16().to(dtype).requires_grad_()
         side = (9 - 3) // stride + 1
         delta = normal(4, 2, 6, side, side, seed=1).bfloat16().to(dtype).requires_grad_()
-        found = correlate(x, delta, (3, 3), (stride, stride), (1, 1))
+        found = correlate(x, delta, ConvGeometry((3, 3), (stride, stride), (1, 1)))
         weight = normal(*found.shape, seed=2).bfloat16().to(dtype)
         return [found, *torch.autograd.grad((found * weight).sum(), (x, delta))]
 
